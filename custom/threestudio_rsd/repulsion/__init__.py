@@ -1,0 +1,7 @@
+"""How particles avoid each other: features, kernels and the force."""
+
+from .features import load_features
+from .force import RepulsiveForce
+from .kernels import RBFKernel, squared_distances
+
+__all__ = ["RBFKernel", "RepulsiveForce", "load_features", "squared_distances"]

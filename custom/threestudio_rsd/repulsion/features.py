@@ -1,0 +1,145 @@
+"""Feature networks g(x) in which particles repel each other or are judged.
+
+Each is a frozen network in eval mode, fed with images in [0, 1] of any size, which it resizes and normalises as the
+network was trained. Gradients flow to the images only.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import UserError, require
+from ..paths import data_path
+
+HUB_IDS = {
+    "dino": "facebook/dino-vits16",  # the paper's g_DINO (Caron et al., 2021)
+    "dinov2": "facebook/dinov2-small",
+    "clip": "openai/clip-vit-base-patch32",
+}
+BUNDLED = {"dino": "load/toyworld/dino", "clip": "load/toyworld/clip"}
+NAMES = (*HUB_IDS, "lpips", "euclidean")
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+OPENAI_CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
+
+
+def load_features(
+    spec: str | nn.Module | Callable[[Tensor], Tensor],
+    bundled: bool = False,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Callable[[Tensor], Tensor]:
+    """Feature network by name, hub id or folder; a module or callable is taken as it is (a module is frozen).
+
+    Args:
+        spec: `dino`, `dinov2`, `clip`, `lpips`, `euclidean`, a transformers ViT, DINO or CLIP folder or hub id, or a
+            map from images (N, 3, H, W) to features (N, ...).
+        bundled: take `dino` and `clip` from the networks that ship (trained on the bundled prior's world).
+        device, dtype: where and in which precision the network runs.
+
+    Raises:
+        UserError: unknown name, a model that cannot be loaded, or a missing optional library.
+    """
+    if isinstance(spec, nn.Module):
+        return spec.requires_grad_(False).eval()
+    if not isinstance(spec, str):
+        if not callable(spec):
+            raise UserError(f"features={spec!r} is unknown; accepted: {', '.join(NAMES)}, a folder or a callable.")
+        return spec
+    if spec == "euclidean":
+        return _flatten
+    if spec == "lpips":
+        return LPIPSFeatures().to(device, dtype)
+    model_id = str(data_path(BUNDLED[spec])) if bundled and spec in BUNDLED else HUB_IDS.get(spec, spec)
+    return _load_transformer(spec, model_id).to(device, dtype)
+
+
+def _flatten(images: Tensor) -> Tensor:
+    return images.flatten(1)
+
+
+def _load_transformer(spec: str, model_id: str) -> "TransformerFeatures":
+    if spec not in HUB_IDS and "/" not in spec and not Path(spec).is_dir():
+        raise UserError(f"features={spec!r} is unknown; accepted: {', '.join(NAMES)}, a folder or a hub id.")
+    from transformers import AutoConfig, AutoModel, CLIPVisionModelWithProjection
+
+    try:
+        config = AutoConfig.from_pretrained(model_id)
+        if config.model_type == "clip":
+            network = CLIPVisionModelWithProjection.from_pretrained(model_id)
+        else:
+            no_pooler = {"add_pooling_layer": False} if config.model_type == "vit" else {}
+            network = AutoModel.from_pretrained(model_id, **no_pooler)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"features={spec!r}: the network {model_id!r} cannot be loaded ({_first_line(error)}); "
+            f"accepted: {', '.join(NAMES)}, a folder of a transformers ViT or CLIP, or a hub id that can be reached."
+        ) from error
+    mean, std = _normalisation(model_id, config.model_type)
+    return TransformerFeatures(network.float(), mean, std)
+
+
+def _normalisation(model_id: str, model_type: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and std that the network was trained with: its own preprocessor file, else its family's."""
+    from transformers.image_processing_utils import ImageProcessingMixin
+
+    try:
+        values, _ = ImageProcessingMixin.get_image_processor_dict(model_id)
+        return tuple(values["image_mean"]), tuple(values["image_std"])
+    except (OSError, KeyError):
+        return OPENAI_CLIP if model_type == "clip" else IMAGENET
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0].rstrip(".")
+
+
+class TransformerFeatures(nn.Module):
+    """Class token of a ViT (DINO), or the projected image embedding of a CLIP: images (N, 3, H, W) -> (N, D).
+
+    Args:
+        network: transformers vision model.
+        mean, std: per channel, of the images that it was trained on.
+    """
+
+    def __init__(self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.network = network.requires_grad_(False).eval()
+        vision = getattr(network.config, "vision_config", network.config)
+        self.image_size = vision.image_size
+        self.register_buffer("mean", torch.tensor(mean)[:, None, None])
+        self.register_buffer("std", torch.tensor(std)[:, None, None])
+
+    def train(self, mode: bool = True) -> "TransformerFeatures":
+        """Stays in eval mode, whatever a training loop asks for: features must not depend on dropout."""
+        return super().train(False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        size = (self.image_size, self.image_size)
+        if images.shape[-2:] != size:
+            images = F.interpolate(images, size, mode="bicubic", align_corners=False, antialias=True)
+        output = self.network(pixel_values=(images.to(self.mean.dtype) - self.mean) / self.std)
+        embedding = getattr(output, "image_embeds", None)
+        return (output.last_hidden_state[:, 0] if embedding is None else embedding).to(images.dtype)
+
+
+class LPIPSFeatures(nn.Module):
+    """Features whose squared distance is the LPIPS distance (Zhang et al., 2018), with AlexNet: (N, D)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        lpips = require("lpips", "lpips")
+        self.network = lpips.LPIPS(net="alex", verbose=False).requires_grad_(False).eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        lpips = require("lpips", "lpips")
+        activations = self.network.net(self.network.scaling_layer(images * 2 - 1))
+        parts = []
+        for activation, linear in zip(activations, self.network.lins, strict=True):
+            weight = linear.model[-1].weight.clamp_min(0).sqrt()
+            pixels = activation.shape[-2] * activation.shape[-1]
+            parts.append((lpips.normalize_tensor(activation) * weight / pixels**0.5).flatten(1))
+        return torch.cat(parts, 1)

@@ -9,7 +9,7 @@ from ..errors import UserError, check_choice
 from .features import load_features
 from .kernels import RBFKernel, squared_distances
 
-FORMS = ("log_sum", "sum_log")
+FORMS = ("log_sum", "sum_log", "sum")
 
 
 class RepulsiveForce:
@@ -25,7 +25,7 @@ class RepulsiveForce:
         decode: maps particles to images (N, 3, H, W) in about [0, 1], differentiable; None: particles are images, or
             whatever `features` takes.
         include_self: let j = i take part in the sum, as printed: the force then fades when particles are far apart.
-        form: `log_sum` (15) or `sum_log` (8), which sums log k over the others.
+        form: `log_sum` (15); `sum_log` (8), which sums log k over the others; `sum`, the plain sum of k (SVGD's, 36).
         chunk_size: particles decoded and differentiated at once; None: all. Saves memory, costs one more forward.
 
     Raises:
@@ -81,7 +81,16 @@ class RepulsiveForce:
         own = torch.eye(n, dtype=torch.bool, device=features.device)
         if self.form == "sum_log":
             return log_kernel.masked_fill(own, 0.0).sum(-1)
+        if self.form == "sum":
+            return log_kernel.exp().masked_fill(own, 0.0).sum(-1)
         return log_kernel.masked_fill(own, 0.0 if self.include_self else -torch.inf).logsumexp(-1)
+
+    def kernel_matrix(self, x: Tensor) -> Tensor:
+        """k_ij between particles x (N, ...), without gradient: (N, N), ones on the diagonal."""
+        with torch.no_grad():
+            features = torch.cat([self._features_of(chunk) for chunk in x.split(self.chunk_size or len(x))])
+            squared = squared_distances(features, features)
+            return self.kernel.log(squared, self.kernel.h(squared)).exp()
 
     def _features_of(self, x: Tensor) -> Tensor:
         images = x if self.decode is None else self.decode(x)

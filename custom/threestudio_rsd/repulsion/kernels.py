@@ -38,6 +38,8 @@ class RBFKernel:
         n = squared.shape[-1]
         if self.bandwidth != "median":
             return squared.new_full((*squared.shape[:-2], 1, 1), float(self.bandwidth))
+        if n < 2:
+            return squared.new_ones(*squared.shape[:-2], 1, 1)
         i, j = torch.triu_indices(n, n, offset=1, device=squared.device)
         distances = squared.detach()[..., i, j].sqrt()
         median = _median(distances)

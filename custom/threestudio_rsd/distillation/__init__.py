@@ -1,0 +1,25 @@
+"""How one particle follows a prior, and how an ensemble follows it with repulsion."""
+
+from .method import Method
+from .nfsd import NFSD, nfsd_direction
+from .rsd import RepulsiveDistillation, RepulsiveGradient
+from .sds import SDS
+from .svgd import SVGD, svgd_direction
+from .timesteps import TimestepSchedule
+from .vsd import VSD
+from .weights import force_scale, timestep_weight
+
+__all__ = [
+    "NFSD",
+    "SDS",
+    "SVGD",
+    "VSD",
+    "Method",
+    "RepulsiveDistillation",
+    "RepulsiveGradient",
+    "TimestepSchedule",
+    "force_scale",
+    "nfsd_direction",
+    "svgd_direction",
+    "timestep_weight",
+]

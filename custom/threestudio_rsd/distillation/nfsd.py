@@ -1,0 +1,51 @@
+"""Noise-free score distillation (Katzir et al., 2024; eq. 32)."""
+
+from torch import Tensor
+
+from ..priors import NoisePredictions, PromptEmbedding
+from .method import Method
+
+SMALL_T = 200  # below this timestep, of 1000, the residual needs no negative prompt
+TRAINED_T = 1000
+
+
+def nfsd_direction(
+    unconditional: Tensor, conditional: Tensor, negative: Tensor, small_t: bool, guidance_scale: float
+) -> Tensor:
+    """Direction that NFSD descends.
+
+    Args:
+        unconditional, conditional, negative: noise predictions of x_t for the empty, the user's and the negative
+            prompt, each (N, ...).
+        small_t: whether t lies below SMALL_T.
+        guidance_scale: classifier-free guidance weight w.
+
+    Returns:
+        (N, ...)
+    """
+    condition = guidance_scale * (conditional - unconditional)
+    if small_t:
+        return unconditional + condition
+    return unconditional - negative + condition
+
+
+class NFSD(Method):
+    """eps_u + w d_c for t < 200, else eps_u - eps_negative + w d_c, with d_c = eps_c - eps_u."""
+
+    needs_negative = True
+
+    def direction(
+        self,
+        x_0: Tensor,
+        x_t: Tensor,
+        t: int,
+        noise: Tensor,
+        predictions: NoisePredictions,
+        embedding: PromptEmbedding,
+    ) -> Tensor:
+        """See `Method.direction`; T other than 1000 moves the switch in proportion."""
+        small_t = t * TRAINED_T < SMALL_T * self.prior.num_train_timesteps
+        assert predictions.negative is not None
+        return nfsd_direction(
+            predictions.unconditional, predictions.conditional, predictions.negative, small_t, self.guidance_scale
+        )

@@ -1,0 +1,74 @@
+"""Repulsive score distillation: base method plus force (Alg. 1, with the sign that repels)."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ..errors import check_choice
+from ..priors import PromptEmbedding
+from ..repulsion import RepulsiveForce
+from .method import Method
+from .weights import force_scale, timestep_weight
+
+KERNEL_INPUTS = ("noisy", "clean", "denoised")
+
+
+@dataclass
+class RepulsiveGradient:
+    """What one step of RSD computed, each (N, ...); `force` is None where no force acted."""
+
+    gradient: Tensor
+    direction: Tensor
+    force: Tensor | None
+
+
+class RepulsiveDistillation:
+    """grad_i = w(t) (direction_i + gamma s(t) R_i), to be DESCENDED.
+
+    Args:
+        method: base method.
+        force: the repulsion; None: the base method alone.
+        kernel_input: what the force sees: `noisy` x_t (the paper), `clean` x_0, or `denoised`, the one-step estimate
+            (x_t - sigma_t eps_c) / alpha_t with the noise prediction held fixed.
+        weighting: w(t), see `timestep_weight`.
+        force_scaling: s(t), see `force_scale`.
+
+    Raises:
+        UserError: an unknown option.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        force: RepulsiveForce | None = None,
+        kernel_input: str = "noisy",
+        weighting: str = "sds",
+        force_scaling: str = "sigma",
+    ) -> None:
+        check_choice("kernel_input", kernel_input, KERNEL_INPUTS)
+        self.method = method
+        self.force = force
+        self.kernel_input = kernel_input
+        self.weighting = weighting
+        self.force_scaling = force_scaling
+
+    def __call__(
+        self, x_0: Tensor, t: int, noise: Tensor, embedding: PromptEmbedding, gamma: float = 0.0
+    ) -> RepulsiveGradient:
+        """Gradient for particles x_0 (N, ...), noise like x_0, one t for all. gamma = 0 runs no decoder, no features."""
+        prior = self.method.prior
+        x_0 = x_0.detach()
+        alpha, sigma = prior.alpha(t), prior.sigma(t)
+        x_t = alpha * x_0 + sigma * noise
+        predictions = prior.noise_predictions(x_t, t, embedding, negative=self.method.needs_negative)
+        direction = self.method.direction(x_0, x_t, t, noise, predictions, embedding)
+        weight = timestep_weight(self.weighting, alpha, sigma)
+        if self.force is None or gamma == 0:
+            return RepulsiveGradient(weight * direction, direction, None)
+        if self.kernel_input == "denoised":
+            kernel_input = (x_t - sigma * predictions.conditional) / alpha
+        else:
+            kernel_input = x_t if self.kernel_input == "noisy" else x_0
+        force = self.force(kernel_input)
+        scale = gamma * force_scale(self.force_scaling, alpha, sigma)
+        return RepulsiveGradient(weight * (direction + scale * force), direction, force)

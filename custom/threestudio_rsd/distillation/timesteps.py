@@ -1,0 +1,49 @@
+"""Which timestep a step uses."""
+
+import numpy as np
+
+from ..errors import UserError, check_choice
+
+KINDS = ("random", "descending", "shrinking")
+
+
+class TimestepSchedule:
+    """Timestep as a function of the step alone, so that a resumed run meets the timesteps of an uninterrupted one.
+
+    Args:
+        kind: `random`, uniform in [min_t, max_t] (the paper's); `descending`, evenly from max_t to min_t over
+            total_steps; `shrinking`, uniform in [min_t, u] with u falling from max_t to min_t over total_steps.
+        total_steps: steps of the run; needed by the last two.
+        seed: of the random draws.
+
+    Raises:
+        UserError: unknown kind, or no total_steps where one is needed.
+    """
+
+    def __init__(self, kind: str = "random", total_steps: int | None = None, seed: int = 0) -> None:
+        check_choice("timestep_schedule", kind, KINDS)
+        if kind != "random" and (total_steps is None or total_steps < 1):
+            raise UserError(
+                f"total_steps={total_steps} is impossible with timestep_schedule={kind!r}; "
+                "accepted: the number of steps of the run, at least 1."
+            )
+        self.kind = kind
+        self.total_steps = total_steps
+        self.seed = seed
+
+    def __call__(self, step: int, min_t: int, max_t: int) -> int:
+        """Timestep of a step (counted from 0) in [min_t, max_t].
+
+        Raises:
+            UserError: min_t > max_t.
+        """
+        if min_t > max_t:
+            raise UserError(f"min_step_percent lies above max_step_percent (timesteps {min_t} > {max_t}); swap them.")
+        if self.kind == "random":
+            return self._uniform(step, min_t, max_t)
+        progress = min(step / max(self.total_steps - 1, 1), 1.0)
+        upper = round(max_t + progress * (min_t - max_t))
+        return upper if self.kind == "descending" else self._uniform(step, min_t, upper)
+
+    def _uniform(self, step: int, low: int, high: int) -> int:
+        return int(np.random.default_rng([self.seed, step]).integers(low, high + 1))

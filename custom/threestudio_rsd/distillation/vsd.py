@@ -1,0 +1,130 @@
+"""Variational score distillation (ProlificDreamer; Wang et al., 2024; eqs. 34 and 35)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import UserError, check_choice, require
+from ..priors import NoisePredictions, Prior, PromptEmbedding
+from .method import Method
+
+NETWORKS = ("lora", "unet")
+LORA_TARGETS = ["to_q", "to_k", "to_v", "to_out.0", "add_k_proj", "add_v_proj"]
+
+
+class VSD(Method):
+    """eps_w(x_t) - eps_phi(x_t), with eps_phi trained on the particles' own noised images by `loss` (35).
+
+    Args:
+        prior, guidance_scale: see `Method`.
+        network: eps_phi: `lora`, adapters on the prior's U-Net that are off whenever the prior itself is asked; or
+            `unet`, a small unconditional U-Net from scratch (the paper's C.1).
+        lora_rank: rank of the adapters.
+        unet_channels: widths of the U-Net's levels, each halving the resolution; None: (128, 256, 256), or
+            (32, 64) for particles of at most 16 pixels.
+
+    Raises:
+        UserError: unknown network, rank < 1, or no peft where it is needed.
+    """
+
+    def __init__(
+        self,
+        prior: Prior,
+        guidance_scale: float = 7.5,
+        network: str = "lora",
+        lora_rank: int = 4,
+        unet_channels: tuple[int, ...] | None = None,
+    ) -> None:
+        super().__init__(prior, guidance_scale)
+        check_choice("vsd_network", network, NETWORKS)
+        self.network = network
+        if network == "lora":
+            if lora_rank < 1:
+                raise UserError(f"lora_rank={lora_rank} is impossible; accepted: an integer of at least 1.")
+            self._layers, self.lora = _add_lora(prior.unet, lora_rank)
+        else:
+            self.unet = _small_unet(prior.latent_shape, unet_channels).to(prior.device)
+
+    def direction(
+        self,
+        x_0: Tensor,
+        x_t: Tensor,
+        t: int,
+        noise: Tensor,
+        predictions: NoisePredictions,
+        embedding: PromptEmbedding,
+    ) -> Tensor:
+        """See `Method.direction`."""
+        with torch.no_grad():
+            return predictions.guided(self.guidance_scale) - self.predict_noise(x_t, t, embedding)
+
+    def predict_noise(self, x_t: Tensor, t: int | Tensor, embedding: PromptEmbedding) -> Tensor:
+        """eps_phi of x_t (N, ...), t int or (N,): differentiable in phi."""
+        if self.network == "unet":
+            return self.unet(x_t, t).sample
+        text = embedding.expand(len(x_t)).conditional
+        with self._adapters_on():
+            return self.prior.raw_predict(x_t, t, text)
+
+    def loss(self, x_0: Tensor, t: Tensor, noise: Tensor, embedding: PromptEmbedding) -> Tensor:
+        """Denoising loss (35), a mean, so that its gradient does not grow with N: particles (N, ...), t (N,), scalar."""
+        x_0 = x_0.detach()
+        x_t = self.prior.alpha(t) * x_0 + self.prior.sigma(t) * noise
+        return F.mse_loss(self.predict_noise(x_t, t, embedding), noise)
+
+    @contextmanager
+    def _adapters_on(self) -> Iterator[None]:
+        for layer in self._layers:
+            layer.enable_adapters(True)
+        trainable = [parameter.requires_grad_(True) for parameter in self.lora.values()]
+        try:
+            yield
+        finally:
+            for layer in self._layers:
+                layer.enable_adapters(False)
+            for parameter in trainable:  # peft freezes the adapters that it switches off; the optimiser still owns them
+                parameter.requires_grad_(True)
+
+
+def _add_lora(unet: nn.Module, rank: int) -> tuple[tuple[nn.Module, ...], nn.ParameterDict]:
+    """Put adapters into the attention layers of `unet`, switched off; return the layers and the adapters' weights."""
+    peft = require("peft", "vsd")
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    config = peft.LoraConfig(r=rank, lora_alpha=rank, target_modules=LORA_TARGETS)
+    peft.inject_adapter_in_model(config, unet)
+    layers = tuple(module for module in unet.modules() if isinstance(module, BaseTunerLayer))
+    weights = {}
+    for name, parameter in unet.named_parameters():
+        is_lora = "lora_" in name
+        parameter.requires_grad_(is_lora)
+        if is_lora:
+            parameter.data = parameter.data.float()  # half precision cannot hold Adam's small steps
+            weights[name.replace(".", "/")] = parameter
+    for layer in layers:
+        layer.enable_adapters(False)
+    for parameter in weights.values():
+        parameter.requires_grad_(True)
+    return layers, nn.ParameterDict(weights)
+
+
+def _small_unet(latent_shape: tuple[int, ...], channels: tuple[int, ...] | None) -> nn.Module:
+    from diffusers import UNet2DModel
+
+    size = latent_shape[-1]
+    channels = tuple(channels or ((32, 64) if size <= 16 else (128, 256, 256)))
+    attention = [index == len(channels) - 1 for index in range(len(channels))]
+    return UNet2DModel(
+        sample_size=size,
+        in_channels=latent_shape[0],
+        out_channels=latent_shape[0],
+        block_out_channels=channels,
+        layers_per_block=1,
+        norm_num_groups=8,
+        attention_head_dim=8,
+        down_block_types=tuple("AttnDownBlock2D" if here else "DownBlock2D" for here in attention),
+        up_block_types=tuple("AttnUpBlock2D" if here else "UpBlock2D" for here in reversed(attention)),
+    )

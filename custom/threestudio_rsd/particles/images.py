@@ -1,0 +1,39 @@
+"""Images and latents as particles (the identity generator)."""
+
+from pathlib import Path
+
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from ..errors import UserError
+from .randomness import particle_noise
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
+
+
+def read_images(path: str, image_size: int) -> Tensor:
+    """One image file, or every image of a folder in the order of their names: (M, 3, image_size, image_size) in [0, 1].
+
+    Raises:
+        UserError: nothing there, or a file that is no image.
+    """
+    root = Path(path)
+    files = sorted(f for f in root.iterdir() if f.suffix.lower() in SUFFIXES) if root.is_dir() else [root]
+    if not files or not all(file.is_file() for file in files):
+        raise UserError(f"init_path={path!r} holds no image; accepted: an image file or a folder of images.")
+    return torch.stack([_read_image(file, image_size) for file in files])
+
+
+def _read_image(file: Path, image_size: int) -> Tensor:
+    try:
+        image = Image.open(file).convert("RGB").resize((image_size, image_size), Image.Resampling.BICUBIC)
+    except (UnidentifiedImageError, OSError) as error:
+        raise UserError(f"init_path: {str(file)!r} cannot be read as an image ({error}).") from error
+    pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
+    return pixels.reshape(image_size, image_size, 3).permute(2, 0, 1).float() / 255
+
+
+def initial_particles(n: int, shape: tuple[int, ...], seed: int, scale: float = 1.0) -> Tensor:
+    """Random particles, (n, *shape): scale times standard normal noise (C.1)."""
+    return scale * particle_noise(seed, "initial", 0, n, shape)

@@ -1,0 +1,33 @@
+"""Random numbers that depend on (seed, stream, step, particle) alone.
+
+So particle i of N does not depend on N, on the rank or on the chunk size, and a resumed run needs no generator state
+to go on as if it had not been interrupted.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+STREAMS = ("initial", "noise", "vsd_noise", "vsd_timestep", "sampling")
+
+
+def _seed(seed: int, stream: str, step: int, particle: int) -> int:
+    words = np.random.SeedSequence([seed, STREAMS.index(stream), step, particle]).generate_state(2, np.uint32)
+    return int(words[0]) << 31 ^ int(words[1])
+
+
+def particle_noise(
+    seed: int, stream: str, step: int, n: int, shape: tuple[int, ...], device: torch.device | str = "cpu"
+) -> Tensor:
+    """Standard normal noise for n particles, (n, *shape), drawn on the CPU so that devices agree."""
+    noise = [
+        torch.randn(shape, generator=torch.Generator().manual_seed(_seed(seed, stream, step, particle)))
+        for particle in range(n)
+    ]
+    return torch.stack(noise).to(device)
+
+
+def particle_timesteps(seed: int, step: int, n: int, total: int, device: torch.device | str = "cpu") -> Tensor:
+    """One uniform timestep in [0, total) per particle, (n,), for the training of eps_phi (35)."""
+    draws = [_seed(seed, "vsd_timestep", step, particle) % total for particle in range(n)]
+    return torch.tensor(draws, device=device)

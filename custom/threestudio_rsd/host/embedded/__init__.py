@@ -1,0 +1,41 @@
+"""Stand-in for threestudio: the smallest host that runs the configs of this package, and others like them."""
+
+from .base import BaseModule, BaseObject, Updateable, update_if_possible
+from .config import config_to_primitive, parse_structured
+from .devices import get_device, get_rank
+from .experiment import ExperimentConfig, load_config
+from .lift3d import BaseLift3DSystem
+from .messages import debug, info, warn
+from .optimizers import parse_optimizer, parse_scheduler
+from .prompts import DirectionConfig, PromptProcessor, PromptProcessorOutput
+from .registry import find, register
+from .saving import SaverMixin
+from .schedule import C
+from .system import BaseSystem
+
+__all__ = [
+    "BaseLift3DSystem",
+    "BaseModule",
+    "BaseObject",
+    "BaseSystem",
+    "C",
+    "DirectionConfig",
+    "ExperimentConfig",
+    "PromptProcessor",
+    "PromptProcessorOutput",
+    "SaverMixin",
+    "Updateable",
+    "config_to_primitive",
+    "debug",
+    "find",
+    "get_device",
+    "get_rank",
+    "info",
+    "load_config",
+    "parse_optimizer",
+    "parse_scheduler",
+    "parse_structured",
+    "register",
+    "update_if_possible",
+    "warn",
+]

@@ -1,0 +1,88 @@
+"""From what a user wrote to a typed config, with errors that name the key."""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from ...errors import UserError
+
+
+def parse_structured(fields: type, cfg: Mapping | None = None) -> Any:
+    """Check `cfg` against the dataclass `fields`.
+
+    Returns:
+        DictConfig with the dataclass's types and defaults.
+
+    Raises:
+        UserError: an unknown key, a value of a wrong type, or a value that was never given.
+    """
+    prefix = _full_key(cfg)
+    known = {field.name: field for field in dataclasses.fields(fields) if field.init}
+    values = {}
+    for key in cfg or {}:
+        if key not in known:
+            raise UserError(_unknown_key(prefix, str(key), cfg, list(known)))
+        try:
+            values[key] = cfg[key]
+        except MissingMandatoryValue as error:
+            raise UserError(f"{prefix}{key} has no value; set it in the config or as {prefix}{key}=VALUE.") from error
+        except OmegaConfBaseException as error:
+            raise UserError(f"{prefix}{key} cannot be resolved: {_first_line(error)}.") from error
+    try:
+        parsed = OmegaConf.structured(fields(**values))
+    except OmegaConfBaseException as error:
+        raise UserError(_wrong_type(prefix, error, values, known)) from error
+    # Errors in parts of this config can then name the whole path. (A root has no key otherwise.)
+    parsed._metadata.key = prefix.rstrip(".") or None
+    return parsed
+
+
+def config_to_primitive(config: Any, resolve: bool = True) -> Any:
+    """Plain dicts and lists; what is no OmegaConf node is returned as it is."""
+    return OmegaConf.to_container(config, resolve=resolve) if OmegaConf.is_config(config) else config
+
+
+def dump_config(path: str, config: Any) -> None:
+    """Write `config` as YAML."""
+    OmegaConf.save(config, path)
+
+
+def _full_key(cfg: Any) -> str:
+    """`system.guidance.` for the node at that place, or nothing."""
+    if not isinstance(cfg, DictConfig):
+        return ""
+    keys = []
+    node = cfg
+    while node is not None:
+        if node._key() is not None:
+            keys.append(str(node._key()))
+        node = node._get_parent()
+    return "".join(f"{key}." for key in reversed(keys))
+
+
+def _unknown_key(prefix: str, key: str, cfg: Mapping, known: list[str]) -> str:
+    try:
+        value = config_to_primitive(cfg[key])
+    except OmegaConfBaseException:
+        value = "?"
+    close = difflib.get_close_matches(key, known, n=1)
+    hint = f"did you mean {prefix}{close[0]}? " if close else ""
+    return f"{prefix}{key}={value!r} is an unknown key; {hint}accepted: {', '.join(known)}."
+
+
+def _wrong_type(prefix: str, error: OmegaConfBaseException, values: dict, known: dict) -> str:
+    full_key = str(error.full_key or error.key)
+    name = full_key.split(".")[0].split("[")[0]
+    value = config_to_primitive(values.get(name))
+    expected = known[name].type if name in known else None
+    expected = getattr(expected, "__name__", None) if isinstance(expected, type) else expected
+    expected = str(expected).replace("typing.", "")
+    return f"{prefix}{full_key}={value!r} has a wrong type; accepted: {expected}."
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0].rstrip(".")

@@ -1,0 +1,40 @@
+"""Functions that configs may call, as in `${div:${data.width},2}`."""
+
+import os
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from .schedule import C_max
+
+RESOLVERS = {
+    "calc_exp_lr_decay_rate": lambda factor, n: factor ** (1.0 / n),
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "div": lambda a, b: a / b,
+    "idiv": lambda a, b: a // b,
+    "basename": lambda path: os.path.basename(path),
+    "rmspace": lambda text, replacement: str(text).replace(" ", replacement),
+    "tuple2": lambda value: [float(value), float(value)],
+    "gt0": lambda value: value > 0,
+    "cmaxgt0": lambda schedule: C_max(schedule) > 0,
+    "not": lambda value: not value,
+    "cmaxgt0orcmaxgt0": lambda a, b: C_max(a) > 0 or C_max(b) > 0,
+}
+
+
+def register_resolvers() -> None:
+    """Make the functions known to OmegaConf; what is known already stays."""
+    # OmegaConf 2.4 gave the function a new name.
+    register = getattr(OmegaConf, "register_resolver", None) or OmegaConf.register_new_resolver
+    for name, function in RESOLVERS.items():
+        if not OmegaConf.has_resolver(name):
+            register(name, _plain_arguments(function))
+
+
+def _plain_arguments(function: Any) -> Any:
+    def call(*args):
+        return function(*(OmegaConf.to_container(a) if OmegaConf.is_config(a) else a for a in args))
+
+    return call

@@ -1,0 +1,37 @@
+"""The real threestudio, under the names of the seam."""
+
+from threestudio import debug, find, info, register, warn
+from threestudio.models.prompt_processors.base import DirectionConfig, PromptProcessor, PromptProcessorOutput
+from threestudio.systems.base import BaseLift3DSystem, BaseSystem
+from threestudio.systems.utils import parse_optimizer, parse_scheduler
+from threestudio.utils.base import BaseModule, BaseObject, Updateable, update_if_possible
+from threestudio.utils.config import ExperimentConfig, config_to_primitive, load_config, parse_structured
+from threestudio.utils.misc import C, get_device, get_rank
+from threestudio.utils.saving import SaverMixin
+
+__all__ = [
+    "BaseLift3DSystem",
+    "BaseModule",
+    "BaseObject",
+    "BaseSystem",
+    "C",
+    "DirectionConfig",
+    "ExperimentConfig",
+    "PromptProcessor",
+    "PromptProcessorOutput",
+    "SaverMixin",
+    "Updateable",
+    "config_to_primitive",
+    "debug",
+    "find",
+    "get_device",
+    "get_rank",
+    "info",
+    "load_config",
+    "parse_optimizer",
+    "parse_scheduler",
+    "parse_structured",
+    "register",
+    "update_if_possible",
+    "warn",
+]

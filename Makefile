@@ -1,0 +1,35 @@
+# make demo: one prompt, eight particles, without and with repulsion.   make test: the test suite.
+# Both set up .venv first. Another build of PyTorch (CPU only, or another CUDA):
+#   make setup TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: setup demo test lint clean
+
+setup: $(READY)
+
+$(READY): setup.py pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null \
+		|| { echo "threestudio-rsd needs Python 3.10 or newer: '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || echo missing); choose one with make PYTHON=..." >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pip install --quiet -e ".[dev]"
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/rsd demo
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv build dist *.egg-info custom/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find custom tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -55,7 +55,7 @@ class RepulsiveDistillation:
     def __call__(
         self, x_0: Tensor, t: int, noise: Tensor, embedding: PromptEmbedding, gamma: float = 0.0
     ) -> RepulsiveGradient:
-        """Gradient for particles x_0 (N, ...), noise like x_0, one t for all. gamma = 0 runs no decoder, no features."""
+        """Gradient for particles x_0 (N, ...), noise like x_0, one t for all; gamma = 0 runs no decoder."""
         prior = self.method.prior
         x_0 = x_0.detach()
         alpha, sigma = prior.alpha(t), prior.sigma(t)

@@ -70,7 +70,7 @@ class VSD(Method):
             return self.prior.raw_predict(x_t, t, text)
 
     def loss(self, x_0: Tensor, t: Tensor, noise: Tensor, embedding: PromptEmbedding) -> Tensor:
-        """Denoising loss (35), a mean, so that its gradient does not grow with N: particles (N, ...), t (N,), scalar."""
+        """Denoising loss (35), a mean so that it does not grow with N: particles (N, ...), t (N,) -> scalar."""
         x_0 = x_0.detach()
         x_t = self.prior.alpha(t) * x_0 + self.prior.sigma(t) * noise
         return F.mse_loss(self.predict_noise(x_t, t, embedding), noise)

@@ -1,0 +1,21 @@
+"""What knows natural images: noise schedule, encode, decode, predict_noise."""
+
+from .base import NoisePredictions, Prior, PromptEmbedding
+from .deep_floyd import DeepFloydPrior
+from .embeddings import embed_prompts
+from .gaussian_mixture import GaussianMixturePrior
+from .loading import load_prior
+from .sampling import sample_ancestral
+from .stable_diffusion import StableDiffusionPrior
+
+__all__ = [
+    "DeepFloydPrior",
+    "GaussianMixturePrior",
+    "NoisePredictions",
+    "Prior",
+    "PromptEmbedding",
+    "StableDiffusionPrior",
+    "embed_prompts",
+    "load_prior",
+    "sample_ancestral",
+]

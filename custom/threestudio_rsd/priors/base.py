@@ -1,0 +1,171 @@
+"""What a prior owes to everything else, and the two small records that pass between them."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UserError
+
+
+@dataclass
+class PromptEmbedding:
+    """Text embeddings of the prompt, the empty prompt and the negative prompt, each (1 or N, L, D).
+
+    `negative` equals `unconditional` where there is no negative prompt.
+    """
+
+    conditional: Tensor
+    unconditional: Tensor
+    negative: Tensor
+
+    def expand(self, n: int) -> "PromptEmbedding":
+        """The same for n particles."""
+        parts = (self.conditional, self.unconditional, self.negative)
+        return PromptEmbedding(*(part.expand(n, *part.shape[1:]) for part in parts))
+
+    def to(self, device: torch.device | str) -> "PromptEmbedding":
+        """The same on another device."""
+        return PromptEmbedding(self.conditional.to(device), self.unconditional.to(device), self.negative.to(device))
+
+
+@dataclass
+class NoisePredictions:
+    """A prior's noise predictions of x_t, each (N, ...), in single precision.
+
+    `unconditional` is what classifier-free guidance runs against; see `Prior.noise_predictions`.
+    """
+
+    conditional: Tensor
+    unconditional: Tensor
+    negative: Tensor | None = None
+
+    def guided(self, guidance_scale: float) -> Tensor:
+        """eps_w = eps_u + w (eps_c - eps_u), eq. (24)."""
+        if guidance_scale == 1:
+            return self.conditional
+        return self.unconditional + guidance_scale * (self.conditional - self.unconditional)
+
+
+class Prior(nn.Module):
+    """A pretrained diffusion model, frozen.
+
+    Attributes:
+        num_train_timesteps: T; timesteps are integers in [0, T).
+        latent_shape: shape of one particle in the model's own space.
+        image_size: side of the decoded images in pixels.
+        fingerprint: which model, revision and precision, for caches and logs.
+        is_bundled: whether it is the prior that ships.
+    """
+
+    num_train_timesteps: int
+    latent_shape: tuple[int, ...]
+    image_size: int
+    fingerprint: str
+    is_bundled: bool = False
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return next(iter([*self.parameters(), *self.buffers()])).device
+
+    def train(self, mode: bool = True) -> "Prior":
+        """Stays in eval mode: a prior is never trained."""
+        return super().train(False)
+
+    def alpha(self, t: int | Tensor) -> Tensor:
+        """Signal level alpha_t: 0-dim for an int, broadcastable against (N, *latent_shape) for t (N,)."""
+        raise NotImplementedError
+
+    def sigma(self, t: int | Tensor) -> Tensor:
+        """Noise level sigma_t, shaped like `alpha`."""
+        raise NotImplementedError
+
+    def embed(self, prompt: str, negative: str = "") -> PromptEmbedding:
+        """Text embeddings, cached."""
+        raise NotImplementedError
+
+    def raw_predict(self, x_t: Tensor, t: int | Tensor, text: Tensor) -> Tensor:
+        """Noise prediction of x_t (N, ...) for text (N, L, D), differentiable: (N, ...)."""
+        raise NotImplementedError
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Images (N, 3, H, W) in [0, 1], of any size, to particles (N, *latent_shape), differentiable."""
+        raise NotImplementedError
+
+    def decode(self, latents: Tensor, clamp: bool = True) -> Tensor:
+        """Particles to images (N, 3, H, W) in [0, 1]; `clamp=False` lets values and gradients pass the bounds."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def noise_predictions(
+        self, x_t: Tensor, t: int | Tensor, embedding: PromptEmbedding, negative: bool = False
+    ) -> NoisePredictions:
+        """Predictions for all prompts in one network call: x_t (N, ...), t int or (N,).
+
+        Without `negative`, `unconditional` is the prediction for the negative prompt, the convention of diffusers (the
+        two coincide where there is none); with it, empty and negative prompt are kept apart, as NFSD needs.
+        """
+        n = len(x_t)
+        embedding = embedding.expand(n)
+        if negative:
+            texts = [embedding.conditional, embedding.unconditional, embedding.negative]
+        else:
+            texts = [embedding.conditional, embedding.negative]
+        copies = len(texts)
+        t_all = t if isinstance(t, int) else t.repeat(copies)
+        noise = self.raw_predict(torch.cat([x_t] * copies), t_all, torch.cat(texts))
+        return NoisePredictions(*noise.split(n))
+
+    @torch.no_grad()
+    def predict_noise(
+        self, x_t: Tensor, t: int | Tensor, embedding: PromptEmbedding, guidance_scale: float = 7.5
+    ) -> Tensor:
+        """eps_w(x_t), eq. (24): x_t (N, ...), t int or (N,) -> (N, ...). guidance_scale = 1 asks the prompt alone."""
+        if guidance_scale == 1:
+            return self.raw_predict(x_t, t, embedding.expand(len(x_t)).conditional)
+        return self.noise_predictions(x_t, t, embedding).guided(guidance_scale)
+
+
+class TabulatedPrior(Prior):
+    """A variance-preserving prior with T noise levels: alpha_t^2 + sigma_t^2 = 1.
+
+    Args:
+        alphas_cumprod: alpha_t^2 for each t, (T,).
+        latent_shape: of one particle.
+    """
+
+    alphas_cumprod: Tensor
+
+    def __init__(self, alphas_cumprod: Tensor, latent_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.register_buffer("alphas_cumprod", alphas_cumprod.float())
+        self.num_train_timesteps = len(alphas_cumprod)
+        self.latent_shape = tuple(latent_shape)
+
+    def alpha(self, t: int | Tensor) -> Tensor:
+        return self._level(t).sqrt()
+
+    def sigma(self, t: int | Tensor) -> Tensor:
+        return (1 - self._level(t)).sqrt()
+
+    def _level(self, t: int | Tensor) -> Tensor:
+        level = self.alphas_cumprod[t]
+        return level if level.ndim == 0 else level.reshape(-1, *[1] * len(self.latent_shape))
+
+
+def noise_from_output(output: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor, prediction_type: str) -> Tensor:
+    """Noise prediction from a network's output, by what the network was trained to predict.
+
+    Raises:
+        UserError: a prediction type other than epsilon, v_prediction, sample.
+    """
+    if prediction_type == "epsilon":
+        return output
+    if prediction_type == "v_prediction":  # v = alpha eps - sigma x_0 (Salimans & Ho, 2022)
+        return alpha * output + sigma * x_t
+    if prediction_type == "sample":
+        return (x_t - alpha * output) / sigma
+    raise UserError(
+        f"prediction_type={prediction_type!r} of the scheduler is unknown; accepted: epsilon, v_prediction, sample."
+    )

@@ -1,0 +1,55 @@
+"""A prior whose score is known exactly, for tests and the toy problem (C.3.1)."""
+
+import torch
+from torch import Tensor
+
+from .base import PromptEmbedding, TabulatedPrior
+
+
+def scaled_linear_alphas_cumprod(total: int = 1000, start: float = 0.00085, end: float = 0.012) -> Tensor:
+    """alpha_t^2 of Stable Diffusion's schedule, (total,)."""
+    betas = torch.linspace(start**0.5, end**0.5, total, dtype=torch.float64).square()
+    return (1 - betas).cumprod(0).float()
+
+
+class GaussianMixturePrior(TabulatedPrior):
+    """Mixture of isotropic Gaussians with the exact noise prediction -sigma_t grad log p_t(x_t).
+
+    Args:
+        means: (K, *shape).
+        variances: (K,), per coordinate.
+        weights: (K,), normalised here.
+        num_train_timesteps: T.
+    """
+
+    image_size = 0
+
+    def __init__(self, means: Tensor, variances: Tensor, weights: Tensor, num_train_timesteps: int = 1000) -> None:
+        super().__init__(scaled_linear_alphas_cumprod(num_train_timesteps), tuple(means.shape[1:]))
+        self.register_buffer("means", means.flatten(1).float())
+        self.register_buffer("variances", variances.float())
+        self.register_buffer("weights", (weights / weights.sum()).float())
+        self.fingerprint = f"Gaussian mixture of {len(means)}"
+
+    def raw_predict(self, x_t: Tensor, t: int | Tensor, text: Tensor) -> Tensor:
+        """See `Prior.raw_predict`; the text is ignored."""
+        alpha, sigma = (level.reshape(-1, 1, 1) for level in (self.alpha(t), self.sigma(t)))
+        flat = x_t.flatten(1)
+        variance = alpha[..., 0] ** 2 * self.variances + sigma[..., 0] ** 2  # (N or 1, K)
+        offset = flat[:, None] - alpha * self.means  # (N, K, D)
+        log_weight = (
+            self.weights.log() - 0.5 * offset.square().sum(-1) / variance - 0.5 * flat.shape[1] * variance.log()
+        )
+        pull = (log_weight.softmax(-1) / variance)[..., None] * offset
+        return (sigma[..., 0] * pull.sum(1)).reshape(x_t.shape)
+
+    def embed(self, prompt: str = "", negative: str = "") -> PromptEmbedding:
+        """An empty embedding: the mixture knows no text."""
+        nothing = self.means.new_zeros(1, 0, 0)
+        return PromptEmbedding(nothing, nothing, nothing)
+
+    def encode(self, images: Tensor) -> Tensor:
+        return images
+
+    def decode(self, latents: Tensor, clamp: bool = True) -> Tensor:
+        return latents

@@ -1,0 +1,82 @@
+"""`ancestral-sampling-system`: stochastic sampling of the prior, the paper's upper bound on the trade-off (6.1.2)."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ..errors import UserError
+from ..host import get_device, register
+from ..particles import particle_noise
+from ..priors import PromptEmbedding, load_prior, sample_ancestral
+from .ensemble import EnsembleSystem
+
+
+@register("ancestral-sampling-system")
+class AncestralSamplingSystem(EnsembleSystem):
+    """Euler-ancestral sampling with the outputs and metrics of the distillation systems; one training step is one run."""
+
+    @dataclass
+    class Config(EnsembleSystem.Config):
+        prior_type: str = "stable-diffusion"  # or deep-floyd
+        pretrained_model_name_or_path: str = "bundled"  # bundled, a diffusers folder or a hub id
+        revision: str | None = None  # of the hub id
+        half_precision_weights: bool = True  # float16 on a GPU; a CPU runs float32 in any case
+        guidance_scale: float = 7.5  # w of (24); C.1
+        n_steps: int = 30  # Euler steps; 6.1.2
+        metrics_every: int = 0
+        seed: int | None = None  # of the noise; null: the run's seed
+
+    cfg: Config
+
+    def configure(self) -> None:
+        super().configure()
+        if self.ensemble.space != "latent":
+            raise UserError(f"particles.space={self.ensemble.space!r} is impossible: sampling runs in the prior's own space; set latent.")
+        if self.cfg.n_steps < 1:
+            raise UserError(f"system.n_steps={self.cfg.n_steps} is impossible; accepted: an integer of at least 1.")
+        device = get_device()
+        half = self.cfg.half_precision_weights and device.type == "cuda"
+        prior = load_prior(
+            self.cfg.pretrained_model_name_or_path,
+            prior_type=self.cfg.prior_type,
+            revision=self.cfg.revision,
+            dtype=torch.float16 if half else torch.float32,
+            device=device,
+        )
+        object.__setattr__(self, "prior", prior)
+        self.seed = torch.initial_seed() % 2**32 if self.cfg.seed is None else self.cfg.seed
+        self.particles = self.make_particles(self.seed)
+        self.automatic_optimization = False  # the sampler moves the particles; the optimiser only counts the step
+        self._seconds = 0.0
+
+    def training_step(self, batch: dict, batch_idx: int) -> None:
+        started = time.perf_counter()
+        front = torch.zeros(1, device=self.particles.device)
+        text = self.prompt_processor().get_text_embeddings(front, front, front, False).to(self.prior.device)
+        conditional, negative = text.chunk(2)
+        with tqdm(total=self.cfg.n_steps, desc="Sampling", leave=False) as bar:
+            samples = sample_ancestral(
+                self.prior,
+                PromptEmbedding(conditional, negative, negative),
+                self.ensemble.n,
+                guidance_scale=self.cfg.guidance_scale,
+                n_steps=self.cfg.n_steps,
+                noise=self._noise,
+                callback=lambda *_: bar.update(),
+            )
+        with torch.no_grad():
+            self.particles.copy_(samples)
+        self.optimizers().step()
+        self._seconds = time.perf_counter() - started
+
+    def _noise(self, step: int) -> Tensor:
+        shape = tuple(self.particles.shape[1:])
+        return particle_noise(self.seed, "sampling", step, self.ensemble.n, shape, self.particles.device)
+
+    def run_facts(self) -> dict[str, Any]:
+        """Seconds per Euler step."""
+        return {"gamma": None, "seconds_per_step": self._seconds / self.cfg.n_steps}

@@ -1,0 +1,160 @@
+"""What the 2D systems share: an ensemble of images, its metrics and its results on disk."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ..errors import UserError, check_choice
+from ..host import BaseSystem, find, get_device, parse_structured, warn
+from ..metrics import ToyworldJudge, diversity, modes_covered, pairwise_similarity, vendi_score
+from ..particles import initial_particles, read_images, save_grid, save_image
+from ..paths import data_path
+from ..repulsion import load_features
+
+SPACES = ("latent", "pixel")
+INITS = ("random", "images")
+
+
+@dataclass
+class ParticlesConfig:
+    """The ensemble: `system.particles`."""
+
+    n: int = 4  # number of particles N; C.1
+    space: str = "latent"  # latent, or pixel: RGB images that the prior encodes anew in each step
+    init: str = "random"  # random (C.1) or images
+    init_path: str | None = None  # image file or folder for init=images; particle i starts from image i modulo their number
+    init_scale: float = 1.0  # standard deviation of the random start, in latent units or units of [-1, 1] (ours)
+
+
+class EnsembleSystem(BaseSystem):
+    """N particles in the space of a prior, with metrics of diversity, and of truth on the bundled prior.
+
+    Subclasses build `self.prior` before `make_particles` and say how the particles come about.
+
+    Raises:
+        UserError: an impossible config value, or initial images that cannot be read.
+    """
+
+    @dataclass
+    class Config(BaseSystem.Config):
+        prompt_processor_type: str = "rsd-prompt-processor"
+        prompt_processor: dict = field(default_factory=dict)
+        particles: dict = field(default_factory=dict)  # see ParticlesConfig
+        metrics: list[str] = field(default_factory=lambda: ["dino", "clip"])  # feature networks that measure diversity
+        metrics_every: int = 10  # steps from one measurement to the next; 0: only at the end
+
+    cfg: Config
+    prior: Any
+
+    def configure(self) -> None:
+        self.ensemble = parse_structured(ParticlesConfig, self.cfg.particles)
+        check_choice("particles.space", self.ensemble.space, SPACES)
+        check_choice("particles.init", self.ensemble.init, INITS)
+        if self.ensemble.n < 1:
+            raise UserError(f"particles.n={self.ensemble.n} is impossible; accepted: an integer of at least 1.")
+        if self.ensemble.init == "images" and not self.ensemble.init_path:
+            raise UserError("particles.init_path is empty; particles.init=images needs an image file or a folder.")
+        self.prompt_processor = find(self.cfg.prompt_processor_type)(self.cfg.prompt_processor)
+        self._networks: dict[str, Any] | None = None
+
+    def make_particles(self, seed: int) -> nn.Parameter:
+        """Initial particles (N, C, H, W): latents of the prior, or images in [-1, 1]."""
+        config = self.ensemble
+        size = self.prior.image_size
+        if config.init == "random":
+            shape = self.prior.latent_shape if config.space == "latent" else (3, size, size)
+            return nn.Parameter(initial_particles(config.n, tuple(shape), seed, config.init_scale))
+        images = read_images(config.init_path, size)
+        images = images[torch.arange(config.n) % len(images)]
+        if config.space == "pixel":
+            return nn.Parameter(images * 2 - 1)
+        with torch.no_grad():
+            return nn.Parameter(self.prior.encode(images.to(self.prior.device)).cpu())
+
+    @torch.no_grad()
+    def images(self) -> Tensor:
+        """The particles as images (N, 3, H, W) in [0, 1]."""
+        if self.ensemble.space == "pixel":
+            return (self.particles / 2 + 0.5).clamp(0, 1)
+        return self.prior.decode(self.particles)
+
+    @property
+    def is_bundled(self) -> bool:
+        """Whether the bundled prior is in use, whose world has its own judges."""
+        return self.prior.is_bundled
+
+    def features(self) -> dict[str, Any]:
+        """The measuring networks by name; one that cannot be loaded is left out, with a line that says so."""
+        if self._networks is None:
+            self._networks = {}
+            for name in self.cfg.metrics:
+                try:
+                    self._networks[name] = load_features(name, bundled=self.is_bundled, device=get_device())
+                except UserError as error:
+                    warn(f"Diversity in {name} is not measured: {error}")
+        return self._networks
+
+    @torch.no_grad()
+    def diversities(self, images: Tensor) -> dict[str, float]:
+        """Diversity (38) of the ensemble in each measuring network."""
+        return {name: float(diversity(network(images))) for name, network in self.features().items()}
+
+    @torch.no_grad()
+    def measure(self, images: Tensor) -> dict[str, Any]:
+        """Every metric of images (N, 3, H, W)."""
+        embedded = {name: network(images) for name, network in self.features().items()}
+        result = {
+            "prompt": self.prompt_processor.prompt,
+            "n": len(images),
+            "steps": int(self.true_global_step),
+            "diversity": {name: float(diversity(value)) for name, value in embedded.items()},
+            "similarity": {name: float(pairwise_similarity(value)) for name, value in embedded.items()},
+            "vendi": {name: float(vendi_score(value)) for name, value in embedded.items()},
+            "colours": None,
+            "classes_correct": None,
+        }
+        if self.is_bundled:
+            judge = ToyworldJudge.from_folder(data_path("load/toyworld/judge")).to(images.device)
+            labels = judge.predict(images)
+            result["colours"] = modes_covered(labels["colour"])
+            named = [index for index, name in enumerate(judge.CLASSES) if name in result["prompt"]]
+            if named:
+                result["classes_correct"] = float((labels["class"] == named[0]).float().mean())
+        return result
+
+    def save_results(self, folder: str, metrics: dict[str, Any]) -> None:
+        """Write every particle as PNG and tensor, the metrics, and the grid."""
+        images = self.images()
+        save_grid(images, Path(self.get_save_path(f"it{self.true_global_step}-{folder}.png")))
+        for index, image in enumerate(images):
+            save_image(image, Path(self.get_save_path(f"{folder}/particle_{index:02d}.png")))
+        save_file({"particles": self.particles.detach().cpu().contiguous()}, self.get_save_path(f"{folder}/particles.safetensors"))
+        Path(self.get_save_path("metrics.json")).write_text(json.dumps(metrics, indent=2))
+
+    def validation_step(self, batch: dict, batch_idx: int) -> None:
+        save_grid(self.images(), Path(self.get_save_path(f"it{self.true_global_step}-val.png")))
+
+    def on_validation_epoch_end(self) -> None:
+        pass
+
+    def test_step(self, batch: dict, batch_idx: int) -> None:
+        metrics = {**self.measure(self.images()), **self.run_facts()}
+        self.save_results("test", metrics)
+
+    def on_test_epoch_end(self) -> None:
+        pass
+
+    def predict_step(self, batch: dict, batch_idx: int) -> None:
+        self.save_results("export", {**self.measure(self.images()), **self.run_facts()})
+
+    def on_predict_epoch_end(self) -> None:
+        pass
+
+    def run_facts(self) -> dict[str, Any]:
+        """What a subclass adds to metrics.json."""
+        return {}

@@ -15,8 +15,8 @@ from .weights import load_module_weights
 class Updateable:
     """Something whose settings change during training.
 
-    A step updates the public attributes that are Updateable first, then the object itself. Lists and ModuleLists are not
-    entered. An object that is reached on two ways is updated twice: `update_step` must give the same result then.
+    A step updates the public attributes that are Updateable first, then the object itself. Lists and ModuleLists are
+    not entered. An object that is reached on two ways is updated twice: `update_step` must give the same result then.
     """
 
     def do_update_step(self, epoch: int, global_step: int, on_load_weights: bool = False) -> None:

@@ -84,7 +84,8 @@ def load_config(*yamls: str, cli_args: Sequence[str] = (), from_string: bool = F
             cfg.tag = OmegaConf.select(cfg, "system.prompt_processor.prompt", default="") or ""
         OmegaConf.resolve(cfg)
     except InterpolationToMissingValueError as error:
-        raise UserError(f"A value was never given: {_first_line(error)}.") from error
+        key = _first_line(error).rsplit(" ", 1)[-1]
+        raise UserError(f"{key} has no value; set it in the config or as {key}=VALUE.") from error
     except (OmegaConfBaseException, TypeError, ArithmeticError) as error:
         raise UserError(f"The config cannot be resolved: {_first_line(error)}.") from error
     if not isinstance(cfg, DictConfig):

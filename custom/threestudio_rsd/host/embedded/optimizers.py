@@ -26,7 +26,7 @@ def parse_optimizer(config: Any, model: nn.Module) -> torch.optim.Optimizer:
     name = config.get("name")
     optimizer = getattr(torch.optim, str(name), None)
     if not (isinstance(optimizer, type) and issubclass(optimizer, torch.optim.Optimizer)):
-        raise UserError(f"optimizer.name={name!r} is unknown; accepted: Adam, AdamW, SGD and the others of torch.optim.")
+        raise UserError(f"optimizer.name={name!r} is unknown; accepted: Adam, AdamW, SGD and others of torch.optim.")
     if config.get("params") is not None:
         parameters = [
             {"params": list(_parameters(model, attribute)), "name": attribute, **(arguments or {})}
@@ -76,7 +76,7 @@ def _scheduler(config: dict, optimizer: torch.optim.Optimizer) -> Any:
     scheduler = getattr(lr_scheduler, {"Sequential": "SequentialLR"}.get(str(name), str(name)), None)
     if not isinstance(scheduler, type):
         raise UserError(
-            f"scheduler.name={name!r} is unknown; accepted: ExponentialLR, LambdaLR and others of torch.optim.lr_scheduler."
+            f"scheduler.name={name!r} is unknown; accepted: ExponentialLR and others of torch.optim.lr_scheduler."
         )
     try:
         if "schedulers" not in config:

@@ -19,7 +19,8 @@ class DirectionConfig:
     name: str
     prompt: Callable[[str], str]
     negative_prompt: Callable[[str], str]
-    condition: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]  # elevation, azimuth, distance -> bool
+    # elevation, azimuth (degrees) and camera distance, each (B,), to bool (B,)
+    condition: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 @dataclass

@@ -198,7 +198,9 @@ class SaverMixin:
             json.dump(payload, file, indent=1, ensure_ascii=False)
         return path
 
-    def _save_picture(self, filename: str, picture: np.ndarray, name: str | None = None, step: int | None = None) -> str:
+    def _save_picture(
+        self, filename: str, picture: np.ndarray, name: str | None = None, step: int | None = None
+    ) -> str:
         path = self.get_save_path(filename)
         Image.fromarray(picture).save(path)
         self._log_media(path, name, step)

@@ -1,0 +1,50 @@
+"""Silence for what libraries say and no user can act on."""
+
+import logging
+import os
+import warnings
+
+from .messages import logger
+
+NOISE = (
+    r".*does not have many workers.*",
+    r".*Checkpoint directory .* exists and is not empty.*",
+    r".*no `val_dataloader`.*",
+    r".*is smaller than the logging interval.*",
+    r".*`IterableDataset` has `__len__` defined.*",
+    r".*GPU available but not used.*",
+    r".*Trying to infer the `batch_size`.*",
+    r".*mid-epoch.*",
+    r".*loaded checkpoint was.*",
+    r".*isinstance\(treespec, LeafSpec\).*",
+    r".*LeafSpec.*",
+    r".*pkg_resources.*",
+    r".*Found keys that are.*in the model state dict but not in the checkpoint.*",
+    r".*does not support `weights_only`.*",
+    r".*`training_step` returned `None`.*",
+    r".*lr_scheduler\.step\(\)` before `optimizer\.step\(\).*",
+)
+
+
+def set_up_messages(verbose: bool) -> None:
+    """Our own messages on stderr; with `verbose` also those of the libraries.
+
+    To be called before transformers and diffusers are imported, for they read the environment then.
+    """
+    if not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)
+        logger.propagate = False
+    logger.setLevel(logging.DEBUG if verbose else logging.INFO)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if verbose:
+        return
+    for name in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
+        os.environ.setdefault(name, "error")
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in NOISE:
+        warnings.filterwarnings("ignore", message=message)
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)

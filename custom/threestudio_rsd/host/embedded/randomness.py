@@ -1,0 +1,59 @@
+"""The state of the global random generators in checkpoints, so that a resumed run goes on as it would have."""
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+from pytorch_lightning.callbacks import Callback
+
+
+class RandomState(Callback):
+    """Saves the generators with every checkpoint, and keeps validation from moving them."""
+
+    def __init__(self) -> None:
+        self._to_restore: dict | None = None
+        self._before_validation: dict | None = None
+
+    def state_dict(self) -> dict:
+        # A checkpoint of a validation belongs to the training step before it.
+        return self._before_validation or random_state()
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        self._to_restore = state_dict
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        # As late as this: loaders draw a seed when they start.
+        if self._to_restore is not None:
+            set_random_state(self._to_restore)
+            self._to_restore = None
+
+    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+        self._before_validation = random_state()
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        if self._before_validation is not None:
+            set_random_state(self._before_validation)
+            self._before_validation = None
+
+
+def random_state() -> dict:
+    """State of the generators of Python, NumPy and torch, in tensors and plain values."""
+    name, keys, *rest = np.random.get_state()
+    return {
+        "python": random.getstate(),
+        "numpy": (name, keys.tolist(), *rest),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def set_random_state(state: dict) -> None:
+    """Put the generators back; GPUs only if there are as many as there were."""
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
+    torch.set_rng_state(state["torch"].cpu())
+    if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])

@@ -4,10 +4,9 @@ from dataclasses import dataclass, field
 
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader, IterableDataset
-
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.host import BaseObject, BaseSystem, parse_structured, register
+from torch.utils.data import DataLoader, IterableDataset
 
 CONFIG = """
 name: toy

@@ -88,8 +88,6 @@ def load_config(*yamls: str, cli_args: Sequence[str] = (), from_string: bool = F
         raise UserError(f"{key} has no value; set it in the config or as {key}=VALUE.") from error
     except (OmegaConfBaseException, TypeError, ArithmeticError) as error:
         raise UserError(f"The config cannot be resolved: {_first_line(error)}.") from error
-    if not isinstance(cfg, DictConfig):
-        raise UserError("The config is a list; accepted: a YAML file of keys and values.")
     if cfg.get("tag"):
         cfg.tag = safe_tag(cfg.tag)
     return parse_structured(ExperimentConfig, cfg)
@@ -99,13 +97,17 @@ def _parse_yaml(source: str, from_string: bool) -> Any:
     name = "the given text" if from_string else f"config={source!r}"
     try:
         if from_string:
-            return OmegaConf.create(source)
-        if not os.path.isfile(source):
+            loaded = OmegaConf.create(source)
+        elif not os.path.isfile(source):
             raise UserError(f"config={source!r} is not a file; accepted: the path of a YAML file.")
-        return OmegaConf.load(source)
+        else:
+            loaded = OmegaConf.load(source)
     except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{name} cannot be read as YAML: {reason}.") from error
+    if not isinstance(loaded, DictConfig):
+        raise UserError(f"{name} is a list; accepted: a YAML file of keys and values.")
+    return loaded
 
 
 def _parse_override(argument: str) -> DictConfig:

@@ -16,7 +16,17 @@ from .checkpoints import Interrupted, LastCheckpoint, WholeFiles
 from .devices import get_rank
 from .experiment import load_config
 from .messages import info, warn
-from .preflight import check_output_folder, check_resumed, check_trainer, make_output_folder, plain, read_resumed
+from .preflight import (
+    check_arguments,
+    check_output_folder,
+    check_resumed,
+    check_seed,
+    check_trainer,
+    check_training,
+    make_output_folder,
+    plain,
+    read_resumed,
+)
 from .progress import StepProgressBar
 from .randomness import RandomState
 from .registry import find
@@ -77,6 +87,7 @@ def prepare(config: str, mode: str, overrides: Sequence[str] = (), n_gpus: int =
     """
     cfg = load_config(config, cli_args=overrides, n_gpus=n_gpus)
     settings = plain(cfg.trainer)
+    check_seed(cfg.seed)
     check_trainer(settings)
     check_output_folder(cfg.trial_dir)
     checkpoint = read_resumed(cfg.resume)
@@ -88,12 +99,17 @@ def prepare(config: str, mode: str, overrides: Sequence[str] = (), n_gpus: int =
     system = _find("system_type", cfg.system_type)(cfg.system, resumed=cfg.resume is not None)
     system.set_save_dir(os.path.join(cfg.trial_dir, "save"))
     check_resumed(checkpoint, cfg.resume, system)
+    if mode == "train":
+        check_training(system)
     trainer.loggers = [*trainer.loggers, *system.get_loggers()] if mode == "train" else []
     return Run(cfg, system, data, trainer, checkpoint)
 
 
 def _perform(run: Run, mode: str) -> None:
     trainer, system, data = run.trainer, run.system, run.data
+    wanted = str(run.cfg.trainer.get("precision"))
+    if wanted.startswith("16") and trainer.precision == "32-true":
+        warn(f"trainer.precision={wanted} needs a GPU; this run computes in 32 bits.")
     if mode == "train":
         info(f"Results go to {run.cfg.trial_dir}")
         trainer.fit(system, datamodule=data, ckpt_path=run.cfg.resume, **_weights_only(trainer.fit))
@@ -117,7 +133,6 @@ def _with_devices(settings: dict) -> dict:
     defaults = {"accelerator": "gpu", "devices": -1} if on_gpu else {"accelerator": "cpu", "devices": 1}
     settings = {**defaults, **settings}
     if not on_gpu and str(settings.get("precision")).startswith("16"):
-        warn(f"trainer.precision={settings['precision']} needs a GPU; this run computes in 32 bits.")
         settings["precision"] = "32-true"
     return settings
 
@@ -128,9 +143,12 @@ def _make_trainer(cfg: Any, settings: dict, mode: str) -> pl.Trainer:
     if settings.get("enable_progress_bar", True):
         callbacks.append(StepProgressBar())
     if mode == "train":
-        callbacks += [RandomState(), *_checkpoint_callbacks(cfg), LearningRateMonitor(logging_interval="step")]
+        callbacks += [RandomState(), LearningRateMonitor(logging_interval="step")]
+        if settings.get("enable_checkpointing", True):
+            callbacks += _checkpoint_callbacks(cfg)
         loggers = [TensorBoardLogger(cfg.trial_dir, name="tb_logs"), CSVLogger(cfg.trial_dir, name="csv_logs")]
         settings = {"enable_model_summary": False, **settings}
+    check_arguments("trainer", settings, pl.Trainer.__init__)
     try:
         return pl.Trainer(
             callbacks=callbacks,
@@ -140,8 +158,7 @@ def _make_trainer(cfg: Any, settings: dict, mode: str) -> pl.Trainer:
             **settings,
         )
     except (TypeError, ValueError, MisconfigurationException) as error:
-        reason = " ".join(str(error).split()).replace("Trainer.__init__() got an", "the trainer has an")
-        raise UserError(f"trainer={plain(cfg.trainer)!r} is not accepted by Lightning's Trainer: {reason}.") from error
+        raise UserError(f"The section trainer is not accepted by Lightning: {_sentence(error)}") from error
 
 
 def _checkpoint_callbacks(cfg: Any) -> list[Callback]:
@@ -152,11 +169,11 @@ def _checkpoint_callbacks(cfg: Any) -> list[Callback]:
     # Lightning's own last.ckpt is not written at every validation, nor in the place of an older one.
     if settings.pop("save_last", True):
         callbacks.append(LastCheckpoint(folder, every_n_steps))
+    check_arguments("checkpoint", settings, ModelCheckpoint.__init__)
     try:
         callbacks.append(ModelCheckpoint(dirpath=folder, **settings))
     except (TypeError, ValueError, MisconfigurationException) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"checkpoint={settings!r} is not accepted by ModelCheckpoint: {reason}.") from error
+        raise UserError(f"The section checkpoint is not accepted by Lightning: {_sentence(error)}") from error
     return callbacks
 
 
@@ -165,6 +182,10 @@ def _find(key: str, name: str) -> type:
         return find(name)
     except UserError as error:
         raise UserError(f"{key}={name!r} cannot be used. {error}") from error
+
+
+def _sentence(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".!") + "."
 
 
 def _weights_only(function: Any) -> dict:

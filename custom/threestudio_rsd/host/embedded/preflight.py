@@ -1,13 +1,36 @@
 """What can be checked before anything is built or written."""
 
+import difflib
+import inspect
 import os
+from collections.abc import Callable
 from typing import Any
 
 from ...errors import UserError
 from .config import config_to_primitive
+from .optimizers import parse_optimizer, parse_scheduler
+from .schedule import C
 from .weights import read_checkpoint
 
 POSITIVE = ("max_steps", "max_epochs", "log_every_n_steps")  # of the trainer
+OURS = ("self", "callbacks", "logger", "plugins", "inference_mode", "dirpath")  # set by the host, not by configs
+LARGEST_SEED = 2**32 - 1  # NumPy's
+
+
+def check_seed(seed: int) -> None:
+    """Raise UserError for a seed that a generator does not take."""
+    if not 0 <= seed <= LARGEST_SEED:
+        raise UserError(f"seed={seed} is impossible; accepted: an integer from 0 to {LARGEST_SEED}.")
+
+
+def check_arguments(section: str, arguments: dict, function: Callable) -> None:
+    """Raise UserError unless `function` has all arguments of that section of the config."""
+    accepted = [name for name in inspect.signature(function).parameters if name not in OURS]
+    for key, value in arguments.items():
+        if key not in accepted:
+            close = difflib.get_close_matches(key, accepted, n=1)
+            hint = f"did you mean {section}.{close[0]}? " if close else ""
+            raise UserError(f"{section}.{key}={value!r} is an unknown key; {hint}accepted: {', '.join(accepted)}.")
 
 
 def check_trainer(trainer: dict) -> None:
@@ -61,6 +84,19 @@ def check_resumed(checkpoint: dict | None, path: str | None, system: Any) -> Non
                 f"resume={path!r} does not fit: {key} has the shape {tuple(saved[key].shape)} there and "
                 f"{tuple(wanted[key].shape)} in this config."
             )
+
+
+def check_training(system: Any) -> None:
+    """Raise UserError if the optimiser, its scheduler or the weight of a loss cannot be made from the config."""
+    if system.cfg.optimizer:
+        optimizer = parse_optimizer(system.cfg.optimizer, system)
+        if system.cfg.scheduler is not None:
+            parse_scheduler(system.cfg.scheduler, optimizer)
+    for name, weight in plain(system.cfg.loss).items():
+        try:
+            C(weight, 0, 0)
+        except UserError as error:
+            raise UserError(f"system.loss.{name}: {error}") from error
 
 
 def plain(section: Any) -> dict:

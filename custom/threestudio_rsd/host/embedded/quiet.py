@@ -19,6 +19,8 @@ NOISE = (
     r".*isinstance\(treespec, LeafSpec\).*",
     r".*LeafSpec.*",
     r".*pkg_resources.*",
+    r".*callbacks used to create the checkpoint need to be provided.*",
+    r".*predict returned None.*",
     r".*Found keys that are.*in the model state dict but not in the checkpoint.*",
     r".*does not support `weights_only`.*",
     r".*`training_step` returned `None`.*",

@@ -1,6 +1,7 @@
 """Folder names from prompts."""
 
 import hashlib
+import re
 import unicodedata
 
 LONGEST = 120  # bytes; with the timestamp well below what any file system takes
@@ -15,6 +16,8 @@ def safe_tag(text: str) -> str:
     """
     wanted = unicodedata.normalize("NFC", str(text)).replace(" ", "_")
     cleaned = "".join(c if c.isalnum() or c in KEPT else "_" for c in wanted).lstrip(".")
+    if cleaned != wanted:
+        cleaned = re.sub("_+", "_", cleaned)
     short = cleaned.encode("utf-8", "ignore")[:LONGEST].decode("utf-8", "ignore")
     if short == wanted:
         return short

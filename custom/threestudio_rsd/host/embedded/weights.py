@@ -26,7 +26,9 @@ def read_checkpoint(path: str, key: str = "resume", map_location: Any = "cpu") -
     try:
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:  # zipfile, pickle and torch each have their own for a damaged file
-        raise UserError(f"{key}={path!r} cannot be read, it is damaged or no checkpoint of this program.") from error
+        raise UserError(
+            f"{key}={path!r} is damaged or no checkpoint; accepted: a whole .ckpt file that training wrote."
+        ) from error
     if not isinstance(checkpoint, dict) or any(name not in checkpoint for name in REQUIRED):
         raise UserError(f"{key}={path!r} is no training checkpoint: it lacks one of {', '.join(REQUIRED)}.")
     return checkpoint

@@ -182,7 +182,7 @@ class RepulsiveGuidance(BaseModule):
     def _embedding(
         self, prompt_utils: Any, elevation: Tensor, azimuth: Tensor, camera_distances: Tensor
     ) -> PromptEmbedding:
-        """The processor gives (prompt, negative prompt), as threestudio's do; CFG then runs against the negative one."""
+        """Of (prompt, negative prompt), which a processor gives; CFG runs against the negative one."""
         text = prompt_utils.get_text_embeddings(
             elevation, azimuth, camera_distances, self.cfg.view_dependent_prompting
         ).to(self.prior.device)

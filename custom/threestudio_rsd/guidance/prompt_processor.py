@@ -31,7 +31,7 @@ class RSDPromptProcessor(PromptProcessor):
     def configure(self) -> None:
         check_choice("prior_type", self.cfg.prior_type, tuple(ENCODERS))
         if not self.cfg.prompt.strip():
-            raise UserError("system.prompt_processor.prompt is empty; give a prompt such as \"a mushroom\".")
+            raise UserError('system.prompt_processor.prompt is empty; give a prompt such as "a mushroom".')
         super().configure()
 
     def prepare_text_embeddings(self) -> None:

@@ -23,7 +23,7 @@ class SVGDGuidance(EmptyPromptGuidance):
 
     def configure(self) -> None:
         if self.cfg.gamma != 0:
-            raise UserError(f"gamma={self.cfg.gamma} is impossible with svgd-guidance: its repulsion is built in; set 0.")
+            raise UserError(f"gamma={self.cfg.gamma} is impossible: svgd-guidance has its own repulsion; set 0.")
         super().configure()
 
     def make_method(self) -> SVGD:

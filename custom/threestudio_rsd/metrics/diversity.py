@@ -10,7 +10,7 @@ from ..errors import UserError
 def _cosines(features: Tensor) -> Tensor:
     """Cosine similarities (N, N) of features (N, ...), in single precision at least."""
     if features.ndim < 2 or len(features) == 0:
-        raise UserError(f"features of shape {tuple(features.shape)} are no ensemble; accepted: (N, D) with N of at least 1.")
+        raise UserError(f"features of shape {tuple(features.shape)} are no ensemble; accepted: (N, D), N at least 1.")
     unit = F.normalize(features.flatten(1).to(torch.promote_types(features.dtype, torch.float32)), dim=1)
     return unit @ unit.T
 

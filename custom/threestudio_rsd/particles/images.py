@@ -48,7 +48,7 @@ def save_image(image: Tensor, path: Path) -> None:
 
 
 def save_grid(images: Tensor, path: Path, columns: int | None = None, gap: int = 2) -> None:
-    """Write images (N, 3, H, W) in [0, 1] as one PNG, row by row, `gap` white pixels apart; default: near square, wide."""
+    """Write images (N, 3, H, W) in [0, 1] as one PNG, row by row, `gap` white pixels apart."""
     n, _, height, width = images.shape
     columns = columns or min(n, max(4, math.ceil(math.sqrt(n))))
     rows = math.ceil(n / columns)

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..errors import UserError, check_choice, require
+from ..quiet import quiet_transformers
 from .files import first_line, is_bundled, resolve_model
 
 KINDS = ("clip", "t5")
@@ -68,16 +69,18 @@ def _encode(prompts: list[str], model: str, kind: str, revision: str | None, dty
     location = resolve_model(model)
     if kind == "t5":
         require("sentencepiece", "deepfloyd")
-    tokenizer_class, encoder_class = (CLIPTokenizer, CLIPTextModel) if kind == "clip" else (AutoTokenizer, T5EncoderModel)
+    classes = (CLIPTokenizer, CLIPTextModel) if kind == "clip" else (AutoTokenizer, T5EncoderModel)
+    tokenizer_class, encoder_class = classes
     try:
         tokenizer = tokenizer_class.from_pretrained(location, subfolder="tokenizer", revision=revision or "main")
-        encoder = encoder_class.from_pretrained(
-            location, subfolder="text_encoder", revision=revision or "main", torch_dtype=dtype
-        )
+        with quiet_transformers():
+            encoder = encoder_class.from_pretrained(
+                location, subfolder="text_encoder", revision=revision or "main", torch_dtype=dtype
+            )
     except (OSError, ValueError, SafetensorError) as error:
         raise UserError(
-            f"pretrained_model_name_or_path={model!r}: its text encoder cannot be loaded ({first_line(error)}); accepted: "
-            "bundled, a folder with a diffusers pipeline, or a hub id that can be reached."
+            f"pretrained_model_name_or_path={model!r}: its text encoder cannot be loaded ({first_line(error)}); "
+            "accepted: bundled, a folder with a diffusers pipeline, or a hub id that can be reached."
         ) from error
     length = tokenizer.model_max_length if kind == "clip" else T5_LENGTH
     tokens = tokenizer(prompts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
@@ -108,7 +111,7 @@ def _read(file: Path) -> Tensor | None:
 
 
 def _write(file: Path, embedding: Tensor) -> None:
-    """Write through a temporary file: two processes may embed the same prompt. A cache that cannot be written is none."""
+    """Write through a temporary file, as two processes may embed the same prompt; without a writable cache, none."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=file.parent, suffix=".tmp")

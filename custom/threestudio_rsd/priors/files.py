@@ -1,6 +1,5 @@
 """Which files a model's name stands for."""
 
-
 from ..paths import data_path
 
 BUNDLED = "bundled"

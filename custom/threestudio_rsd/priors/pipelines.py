@@ -25,8 +25,8 @@ def load_parts(model: str, revision: str | None, dtype: torch.dtype, **parts: ty
             loaded.append(part.from_pretrained(location, subfolder=subfolder, revision=revision, torch_dtype=dtype))
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise UserError(
-            f"pretrained_model_name_or_path={model!r} cannot be loaded ({first_line(error)}); accepted: bundled, a folder "
-            "with a diffusers pipeline (model_index.json), or a hub id that can be reached, such as "
+            f"pretrained_model_name_or_path={model!r} cannot be loaded ({first_line(error)}); accepted: bundled, a "
+            "folder with a diffusers pipeline (model_index.json), or a hub id that can be reached, such as "
             "stable-diffusion-v1-5/stable-diffusion-v1-5."
         ) from error
     return loaded

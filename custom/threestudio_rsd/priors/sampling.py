@@ -21,8 +21,8 @@ def sample_ancestral(
 ) -> Tensor:
     """Draw n samples, (n, *prior.latent_shape).
 
-    Works on x_t / alpha_t, whose noise level is s = sigma_t / alpha_t: each step moves to the estimate's line at a lower
-    level `down` and adds the noise that leads back up to the next level.
+    Works on x_t / alpha_t, whose noise level is s = sigma_t / alpha_t: each step moves along
+    the estimate to a lower level `down` and adds the noise that leads back up to the next level.
 
     Args:
         noise: maps a step, 0 for the start and 1 ... n_steps for the rest, to standard normal noise (n, ...).

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError, require
 from ..paths import data_path
+from ..quiet import quiet_transformers
 
 HUB_IDS = {
     "dino": "facebook/dino-vits16",  # the paper's g_DINO (Caron et al., 2021)
@@ -68,11 +69,10 @@ def _load_transformer(spec: str, model_id: str) -> "TransformerFeatures":
 
     try:
         config = AutoConfig.from_pretrained(model_id)
-        if config.model_type == "clip":
-            network = CLIPVisionModelWithProjection.from_pretrained(model_id)
-        else:
-            no_pooler = {"add_pooling_layer": False} if config.model_type == "vit" else {}
-            network = AutoModel.from_pretrained(model_id, **no_pooler)
+        no_pooler = {"add_pooling_layer": False} if config.model_type == "vit" else {}
+        network_class = CLIPVisionModelWithProjection if config.model_type == "clip" else AutoModel
+        with quiet_transformers():  # it would complain that the text half of a CLIP is not read
+            network = network_class.from_pretrained(model_id, **no_pooler)
     except (OSError, ValueError) as error:
         raise UserError(
             f"features={spec!r}: the network {model_id!r} cannot be loaded ({_first_line(error)}); "

@@ -17,7 +17,7 @@ from .ensemble import EnsembleSystem
 
 @register("ancestral-sampling-system")
 class AncestralSamplingSystem(EnsembleSystem):
-    """Euler-ancestral sampling with the outputs and metrics of the distillation systems; one training step is one run."""
+    """Euler-ancestral sampling with the outputs and metrics of the distillation systems; one step is one run."""
 
     @dataclass
     class Config(EnsembleSystem.Config):
@@ -35,7 +35,7 @@ class AncestralSamplingSystem(EnsembleSystem):
     def configure(self) -> None:
         super().configure()
         if self.ensemble.space != "latent":
-            raise UserError(f"particles.space={self.ensemble.space!r} is impossible: sampling runs in the prior's own space; set latent.")
+            raise UserError("particles.space='pixel' is impossible: sampling knows the prior's space only; set latent.")
         if self.cfg.n_steps < 1:
             raise UserError(f"system.n_steps={self.cfg.n_steps} is impossible; accepted: an integer of at least 1.")
         device = get_device()
@@ -47,7 +47,7 @@ class AncestralSamplingSystem(EnsembleSystem):
             dtype=torch.float16 if half else torch.float32,
             device=device,
         )
-        object.__setattr__(self, "prior", prior)
+        self.hold_prior(prior)
         self.seed = torch.initial_seed() % 2**32 if self.cfg.seed is None else self.cfg.seed
         self.particles = self.make_particles(self.seed)
         self.automatic_optimization = False  # the sampler moves the particles; the optimiser only counts the step

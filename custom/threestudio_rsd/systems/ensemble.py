@@ -14,6 +14,7 @@ from ..host import BaseSystem, find, get_device, parse_structured, warn
 from ..metrics import ToyworldJudge, diversity, modes_covered, pairwise_similarity, vendi_score
 from ..particles import initial_particles, read_images, save_grid, save_image
 from ..paths import data_path
+from ..priors import Prior
 from ..repulsion import load_features
 
 SPACES = ("latent", "pixel")
@@ -25,16 +26,16 @@ class ParticlesConfig:
     """The ensemble: `system.particles`."""
 
     n: int = 4  # number of particles N; C.1
-    space: str = "latent"  # latent, or pixel: RGB images that the prior encodes anew in each step
+    space: str = "latent"  # latent, or pixel: RGB images, encoded anew in each step
     init: str = "random"  # random (C.1) or images
-    init_path: str | None = None  # image file or folder for init=images; particle i starts from image i modulo their number
-    init_scale: float = 1.0  # standard deviation of the random start, in latent units or units of [-1, 1] (ours)
+    init_path: str | None = None  # image file or folder for init=images; reused in turn where there are fewer
+    init_scale: float = 1.0  # deviation of the random start, in latent units or units of [-1, 1] (ours)
 
 
 class EnsembleSystem(BaseSystem):
     """N particles in the space of a prior, with metrics of diversity, and of truth on the bundled prior.
 
-    Subclasses build `self.prior` before `make_particles` and say how the particles come about.
+    Subclasses call `hold_prior`, then `make_particles`, and say how the particles move.
 
     Raises:
         UserError: an impossible config value, or initial images that cannot be read.
@@ -49,7 +50,7 @@ class EnsembleSystem(BaseSystem):
         metrics_every: int = 10  # steps from one measurement to the next; 0: only at the end
 
     cfg: Config
-    prior: Any
+    prior: Prior
 
     def configure(self) -> None:
         self.ensemble = parse_structured(ParticlesConfig, self.cfg.particles)
@@ -61,6 +62,10 @@ class EnsembleSystem(BaseSystem):
             raise UserError("particles.init_path is empty; particles.init=images needs an image file or a folder.")
         self.prompt_processor = find(self.cfg.prompt_processor_type)(self.cfg.prompt_processor)
         self._networks: dict[str, Any] | None = None
+
+    def hold_prior(self, prior: Prior) -> None:
+        """Keep the prior, but not as a submodule: checkpoints never carry its weights."""
+        object.__setattr__(self, "prior", prior)
 
     def make_particles(self, seed: int) -> nn.Parameter:
         """Initial particles (N, C, H, W): latents of the prior, or images in [-1, 1]."""
@@ -133,7 +138,8 @@ class EnsembleSystem(BaseSystem):
         save_grid(images, Path(self.get_save_path(f"it{self.true_global_step}-{folder}.png")))
         for index, image in enumerate(images):
             save_image(image, Path(self.get_save_path(f"{folder}/particle_{index:02d}.png")))
-        save_file({"particles": self.particles.detach().cpu().contiguous()}, self.get_save_path(f"{folder}/particles.safetensors"))
+        particles = self.particles.detach().cpu().contiguous()
+        save_file({"particles": particles}, self.get_save_path(f"{folder}/particles.safetensors"))
         Path(self.get_save_path("metrics.json")).write_text(json.dumps(metrics, indent=2))
 
     def validation_step(self, batch: dict, batch_idx: int) -> None:

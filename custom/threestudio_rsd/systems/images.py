@@ -25,7 +25,7 @@ class ParticleImageSystem(EnsembleSystem):
     def configure(self) -> None:
         super().configure()
         self.guidance = find(self.cfg.guidance_type)(self.cfg.guidance)
-        self.prior = self.guidance.prior
+        self.hold_prior(self.guidance.prior)
         self.particles = self.make_particles(self.guidance.seed)
         self._seconds = 0.0
         self._steps = 0

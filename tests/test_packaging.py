@@ -33,8 +33,8 @@ def is_data(path: Path) -> bool:
 def source(tmp_path_factory) -> Path:
     """A copy of the sources: a build leaves files behind, and files left by an older build would join the wheel."""
     target = tmp_path_factory.mktemp("source") / "threestudio-rsd"
-    unwanted = shutil.ignore_patterns(".git", ".venv", "build", "dist", "outputs", "*.egg-info", "__pycache__", ".*_cache")
-    shutil.copytree(ROOT, target, symlinks=True, ignore=unwanted)
+    unwanted = (".git", ".venv", "build", "dist", "outputs", "*.egg-info", "__pycache__", ".*_cache")
+    shutil.copytree(ROOT, target, symlinks=True, ignore=shutil.ignore_patterns(*unwanted))
     return target
 
 

@@ -20,12 +20,22 @@ class GaussianMixturePrior(TabulatedPrior):
         variances: (K,), per coordinate.
         weights: (K,), normalised here.
         num_train_timesteps: T.
+        alphas_cumprod: alpha_t^2 for each t, (T,), in place of Stable Diffusion's schedule over T steps.
     """
 
     image_size = 0
 
-    def __init__(self, means: Tensor, variances: Tensor, weights: Tensor, num_train_timesteps: int = 1000) -> None:
-        super().__init__(scaled_linear_alphas_cumprod(num_train_timesteps), tuple(means.shape[1:]))
+    def __init__(
+        self,
+        means: Tensor,
+        variances: Tensor,
+        weights: Tensor,
+        num_train_timesteps: int = 1000,
+        alphas_cumprod: Tensor | None = None,
+    ) -> None:
+        if alphas_cumprod is None:
+            alphas_cumprod = scaled_linear_alphas_cumprod(num_train_timesteps)
+        super().__init__(alphas_cumprod, tuple(means.shape[1:]))
         self.register_buffer("means", means.flatten(1).float())
         self.register_buffer("variances", variances.float())
         self.register_buffer("weights", (weights / weights.sum()).float())

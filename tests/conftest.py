@@ -1,0 +1,27 @@
+"""Every test runs offline, on the embedded host, with a cache of its own."""
+
+import os
+
+os.environ.setdefault("RSD_HOST", "embedded")
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import pytest
+import torch
+
+from threestudio_rsd.priors import Prior, load_prior
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    os.environ["RSD_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def bundled() -> Prior:
+    """The prior that ships; treat it as read-only (tests that add a LoRA load their own)."""
+    return load_prior("bundled")

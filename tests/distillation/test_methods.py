@@ -1,0 +1,159 @@
+"""Base methods against exact scores and against their own equations."""
+
+import pytest
+import torch
+
+from threestudio_rsd.distillation import NFSD, SDS, SVGD, VSD, RepulsiveDistillation
+from threestudio_rsd.errors import UserError
+from threestudio_rsd.priors import GaussianMixturePrior, NoisePredictions, load_prior
+from threestudio_rsd.repulsion import RBFKernel, RepulsiveForce
+from tests.tiny_models import tiny_stable_diffusion
+
+
+@pytest.fixture
+def mixture() -> GaussianMixturePrior:
+    return GaussianMixturePrior(
+        torch.tensor([[1.0, 0.0], [-1.0, 0.0]]), torch.tensor([0.005, 0.005]), torch.tensor([0.5, 0.5])
+    )
+
+
+def predictions(n: int = 3) -> NoisePredictions:
+    return NoisePredictions(*torch.randn(3, n, 2))
+
+
+def direction(method: torch.nn.Module, parts: NoisePredictions, t: int = 500, noise: torch.Tensor | None = None):
+    x = torch.randn(len(parts.conditional), 2)
+    noise = torch.randn_like(x) if noise is None else noise
+    return method.direction(x, x, t, noise, parts, method.prior.embed("")), noise
+
+
+def test_sds_is_guided_noise_minus_noise(mixture: GaussianMixturePrior) -> None:
+    parts = predictions()
+    result, noise = direction(SDS(mixture, 7.5), parts)
+    torch.testing.assert_close(result, parts.unconditional + 7.5 * (parts.conditional - parts.unconditional) - noise)
+
+
+@pytest.mark.parametrize("t, subtracts", [(199, False), (200, True)])
+def test_nfsd_drops_the_negative_prompt_below_200(mixture: GaussianMixturePrior, t: int, subtracts: bool) -> None:
+    parts = predictions()
+    result, _ = direction(NFSD(mixture, 4.0), parts, t)
+    expected = parts.unconditional + 4.0 * (parts.conditional - parts.unconditional)
+    torch.testing.assert_close(result, expected - parts.negative if subtracts else expected)
+
+
+def test_svgd_is_equation_36(mixture: GaussianMixturePrior) -> None:
+    """Against a double loop with autograd, in terms of the score: -sigma_t times SVGD's ascent direction."""
+    torch.manual_seed(3)
+    x, t, h = torch.randn(4, 2, dtype=torch.float64), 300, 0.8
+    parts = NoisePredictions(*torch.randn(2, 4, 2, dtype=torch.float64))
+    sigma = mixture.sigma(t).double()
+    force = RepulsiveForce("euclidean", RBFKernel(h), form="sum")
+    noise = torch.zeros_like(x)
+    result = SVGD(mixture, 1.0, force, base="sds").direction(x, x, t, noise, parts, mixture.embed(""))
+    for i in range(4):
+        ascent = torch.zeros(2, dtype=torch.float64)
+        for j in range(4):
+            x_j = x[j].clone().requires_grad_()
+            kernel = torch.exp(-(x_j - x[i]).square().sum() / h)
+            score = -parts.conditional[j] / sigma
+            ascent += kernel.detach() * score + torch.autograd.grad(kernel, x_j)[0]
+        torch.testing.assert_close(result[i], -sigma * ascent / 4)
+
+
+@pytest.mark.parametrize("method", [SDS, NFSD, SVGD])
+@pytest.mark.parametrize("kernel_input", ["noisy", "clean", "denoised"])
+def test_gamma_zero_is_the_base_method_to_the_bit(
+    mixture: GaussianMixturePrior, method: type, kernel_input: str
+) -> None:
+    def fail(x: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("no decoder and no feature network may run")
+
+    x, noise, embedding = torch.randn(4, 2), torch.randn(4, 2), mixture.embed("")
+    alone = RepulsiveDistillation(method(mixture))(x, 400, noise, embedding).gradient
+    with_force = RepulsiveDistillation(method(mixture), RepulsiveForce(fail, decode=fail), kernel_input)
+    assert torch.equal(with_force(x, 400, noise, embedding, gamma=0.0).gradient, alone)
+
+
+@pytest.mark.parametrize("kernel_input", ["noisy", "clean", "denoised"])
+def test_the_gradient_is_the_documented_sum(mixture: GaussianMixturePrior, kernel_input: str) -> None:
+    x, noise, embedding, t, gamma = torch.randn(4, 2), torch.randn(4, 2), mixture.embed(""), 400, 3.0
+    force = RepulsiveForce("euclidean")
+    result = RepulsiveDistillation(SDS(mixture, 1.0), force, kernel_input)(x, t, noise, embedding, gamma)
+    alpha, sigma = mixture.alpha(t), mixture.sigma(t)
+    x_t = alpha * x + sigma * noise
+    epsilon = mixture.predict_noise(x_t, t, embedding, 1.0)
+    seen = {"noisy": x_t, "clean": x, "denoised": (x_t - sigma * epsilon) / alpha}[kernel_input]
+    torch.testing.assert_close(result.gradient, sigma**2 * (epsilon - noise + gamma * sigma * force(seen)))
+
+
+@pytest.mark.parametrize("kernel_input", ["noisy", "clean", "denoised"])
+def test_repulsion_spreads_an_ensemble(mixture: GaussianMixturePrior, kernel_input: str) -> None:
+    """The sign, by behaviour: descending the whole gradient leaves particles farther apart than at gamma 0."""
+
+    def spread(gamma: float) -> float:
+        distillation = RepulsiveDistillation(SDS(mixture, 1.0), RepulsiveForce("euclidean"), kernel_input)
+        generator = torch.Generator().manual_seed(0)
+        x = torch.randn(6, 2, generator=generator) * 0.3
+        for step in range(60):
+            noise = torch.randn(6, 2, generator=generator)
+            x = x - 0.05 * distillation(x, 900 - 10 * step, noise, mixture.embed(""), gamma).gradient
+        return float(torch.pdist(x).mean())
+
+    assert spread(3.0) > 1.2 * spread(0.0)
+
+
+def test_a_particle_does_not_depend_on_how_many_there_are(mixture: GaussianMixturePrior) -> None:
+    x, noise, embedding = torch.randn(5, 2), torch.randn(5, 2), mixture.embed("")
+    distillation = RepulsiveDistillation(SDS(mixture))
+    whole = distillation(x, 300, noise, embedding).gradient
+    torch.testing.assert_close(distillation(x[:2], 300, noise[:2], embedding).gradient, whole[:2])
+
+
+class TestVSD:
+    @pytest.fixture
+    def prior(self, tmp_path):
+        return load_prior(tiny_stable_diffusion(tmp_path))
+
+    @pytest.mark.parametrize("network", ["lora", "unet"])
+    def test_loss_trains_the_network_and_never_the_prior(self, prior, network: str) -> None:
+        embedding = prior.embed("a b")
+        x, noise = torch.randn(3, 4, 8, 8), torch.randn(3, 4, 8, 8)
+        t = torch.tensor([10, 500, 900])
+        before = prior.predict_noise(x, 300, embedding, 3.0)
+        vsd = VSD(prior, network=network, lora_rank=2, unet_channels=(8, 16))
+        torch.testing.assert_close(prior.predict_noise(x, 300, embedding, 3.0), before, rtol=0, atol=0)
+        optimizer = torch.optim.Adam(vsd.parameters(), 1e-2)
+        losses = []
+        for _ in range(15):
+            loss = vsd.loss(x, t, noise, embedding)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        assert losses[-1] < losses[0]
+        assert torch.equal(prior.predict_noise(x, 300, embedding, 3.0), before), "the LoRA must be off for the prior"
+        assert not torch.allclose(vsd.predict_noise(x, 300, embedding), prior.predict_noise(x, 300, embedding, 1.0))
+
+    def test_an_untrained_lora_leaves_the_conditional_prediction(self, prior) -> None:
+        embedding, x, noise = prior.embed("a"), torch.randn(2, 4, 8, 8), torch.randn(2, 4, 8, 8)
+        vsd = VSD(prior, guidance_scale=1.0)
+        result = RepulsiveDistillation(vsd)(x, 500, noise, embedding)
+        torch.testing.assert_close(result.direction, torch.zeros_like(x), atol=1e-5, rtol=0)
+
+    def test_state_holds_the_trained_network_only(self, prior) -> None:
+        state = VSD(prior, lora_rank=2).state_dict()
+        assert state and all("lora" in name for name in state)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda prior: SDS(prior, guidance_scale=-1),
+        lambda prior: SVGD(prior, base="vsd"),
+        lambda prior: VSD(prior, network="mlp"),
+        lambda prior: RepulsiveDistillation(SDS(prior), kernel_input="raw"),
+    ],
+)
+def test_bad_options_are_named(mixture: GaussianMixturePrior, make) -> None:
+    with pytest.raises(UserError, match="accepted"):
+        make(mixture)

@@ -48,5 +48,18 @@ def set_up_messages(verbose: bool) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in NOISE:
         warnings.filterwarnings("ignore", message=message)
+    _hide_loading_bars()
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
+
+
+def _hide_loading_bars() -> None:
+    """No bars for the reading of weights; those of downloads stay."""
+    import diffusers.utils.logging
+    import transformers.utils.logging
+    from huggingface_hub.utils import enable_progress_bars
+
+    transformers.utils.logging.disable_progress_bar()
+    diffusers.utils.logging.disable_progress_bar()
+    if os.environ.get("HF_HUB_DISABLE_PROGRESS_BARS") != "1":
+        enable_progress_bars()

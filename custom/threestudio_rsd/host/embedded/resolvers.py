@@ -1,6 +1,7 @@
 """Functions that configs may call, as in `${div:${data.width},2}`."""
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -33,8 +34,11 @@ def register_resolvers() -> None:
             register(name, _plain_arguments(function))
 
 
-def _plain_arguments(function: Any) -> Any:
-    def call(*args):
-        return function(*(OmegaConf.to_container(a) if OmegaConf.is_config(a) else a for a in args))
+def _plain_arguments(function: Callable) -> Callable:
+    """Plain lists in; out come lists of OmegaConf, for its version 2.3 cannot put others into a config."""
+
+    def call(*args: Any) -> Any:
+        result = function(*(OmegaConf.to_container(a) if OmegaConf.is_config(a) else a for a in args))
+        return OmegaConf.create(result) if isinstance(result, list) else result
 
     return call

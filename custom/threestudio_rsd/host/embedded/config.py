@@ -27,7 +27,8 @@ def parse_structured(fields: type, cfg: Mapping | None = None) -> Any:
         if key not in known:
             raise UserError(_unknown_key(prefix, str(key), cfg, list(known)))
         try:
-            values[key] = cfg[key]
+            # As plain values, for OmegaConf takes its own nodes without a look at their types.
+            values[key] = config_to_primitive(cfg[key])
         except MissingMandatoryValue as error:
             raise UserError(f"{prefix}{key} has no value; set it in the config or as {prefix}{key}=VALUE.") from error
         except OmegaConfBaseException as error:

@@ -19,6 +19,8 @@ NOISE = (
     r".*isinstance\(treespec, LeafSpec\).*",
     r".*LeafSpec.*",
     r".*pkg_resources.*",
+    r".*Missing logger folder.*",
+    r".*Total length of `CombinedLoader` across ranks is zero.*",
     r".*callbacks used to create the checkpoint need to be provided.*",
     r".*predict returned None.*",
     r".*Found keys that are.*in the model state dict but not in the checkpoint.*",

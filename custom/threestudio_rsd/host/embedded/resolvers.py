@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import omegaconf
 from omegaconf import OmegaConf
 
 from .schedule import C_max
@@ -27,8 +28,9 @@ RESOLVERS = {
 
 def register_resolvers() -> None:
     """Make the functions known to OmegaConf; what is known already stays."""
-    # OmegaConf 2.4 gave the function a new name.
-    register = getattr(OmegaConf, "register_resolver", None) or OmegaConf.register_new_resolver
+    # OmegaConf 2.4 renamed the function, to a name that stood for another one before.
+    renamed = tuple(map(int, omegaconf.__version__.split(".")[:2])) >= (2, 4)
+    register = OmegaConf.register_resolver if renamed else OmegaConf.register_new_resolver
     for name, function in RESOLVERS.items():
         if not OmegaConf.has_resolver(name):
             register(name, _plain_arguments(function))

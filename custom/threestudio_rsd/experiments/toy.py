@@ -232,7 +232,9 @@ def save_table(rows: Sequence[Row], folder: Path, seed: int) -> list[Path]:
     return [table, data]
 
 
-def draw_figure(rows: Sequence[Row], finals: dict[tuple[str, str], Tensor], gammas: Sequence[float], path: Path) -> None:
+def draw_figure(
+    rows: Sequence[Row], finals: dict[tuple[str, str], Tensor], gammas: Sequence[float], path: Path
+) -> None:
     """Fig. 9 with all four settings, and the four modes below it.
 
     Args:
@@ -249,9 +251,9 @@ def draw_figure(rows: Sequence[Row], finals: dict[tuple[str, str], Tensor], gamm
     axes = figure.subplots(2, 3)
     curves = (
         (axes[0, 0], 2, "collapsed", "a) two modes: realisations that collapsed"),
-        (axes[1, 0], 4, "covered", "d) four modes: share of modes covered"),
-        (axes[1, 1], 4, "distance", "e) four modes: distance to the nearest mode"),
-        (axes[1, 2], 2, "distance", "f) two modes: distance to the nearest mode"),
+        (axes[1, 0], 2, "distance", "d) two modes: distance to the nearest mode"),
+        (axes[1, 1], 4, "covered", "e) four modes: share of modes covered"),
+        (axes[1, 2], 4, "distance", "f) four modes: distance to the nearest mode"),
     )
     for axis, modes, value, title in curves:
         _draw_curves(axis, [row for row in rows if row.modes == modes], value)
@@ -259,8 +261,8 @@ def draw_figure(rows: Sequence[Row], finals: dict[tuple[str, str], Tensor], gamm
     for axis, gamma, letter in zip(axes[0, 1:], SCATTER_GAMMAS, "bc", strict=True):
         _draw_realisation(axis, {key: final[list(gammas).index(gamma)][0] for key, final in finals.items()})
         axis.set_title(f"{letter}) two modes: one realisation, gamma = {gamma:g}")
-    axes[0, 0].legend(fontsize=8)
-    axes[1, 0].legend(fontsize=8)
+    axes[0, 0].legend(fontsize=8, loc="upper right")
+    axes[1, 1].legend(fontsize=8, loc="lower right")
     figure.savefig(path, dpi=110)
 
 
@@ -268,12 +270,15 @@ def _draw_curves(axis, rows: Sequence[Row], value: str) -> None:
     for (order, kernel_input), colour in COLOURS.items():
         chosen = [row for row in rows if (row.method, row.order, row.kernel_input) == ("rsd", order, kernel_input)]
         label = f"{order} t, {kernel_input}" + (" (the paper)" if (order, kernel_input) == ("random", "noisy") else "")
-        axis.plot(
-            [row.gamma for row in chosen], [getattr(row, value) for row in chosen], "o-", color=colour, ms=4, label=label
-        )
+        gammas, values = [row.gamma for row in chosen], [getattr(row, value) for row in chosen]
+        axis.plot(gammas, values, "o-", color=colour, ms=4, label=label)
     for row, style in zip((row for row in rows if row.method == "svgd"), ("--", ":"), strict=False):
         axis.axhline(getattr(row, value), color="0.4", linestyle=style, label=f"SVGD, {row.order} t")
-    axis.set_xscale("symlog", linthresh=0.03)
+    axis.set_xscale("symlog", linthresh=0.03, linscale=0.5)  # logarithmic, but with a place for 0
+    ticks = (0, 0.1, 1, 10, 100, 1000)
+    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.minorticks_off()
+    axis.set_xlim(-0.01, 3000)
     axis.set_xlabel("repulsion weight gamma")
     if value == "distance":
         axis.set_yscale("log")

@@ -1,0 +1,117 @@
+"""`rsd demo`: one prompt, N particles of the bundled prior, without and with repulsion, side by side on one page.
+
+Plain sampling (Euler ancestral, the paper's upper bound) stands beside them: it shows how diverse the prior itself is.
+"""
+
+import argparse
+import json
+import math
+import shlex
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from ..errors import UserError
+from .page import metrics_rows, write_page
+from .toy import make_folder
+from .trials import Trial, read_trial
+
+SDS, SAMPLING = "configs/text2image/sds.yaml", "configs/text2image/ancestral.yaml"
+GAMMA = 20.0  # where the bundled prior's mushrooms differ most with every one still a mushroom
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`rsd demo`: three runs, a table, a page.
+
+    Raises:
+        UserError: an impossible argument, or an output folder that cannot be made.
+    """
+    argv = list(argv or [])
+    args = _parser().parse_args(argv)
+    _check(args)
+    make_folder(args.output)
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    with_repulsion = f"gamma = {args.gamma:g}"
+    training = [f"trainer.max_steps={args.steps}", f"trainer.val_check_interval={min(args.steps, 100)}"]
+    runs = [
+        ("without repulsion", SDS, f"gamma-0@{stamp}", [*training, "system.guidance.gamma=0"]),
+        (with_repulsion, SDS, f"gamma-{args.gamma:g}@{stamp}", [*training, f"system.guidance.gamma={args.gamma}"]),
+        ("plain sampling", SAMPLING, f"sampling@{stamp}", []),
+    ]
+    trials = []
+    for number, (label, config, tag, overrides) in enumerate(runs, start=1):
+        print(f"\n[{number}/{len(runs)}] {label}", flush=True)
+        code = _launch(args, config, tag, overrides)
+        if code:
+            return code
+        trials.append(read_trial(args.output / "runs" / tag, label))
+    page = write_page(
+        args.output / "demo.html",
+        f'"{args.prompt}", {args.n} times',
+        shlex.join(["rsd", "demo", *argv]),
+        trials,
+        f"Score distillation without repulsion and with {with_repulsion}, {args.steps} steps, on the prior that ships; "
+        "plain sampling shows how diverse that prior is by itself.",
+    )
+    print(f"\n{format_metrics(trials)}\n")
+    for trial in trials:
+        print(f"{trial.label + ':':<20} {trial.grid}")
+    print(f"{'page:':<20} {page}")
+    return 0
+
+
+def format_metrics(trials: Sequence[Trial]) -> str:
+    """The table of the page, for a terminal."""
+    headings, rows = metrics_rows(trials)
+    widths = [max(len(cell) for cell in column) for column in zip(headings, *rows, strict=True)]
+    lines = []
+    for cells in (headings, *rows):
+        first, *others = zip(cells, widths, strict=True)
+        lines.append("  ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]))
+    return "\n".join(lines)
+
+
+def _launch(args: argparse.Namespace, config: str, tag: str, overrides: list[str]) -> int:
+    from ..cli import launch_main
+
+    everywhere = [
+        f"exp_root_dir={_quoted(str(args.output))}",
+        "name=runs",
+        f"tag={tag}",
+        "use_timestamp=false",
+        f"seed={args.seed}",
+        f"system.prompt_processor.prompt={_quoted(args.prompt)}",
+        f"system.particles.n={args.n}",
+    ]
+    return launch_main(["--config", config, "--train", *everywhere, *overrides])
+
+
+def _quoted(text: str) -> str:
+    """As an override's value, which is read as YAML."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _check(args: argparse.Namespace) -> None:
+    for name in ("n", "steps"):
+        value = getattr(args, name)
+        if value < 1:
+            raise UserError(f"--{name}={value} is impossible; accepted: an integer of at least 1.")
+    if not (math.isfinite(args.gamma) and args.gamma > 0):
+        raise UserError(f"--gamma={args.gamma} is impossible; accepted: a number above 0.")
+    if args.seed < 0:
+        raise UserError(f"--seed={args.seed} is impossible; accepted: an integer of at least 0.")
+    if not args.prompt.strip():
+        raise UserError(f"--prompt={args.prompt!r} is empty; accepted: a text such as 'a mushroom'.")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rsd demo", description="One prompt, several particles, without and with repulsion, as one page."
+    )
+    parser.add_argument("--prompt", default="a mushroom", help="what to show (default: a mushroom)")
+    parser.add_argument("--n", type=int, default=8, help="number of particles (default: 8)")
+    parser.add_argument("--gamma", type=float, default=GAMMA, help=f"repulsion weight (default: {GAMMA:g})")
+    parser.add_argument("--steps", type=int, default=300, help="optimisation steps (default: 300)")
+    parser.add_argument("--output", type=Path, default=Path("outputs/demo"), help="folder (default: outputs/demo)")
+    parser.add_argument("--seed", type=int, default=0, help="of particles, noise and timesteps (default: 0)")
+    return parser

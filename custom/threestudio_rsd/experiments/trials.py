@@ -1,0 +1,86 @@
+"""What a finished 2D run left in its trial folder, read back for tables and pages."""
+
+import csv
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from ..errors import UserError
+
+Curve = list[tuple[int, float]]
+
+
+@dataclass
+class Trial:
+    """One run: what it is called, what it shows and what was measured.
+
+    Attributes:
+        label: for people.
+        grid: PNG of all particles.
+        metrics: content of save/metrics.json.
+        curves: diversity over the steps by feature network, [(step, value), ...].
+        config: config values by dotted key.
+    """
+
+    label: str
+    grid: Path
+    metrics: dict[str, Any]
+    curves: dict[str, Curve] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+def read_trial(folder: Path, label: str) -> Trial:
+    """Read a trial folder of `particle-image-system` or `ancestral-sampling-system`.
+
+    Raises:
+        UserError: the run has not finished: there is no grid or no metrics.
+    """
+    metrics, grids = folder / "save" / "metrics.json", sorted((folder / "save").glob("it*-test.png"), key=_step)
+    if not metrics.is_file() or not grids:
+        raise UserError(f"{str(folder)!r} holds no finished run: save/metrics.json or save/it*-test.png is missing.")
+    parsed = folder / "configs" / "parsed.yaml"
+    return Trial(
+        label=label,
+        grid=grids[-1],
+        metrics=json.loads(metrics.read_text()),
+        curves=read_curves(folder / "csv_logs"),
+        config=flatten(OmegaConf.to_container(OmegaConf.load(parsed), resolve=False)) if parsed.is_file() else {},
+    )
+
+
+def read_curves(logs: Path) -> dict[str, Curve]:
+    """`train/diversity_*` of all versions under csv_logs; of a step logged twice, the later version counts."""
+    values: dict[str, dict[int, float]] = {}
+    for path in sorted(logs.glob("version_*/metrics.csv"), key=lambda path: int(path.parent.name.split("_")[1])):
+        with path.open(newline="") as file:
+            for row in csv.DictReader(file):
+                for name, value in row.items():
+                    if name and name.startswith("train/diversity_") and value:
+                        values.setdefault(name.removeprefix("train/diversity_"), {})[int(row["step"])] = float(value)
+    return {name: sorted(points.items()) for name, points in sorted(values.items())}
+
+
+def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} -> {"a.b": 1}; lists count as values."""
+    if not isinstance(config, dict):
+        return {prefix: config}
+    result: dict[str, Any] = {}
+    for key, value in config.items():
+        result |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
+    return result
+
+
+def config_differences(trials: list[Trial]) -> dict[str, list[Any]]:
+    """Config keys whose values differ between the trials, with one value per trial (None: not set)."""
+    keys = dict.fromkeys(key for trial in trials for key in trial.config)
+    rows = {key: [trial.config.get(key) for trial in trials] for key in keys}
+    return {key: row for key, row in rows.items() if any(value != row[0] for value in row)}
+
+
+def _step(grid: Path) -> int:
+    found = re.match(r"it(\d+)-", grid.name)
+    return int(found.group(1)) if found else -1

@@ -56,7 +56,12 @@ def tiny_stable_diffusion(path: Path, prediction_type: str = "epsilon") -> str:
         norm_num_groups=4,
     )
     scheduler = DDIMScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type=prediction_type
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type=prediction_type,
+        clip_sample=False,
+        steps_offset=1,
     )
     pipeline = StableDiffusionPipeline(
         vae=vae,
@@ -81,14 +86,14 @@ def tiny_deep_floyd(path: Path) -> str:
         sample_size=16,
         in_channels=3,
         out_channels=6,
-        block_out_channels=(8, 16),
+        block_out_channels=(16, 32),
         layers_per_block=1,
         down_block_types=("ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"),
         mid_block_type="UNetMidBlock2DSimpleCrossAttn",
         up_block_types=("SimpleCrossAttnUpBlock2D", "ResnetUpsampleBlock2D"),
-        cross_attention_dim=16,
+        cross_attention_dim=32,
         encoder_hid_dim=16,
-        attention_head_dim=4,
+        attention_head_dim=8,
         norm_num_groups=4,
         cross_attention_norm="group_norm",
         resnet_time_scale_shift="scale_shift",

@@ -77,7 +77,7 @@ def _encode(prompts: list[str], model: str, kind: str, revision: str | None, dty
             encoder = encoder_class.from_pretrained(
                 location, subfolder="text_encoder", revision=revision or "main", torch_dtype=dtype
             )
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(
             f"pretrained_model_name_or_path={model!r}: its text encoder cannot be loaded ({first_line(error)}); "
             "accepted: bundled, a folder with a diffusers pipeline, or a hub id that can be reached."

@@ -1,0 +1,47 @@
+"""Metrics against loops and known ensembles."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from threestudio_rsd.errors import UserError
+from threestudio_rsd.metrics import ToyworldJudge, diversity, modes_covered, pairwise_similarity, vendi_score
+
+
+@given(n=st.integers(2, 7), seed=st.integers(0, 99))
+def test_similarity_is_equation_37(n: int, seed: int) -> None:
+    features = torch.randn(n, 5, generator=torch.Generator().manual_seed(seed))
+    pairs = [torch.cosine_similarity(features[i], features[j], dim=0) for i in range(n) for j in range(n) if i != j]
+    torch.testing.assert_close(pairwise_similarity(features), torch.stack(pairs).mean(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(diversity(features), 1 - pairwise_similarity(features))
+
+
+@given(n=st.integers(1, 6), copies=st.integers(1, 3))
+def test_vendi_counts_orthogonal_groups(n: int, copies: int) -> None:
+    features = torch.eye(6)[:n].repeat(copies, 1) * 3
+    torch.testing.assert_close(vendi_score(features), torch.tensor(float(n)), rtol=1e-4, atol=1e-4)
+
+
+def test_one_particle_has_no_diversity() -> None:
+    assert diversity(torch.randn(1, 4)) == 0 and vendi_score(torch.randn(1, 4)).item() == pytest.approx(1)
+
+
+def test_zero_and_half_precision_features_stay_finite() -> None:
+    assert diversity(torch.zeros(3, 4)).isfinite()
+    assert vendi_score(torch.randn(3, 4).half()).isfinite()
+
+
+def test_no_ensemble_is_an_error() -> None:
+    for features in (torch.zeros(0, 4), torch.zeros(4)):
+        with pytest.raises(UserError, match="ensemble"):
+            diversity(features)
+
+
+def test_modes_covered_counts_combinations() -> None:
+    colour, background = torch.tensor([0, 0, 1, 1]), torch.tensor([2, 2, 2, 0])
+    assert modes_covered(colour) == 2 and modes_covered(colour, background) == 3
+
+
+def test_a_judge_without_weights_is_named(tmp_path) -> None:
+    with pytest.raises(UserError, match="model.safetensors"):
+        ToyworldJudge.from_folder(tmp_path)

@@ -1,0 +1,65 @@
+"""The cache of text embeddings."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from threestudio_rsd.errors import UserError
+from threestudio_rsd.priors import embed_prompts
+
+from tests.tiny_models import tiny_stable_diffusion
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RSD_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "text_embeddings"
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    return tiny_stable_diffusion(tmp_path / "model")
+
+
+def test_a_hit_needs_no_text_encoder(cache: Path, model: str) -> None:
+    first = embed_prompts(["a", "b", "a"], model)
+    assert torch.equal(first[0], first[2]) and not torch.equal(first[0], first[1])
+    (Path(model) / "text_encoder" / "config.json").unlink()
+    assert torch.equal(embed_prompts(["b", "a"], model), first[[1, 0]])
+    with pytest.raises(UserError, match="text encoder"):
+        embed_prompts(["a", "new"], model)
+
+
+def test_models_precisions_revisions_and_prompts_do_not_mix(cache: Path, model: str, tmp_path: Path) -> None:
+    other = tiny_stable_diffusion(tmp_path / "other", "v_prediction")
+    embed_prompts(["a", "b"], model)
+    embed_prompts(["a"], other)
+    embed_prompts(["a"], model, dtype=torch.bfloat16)
+    embed_prompts(["a"], model, revision="v2")
+    assert len(list(cache.iterdir())) == 5
+
+
+def test_weights_replaced_under_the_same_name_are_noticed(cache: Path, model: str) -> None:
+    embed_prompts(["a"], model)
+    weights = Path(model) / "text_encoder" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes())
+    embed_prompts(["a"], model)
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_a_broken_entry_is_made_anew(cache: Path, model: str) -> None:
+    first = embed_prompts(["a"], model)
+    next(cache.iterdir()).write_bytes(b"cut short")
+    assert torch.equal(embed_prompts(["a"], model), first)
+
+
+def test_a_cache_that_cannot_be_written_does_not_matter(model: str, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("RSD_CACHE", str(tmp_path / "file"))
+    assert embed_prompts(["a"], model).shape == (1, 8, 16)
+
+
+@pytest.mark.parametrize("prompt", ["a " * 500, "éñ 你好 🍄", "../../etc", "\x00\n", "x"])
+def test_any_prompt_is_taken(cache: Path, prompt: str) -> None:
+    embedding = embed_prompts([prompt], "bundled")
+    assert embedding.shape == (1, 16, 128) and embedding.isfinite().all()

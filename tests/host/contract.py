@@ -87,7 +87,7 @@ def check_parse_structured(host):
 def check_resolvers(host):
     cfg = config(
         """
-        data: {width: 64, path: /a/b.png, cloud: true, words: "a red ball"}
+        data: {width: 64, path: /a/b.png, cloud: true, words: a red ball, rise: [0, 0, 5, 9], longer: [0, 0, 0, 9, 1, 20]}
         system:
           half: ${div:${data.width},2}
           whole: ${idiv:7,2}
@@ -97,9 +97,9 @@ def check_resolvers(host):
           base: ${basename:${data.path}}
           tag: ${rmspace:${data.words},_}
           positive: ${gt0:1}
-          ever: ${cmaxgt0:[0,0,5,10]}
+          ever: ${cmaxgt0:${data.rise}}
           never: ${cmaxgt0:0}
-          either: ${cmaxgt0orcmaxgt0:0,[0,0,0,10,1,20]}
+          either: ${cmaxgt0orcmaxgt0:0,${data.longer}}
           not: ${not:${data.cloud}}
           decay: ${calc_exp_lr_decay_rate:0.25,2}
         """
@@ -309,7 +309,13 @@ def check_prompts_with_views(host):
     elevation = torch.tensor([0.0, 0.0, 0.0, 80.0, 0.0])
     azimuth = torch.tensor([0.0, 90.0, 180.0, 0.0, 330.0])
     embeddings = output.get_text_embeddings(elevation, azimuth, torch.ones(5))
-    expected = ["a fox, front view", "a fox, side view", "a fox, back view", "a fox, overhead view", "a fox, front view"]
+    expected = [
+        "a fox, front view",
+        "a fox, side view",
+        "a fox, back view",
+        "a fox, overhead view",
+        "a fox, front view",
+    ]
     assert embeddings[:5, 0, 0].tolist() == [len(prompt) for prompt in expected]
     assert embeddings[5:, 0, 0].tolist() == [0] * 5
 

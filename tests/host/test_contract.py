@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from threestudio_rsd import host
 
 from . import contract

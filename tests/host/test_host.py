@@ -1,0 +1,60 @@
+"""Which host is chosen, and how the command finds configs and commands."""
+
+import pytest
+from threestudio_rsd import host
+from threestudio_rsd.cli import find_config, main
+from threestudio_rsd.errors import UserError
+
+
+def test_embedded_without_threestudio(monkeypatch):
+    monkeypatch.delenv("RSD_HOST", raising=False)
+    assert host.choose_host() == "embedded"
+
+
+def test_threestudio_where_it_can_be_imported(tmp_path, monkeypatch):
+    monkeypatch.delenv("RSD_HOST", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "threestudio").mkdir()
+    assert host.choose_host() == "embedded", "a folder alone is a clone, not the package"
+    (tmp_path / "threestudio" / "__init__.py").write_text("")
+    import importlib
+
+    importlib.invalidate_caches()
+    assert host.choose_host() == "threestudio"
+
+
+def test_environment_overrides(monkeypatch):
+    monkeypatch.setenv("RSD_HOST", "threestudio")
+    assert host.choose_host() == "threestudio"
+    monkeypatch.setenv("RSD_HOST", "blender")
+    with pytest.raises(UserError, match="RSD_HOST='blender' is unknown; accepted: threestudio, embedded"):
+        host.choose_host()
+
+
+@pytest.mark.parametrize("name", ["configs/text2image/sds.yaml", "text2image/sds.yaml"])
+def test_shipped_config_is_found_by_name(name, workplace):
+    assert find_config(name).endswith("configs/text2image/sds.yaml")
+
+
+def test_own_config_goes_first(workplace):
+    own = workplace / "configs" / "text2image" / "sds.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text("name: mine")
+    assert find_config("configs/text2image/sds.yaml") == "configs/text2image/sds.yaml"
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
+def test_help(arguments, capsys):
+    assert main(arguments) == 0
+    assert "usage: rsd COMMAND" in capsys.readouterr().out
+
+
+def test_every_shipped_config_parses():
+    from threestudio_rsd.paths import data_path
+
+    paths = sorted(data_path("configs").rglob("*.yaml"))
+    assert paths
+    for path in paths:
+        cfg = host.load_config(str(path))
+        assert cfg.system_type
+        assert cfg.trainer.max_steps > 0

@@ -1,5 +1,6 @@
 """The toy problem reproduces the design's table, and is computed by the package's own force."""
 
+import functools
 import json
 
 import pytest
@@ -80,8 +81,7 @@ def test_a_mixture_takes_another_noise_schedule():
 
 
 def test_command_writes_table_and_figure(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(toy, "STEPS", 3)
-    monkeypatch.setattr(toy.simulate, "__defaults__", ("noisy", "rsd", 200, 0, 3))
+    monkeypatch.setattr(toy, "simulate", functools.partial(toy.simulate, steps=3))
     assert toy.main(["--realisations", "2", "--output", str(tmp_path / "new" / "toy")]) == 0
     printed = capsys.readouterr().out
     assert "SVGD" in printed and "descending t, clean" in printed

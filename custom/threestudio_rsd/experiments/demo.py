@@ -36,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     runs = [
         ("without repulsion", SDS, f"gamma-0@{stamp}", [*training, "system.guidance.gamma=0"]),
         (with_repulsion, SDS, f"gamma-{args.gamma:g}@{stamp}", [*training, f"system.guidance.gamma={args.gamma}"]),
-        ("plain sampling", SAMPLING, f"sampling@{stamp}", []),
+        # One step, in which the sampler runs: there is nothing to resume.
+        ("plain sampling", SAMPLING, f"sampling@{stamp}", ["checkpoint.save_last=false", "checkpoint.save_top_k=0"]),
     ]
     trials = []
     for number, (label, config, tag, overrides) in enumerate(runs, start=1):

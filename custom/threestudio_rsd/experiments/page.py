@@ -221,7 +221,7 @@ def draw_chart(network: str, trials: Sequence[Trial]) -> str:
         return TOP + inner_height * (1 - max(min(value, top), 0) / top)
 
     title = f"Diversity in {network}"
-    ends = ", ".join(f"{label} ends at {curve[-1][1]:.2f}" for _, label, curve in curves if curve)
+    ends = ", ".join(f"{label} ends at {_number(curve[-1][1], '.2f')}" for _, label, curve in curves if curve)
     svg = [
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(f"{title} over the steps: {ends}")}">',
         f'<text class="title" x="{LEFT}" y="18">{escape(title)}</text>',

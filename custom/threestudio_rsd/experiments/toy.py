@@ -23,7 +23,8 @@ import csv
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -85,6 +86,18 @@ def batched_force(force: RepulsiveForce, particles: Tensor) -> Tensor:
         return torch.autograd.grad(force.potential(leaf).sum(), leaf)[0]
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """The tensors here are so small that several threads only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@one_thread()
 def simulate(
     prior: GaussianMixturePrior,
     gammas: Sequence[float],

@@ -7,8 +7,10 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 import pytest
 import torch
-
 from threestudio_rsd.priors import Prior, load_prior
+
+
+torch.set_num_threads(1)  # networks this small gain nothing from a second thread, and lose much on a busy machine
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,167 @@
+"""The registered guidance modules, called as threestudio's systems call them."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from threestudio_rsd.distillation import SDS, RepulsiveDistillation
+from threestudio_rsd.errors import UserError
+from threestudio_rsd.guidance.base import RepulsiveGuidance
+from threestudio_rsd.host import find
+from threestudio_rsd.particles import particle_noise
+
+NAMES = {
+    "repulsive-sds-guidance": "loss_sds",
+    "repulsive-vsd-guidance": "loss_vsd",
+    "repulsive-nfsd-guidance": "loss_nfsd",
+    "svgd-guidance": "loss_svgd",
+}
+
+
+def build(name: str = "repulsive-sds-guidance", **config: Any) -> RepulsiveGuidance:
+    torch.manual_seed(5)
+    return find(name)({"view_dependent_prompting": False, **config})
+
+
+def prompt_utils(prompt: str = "a mushroom", **config: Any) -> Any:
+    return find("rsd-prompt-processor")({"prompt": prompt, "spawn": False, **config})()
+
+
+def call(guidance: RepulsiveGuidance, latents: torch.Tensor, **options: Any) -> dict[str, Any]:
+    front = torch.zeros(len(latents))
+    rgb = latents.permute(0, 2, 3, 1)
+    return guidance(
+        rgb, prompt_utils(), elevation=front, azimuth=front, camera_distances=front, rgb_as_latents=True, **options
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("n", [1, 3])
+def test_each_gives_a_finite_loss_with_a_gradient(name: str, n: int) -> None:
+    gamma = 0.0 if name == "svgd-guidance" else 10.0
+    latents = torch.randn(n, 4, 16, 16, requires_grad=True)
+    output = call(build(name, gamma=gamma), latents, mvp_mtx=None, c2w=None)
+    sum(value for key, value in output.items() if key.startswith("loss_")).backward()
+    assert NAMES[name] in output and latents.grad.isfinite().all() and latents.grad.abs().sum() > 0
+
+
+def test_the_loss_has_exactly_the_gradient_of_the_plain_parts(bundled) -> None:
+    guidance = build(gamma=0.0)
+    latents = torch.randn(3, 4, 16, 16, requires_grad=True)
+    output = call(guidance, latents)
+    output["loss_sds"].backward()
+    t = int(output["timestep"])
+    noise = particle_noise(5, "noise", 0, 3, (4, 16, 16))
+    expected = RepulsiveDistillation(SDS(bundled, 7.5))(latents, t, noise, bundled.embed("a mushroom")).gradient
+    assert torch.equal(latents.grad, expected)
+    assert output["loss_sds"].item() == pytest.approx(0.5 * expected.square().sum().item(), rel=1e-5)
+
+
+def test_gamma_zero_loads_no_feature_network() -> None:
+    guidance = build(gamma=0, features="nobody/no-such-network")
+    call(guidance, torch.randn(2, 4, 16, 16))
+
+
+def test_a_particle_does_not_depend_on_n() -> None:
+    latents = torch.randn(4, 4, 16, 16)
+    gradients = []
+    for n in (2, 4):
+        leaf = latents[:n].clone().requires_grad_()
+        call(build(), leaf)["loss_sds"].backward()
+        gradients.append(leaf.grad[:2])
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-5)
+
+
+def test_mean_reduction_divides_by_the_batch() -> None:
+    latents = torch.randn(4, 4, 16, 16)
+    total, mean = (call(build(loss_reduction=kind), latents)["loss_sds"] for kind in ("sum", "mean"))
+    torch.testing.assert_close(total / 4, mean)
+
+
+def test_the_force_acts_in_its_interval_and_at_its_steps() -> None:
+    latents = torch.randn(3, 4, 16, 16)
+    guidance = build(
+        gamma=5.0, repulsion_every=2, repulsion_max_step_percent=0.5, timestep_schedule="descending", total_steps=100
+    )
+    acted = {}
+    for step in (0, 60, 61, 62):
+        guidance.update_step(0, step)
+        acted[step] = float(call(guidance, latents)["force_norm"]) > 0
+    assert acted == {0: False, 60: True, 61: False, 62: True}
+
+
+def test_gamma_can_be_annealed() -> None:
+    guidance = build(gamma=[0, 40.0, 0.0, 100])
+    values = []
+    for step in (0, 50, 100, 200):
+        guidance.update_step(0, step)
+        values.append(guidance.gamma)
+    assert values == [40.0, 20.0, 0.0, 0.0]
+
+
+def test_images_are_encoded_and_the_gradient_reaches_them() -> None:
+    rgb = torch.rand(2, 32, 32, 3, requires_grad=True)
+    front = torch.zeros(2)
+    build(gamma=1.0)(rgb, prompt_utils(), front, front, front)["loss_sds"].backward()
+    assert rgb.grad.abs().sum() > 0
+
+
+def test_gradients_can_be_clipped() -> None:
+    latents = torch.randn(2, 4, 16, 16, requires_grad=True)
+    call(build(grad_clip=0.01), latents)["loss_sds"].backward()
+    assert latents.grad.abs().max() <= 0.01
+
+
+def test_nfsd_tells_the_empty_prompt_from_the_negative_one() -> None:
+    latents = torch.randn(2, 4, 16, 16)
+    front = torch.zeros(2)
+    norms = []
+    for negative in ("", "a car"):
+        guidance = build("repulsive-nfsd-guidance", min_step_percent=0.5, max_step_percent=0.5)
+        output = guidance(
+            latents.permute(0, 2, 3, 1),
+            prompt_utils(negative_prompt=negative),
+            front,
+            front,
+            front,
+            rgb_as_latents=True,
+        )
+        norms.append(float(output["direction_norm"]))
+    assert norms[0] != pytest.approx(norms[1], rel=1e-3)
+
+
+def test_checkpoints_would_hold_no_prior() -> None:
+    assert list(build().state_dict()) == []
+    assert all("lora" in name for name in build("repulsive-vsd-guidance").state_dict())
+
+
+@pytest.mark.parametrize(
+    "config, message",
+    [
+        ({"gamma": "strong"}, "gamma='strong'.*schedule"),
+        ({"gamma": -1.0}, "gamma=-1.0.*at least 0"),
+        ({"gamma": float("nan")}, "gamma=nan"),
+        ({"gamma": 1.0, "features": "dyno"}, "features='dyno'.*dinov2"),
+        ({"gamma": 1.0, "features": "nobody/no-such-network"}, "nobody/no-such-network"),
+        ({"kernel_input": "blurred"}, "kernel_input='blurred'.*denoised"),
+        ({"prior_type": "flux"}, "prior_type='flux'.*deep-floyd"),
+        ({"pretrained_model_name_or_path": "nobody/no-such-model"}, "nobody/no-such-model.*bundled"),
+        ({"timestep_schedule": "descending"}, "total_steps"),
+        ({"min_step_percent": 0.9, "max_step_percent": 0.1}, "min_step_percent"),
+        ({"max_step_percent": 1.5}, "max_step_percent=1.5"),
+        ({"repulsion_every": 0}, "repulsion_every=0"),
+        ({"guidance_scale": -7.5}, "guidance_scale=-7.5"),
+        ({"bandwidth": 0}, "bandwidth=0|gamma"),
+        ({"gama": 1.0}, "gama.*gamma"),
+    ],
+)
+def test_bad_values_are_named(config: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        call(build(**{"gamma": 1.0, **config}), torch.randn(2, 4, 16, 16))
+
+
+@pytest.mark.parametrize("config", [{"prompt": ""}, {"prompt": "  "}, {"prompt": "x", "prior_type": "vae"}])
+def test_bad_prompts_are_named(config: dict[str, Any]) -> None:
+    with pytest.raises(UserError):
+        find("rsd-prompt-processor")({"spawn": False, **config})

@@ -111,7 +111,9 @@ def test_any_figure_can_be_drawn(tmp_path, value):
     trial = Trial("one", read_trial(make_trial(tmp_path, "one", 1.0), "").grid, {"diversity": {"dino": value}})
     trial.curves = {"dino": [(0, value)], "clip": []}
     page = Page(render_page("A page", "rsd demo", [trial]))
-    assert not any("nan" in str(attributes) for tag, attributes in page.tags if tag in ("svg", "polyline", "line", "text"))
+    assert not any(
+        "nan" in str(attributes) for tag, attributes in page.tags if tag in ("svg", "polyline", "line", "text")
+    )
 
 
 def test_without_curves_or_differences(tmp_path):

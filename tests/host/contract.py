@@ -87,7 +87,7 @@ def check_parse_structured(host):
 def check_resolvers(host):
     cfg = config(
         """
-        data: {width: 64, path: /a/b.png, cloud: true, words: a red ball, rise: [0, 0, 5, 9], longer: [0, 0, 0, 9, 1, 20]}
+        data: {width: 64, path: /a/b.png, cloud: true, words: a red ball, rise: [0, 0, 5, 9], more: [0, 0, 0, 9, 1, 20]}
         system:
           half: ${div:${data.width},2}
           whole: ${idiv:7,2}
@@ -99,7 +99,7 @@ def check_resolvers(host):
           positive: ${gt0:1}
           ever: ${cmaxgt0:${data.rise}}
           never: ${cmaxgt0:0}
-          either: ${cmaxgt0orcmaxgt0:0,${data.longer}}
+          either: ${cmaxgt0orcmaxgt0:0,${data.more}}
           not: ${not:${data.cloud}}
           decay: ${calc_exp_lr_decay_rate:0.25,2}
         """

@@ -23,12 +23,13 @@ def parse_structured(fields: type, cfg: Mapping | None = None) -> Any:
     prefix = _full_key(cfg)
     known = {field.name: field for field in dataclasses.fields(fields) if field.init}
     values = {}
-    for key in cfg or {}:
+    given: Mapping = {} if cfg is None else cfg
+    for key in given:
         if key not in known:
-            raise UserError(_unknown_key(prefix, str(key), cfg, list(known)))
+            raise UserError(_unknown_key(prefix, str(key), given, list(known)))
         try:
             # As plain values, for OmegaConf takes its own nodes without a look at their types.
-            values[key] = config_to_primitive(cfg[key])
+            values[key] = config_to_primitive(given[key])
         except MissingMandatoryValue as error:
             raise UserError(f"{prefix}{key} has no value; set it in the config or as {prefix}{key}=VALUE.") from error
         except OmegaConfBaseException as error:
@@ -57,7 +58,7 @@ def _full_key(cfg: Any) -> str:
     if not isinstance(cfg, DictConfig):
         return ""
     keys = []
-    node = cfg
+    node: Any = cfg
     while node is not None:
         if node._key() is not None:
             keys.append(str(node._key()))

@@ -79,8 +79,8 @@ def load_config(*yamls: str, cli_args: Sequence[str] = (), from_string: bool = F
     parts = [_parse_yaml(text, from_string) for text in yamls]
     parts += [_parse_override(argument) for argument in cli_args]
     try:
-        cfg = OmegaConf.merge(*parts, kwargs)
-        if not cfg.get("tag") and OmegaConf.is_missing(cfg, "tag") is False:
+        cfg: Any = OmegaConf.merge(*parts, kwargs)
+        if not OmegaConf.is_missing(cfg, "tag") and not cfg.get("tag"):
             cfg.tag = OmegaConf.select(cfg, "system.prompt_processor.prompt", default="") or ""
         OmegaConf.resolve(cfg)
     except InterpolationToMissingValueError as error:

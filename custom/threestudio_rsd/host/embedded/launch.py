@@ -119,7 +119,7 @@ def _perform(run: Run, mode: str) -> None:
         warn("There is no resume=PATH: what is evaluated was not trained.")
     else:
         system.set_resume_status(run.checkpoint["epoch"], run.checkpoint["global_step"])
-    step = {"validate": trainer.validate, "test": trainer.test, "export": trainer.predict}[mode]
+    step = getattr(trainer, {"validate": "validate", "test": "test", "export": "predict"}[mode])
     quiet = {} if mode == "export" else {"verbose": False}
     step(system, datamodule=data, ckpt_path=run.cfg.resume, **quiet, **_weights_only(step))
     info(f"Results are in {system.get_save_dir()}")

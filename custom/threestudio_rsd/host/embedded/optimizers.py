@@ -27,6 +27,7 @@ def parse_optimizer(config: Any, model: nn.Module) -> torch.optim.Optimizer:
     optimizer = getattr(torch.optim, str(name), None)
     if not (isinstance(optimizer, type) and issubclass(optimizer, torch.optim.Optimizer)):
         raise UserError(f"optimizer.name={name!r} is unknown; accepted: Adam, AdamW, SGD and others of torch.optim.")
+    parameters: list
     if config.get("params") is not None:
         parameters = [
             {"params": list(_parameters(model, attribute)), "name": attribute, **(arguments or {})}
@@ -83,7 +84,7 @@ def _scheduler(config: dict, optimizer: torch.optim.Optimizer) -> Any:
             return scheduler(optimizer, **(config.get("args") or {}))
         parts = [_scheduler(part, optimizer) for part in config["schedulers"]]
         if scheduler is lr_scheduler.SequentialLR:
-            return scheduler(optimizer, parts, milestones=config.get("milestones"))
+            return scheduler(optimizer, parts, milestones=config.get("milestones") or [])
         return scheduler(parts)
     except (TypeError, ValueError) as error:
         if isinstance(error, UserError):

@@ -1,5 +1,6 @@
 """Arrays as pictures: 8-bit RGB, and grids of them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ def uv_picture(
     return np.where(even[..., None], [255, 0, 255], [255, 255, 255]).astype(np.uint8)
 
 
-PICTURES = {"rgb": rgb_picture, "grayscale": grayscale_picture, "uv": uv_picture}
+PICTURES: dict[str, Callable[..., np.ndarray]] = {"rgb": rgb_picture, "grayscale": grayscale_picture, "uv": uv_picture}
 
 
 def picture_grid(cells: list, align: Any = "max") -> np.ndarray:

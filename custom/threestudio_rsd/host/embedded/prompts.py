@@ -115,7 +115,7 @@ class PromptProcessor(BaseObject):
         pretrained_model_name_or_path_prompt_debiasing: str = "bert-base-uncased"
         prompt_debiasing_mask_ids: list[int] | None = None
 
-    cfg: Config
+    cfg: Any  # Config
 
     def configure(self) -> None:
         for key in ("use_perp_neg", "use_prompt_debiasing"):

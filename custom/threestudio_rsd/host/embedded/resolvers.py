@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from .schedule import C_max
 
-RESOLVERS = {
+RESOLVERS: dict[str, Callable] = {
     "calc_exp_lr_decay_rate": lambda factor, n: factor ** (1.0 / n),
     "add": lambda a, b: a + b,
     "sub": lambda a, b: a - b,

@@ -88,7 +88,7 @@ class BaseSystem(pl.LightningModule, Updateable, SaverMixin):
         """Value of a schedule now."""
         return C(value, self.true_current_epoch, self.true_global_step)
 
-    def configure_optimizers(self) -> dict:
+    def configure_optimizers(self) -> Any:
         optimizer = parse_optimizer(self.cfg.optimizer, self)
         if self.cfg.scheduler is None:
             return {"optimizer": optimizer}

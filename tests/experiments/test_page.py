@@ -92,6 +92,13 @@ def test_shows_grids_curves_figures_and_config(trials):
     assert "without ends at 0.50" in description
 
 
+def test_a_run_without_curve_is_a_level_line(trials):
+    trials[1].curves = {}
+    (dino, _) = [attributes for attributes in Page(render_page("A page", "rsd", trials)).all("polyline")][1::2]
+    heights = [point.split(",")[1] for point in dino["points"].split()]
+    assert len(heights) == 2 and heights[0] == heights[1]
+
+
 def test_scrolling_parts_are_reached_by_keyboard(trials):
     page = Page(render_page("A page", "rsd demo", trials))
     scrolling = [attributes for tag, attributes in page.tags if attributes.get("class") in ("wide", "command")]
@@ -148,6 +155,10 @@ def test_unfinished_run_is_one_sentence(tmp_path):
 
 def test_config_differences_by_dotted_key(trials):
     assert config_differences(trials) == {"system.guidance.gamma": [0.0, 20.0], "tag": ["without", "with"]}
+    sampling = Trial("sampling", Path(), {}, config={"system_type": "ancestral-sampling-system", "seed": 1})
+    differences = config_differences([*trials, sampling])
+    assert differences["system_type"] == [None, None, "ancestral-sampling-system"]
+    assert "seed" not in differences and "system.guidance.gamma" in differences
     assert flatten({"a": {"b": [1, 2]}, "c": None}) == {"a.b": [1, 2], "c": None}
 
 

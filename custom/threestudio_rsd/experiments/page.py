@@ -19,8 +19,8 @@ from .trials import Curve, Trial, config_differences
 VERSIONS_OF = ("threestudio-rsd", "torch", "pytorch-lightning", "diffusers", "transformers", "omegaconf")
 SKIPPED_KEYS = ("name", "tag", "timestamp", "trial_name", "trial_dir", "exp_dir", "exp_root_dir", "use_timestamp")
 DASHES = ("", "7 4", "2 3", "9 3 2 3")  # a second cue beside colour
-WIDTH, HEIGHT = 560, 300
-LEFT, RIGHT, TOP, BOTTOM = 54, 14, 34, 46
+WIDTH, HEIGHT = 440, 290  # small, so that a phone need not shrink the text below what can be read
+LEFT, RIGHT, TOP, BOTTOM = 50, 16, 52, 42
 
 STYLE = """
 :root{color-scheme:light dark;--paper:#fff;--ink:#1b1f24;--soft:#59636e;--line:#d1d9e0;--panel:#f6f8fa;
@@ -45,12 +45,12 @@ figcaption small{display:block;font-weight:400;color:var(--soft)}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{padding:.4rem .7rem;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}
 th:first-child,td:first-child{text-align:left}
-thead th{color:var(--soft);font-weight:600;vertical-align:bottom}
+thead th{color:var(--soft);font-weight:600;vertical-align:bottom;white-space:normal}
 tbody th{font-weight:600}
 .swatch{display:inline-block;width:.8em;height:.8em;border-radius:2px;margin-right:.45em}
-svg{display:block;width:100%;height:auto}
-svg text{fill:var(--soft);font:12px system-ui,-apple-system,"Segoe UI",sans-serif}
-svg .title{fill:var(--ink);font-weight:600;font-size:14px}
+svg{display:block;width:100%;max-width:600px;height:auto;margin:0 auto}
+svg text{fill:var(--soft);font:13px system-ui,-apple-system,"Segoe UI",sans-serif}
+svg .title{fill:var(--ink);font-weight:600;font-size:15px}
 svg .grid{stroke:var(--line);stroke-width:1}
 svg .curve{fill:none;stroke-width:2.2;stroke-linejoin:round}
 details{margin:.6rem 0}
@@ -186,7 +186,9 @@ def _config_table(trials: list[Trial]) -> str:
 
 
 def _curves(trials: list[Trial]) -> str:
-    networks = list(dict.fromkeys(name for trial in trials for name in trial.curves))
+    measured = [name for trial in trials for name in trial.metrics.get("diversity", {})]
+    logged = {name for trial in trials for name in trial.curves}
+    networks = [name for name in dict.fromkeys([*measured, *sorted(logged)]) if name in logged]
     if not networks:
         return "<p>Nothing was logged during training.</p>"
     charts = "".join(f"<figure>{draw_chart(name, trials)}</figure>" for name in networks)
@@ -207,11 +209,14 @@ def _values_table(network: str, trials: list[Trial]) -> str:
 
 
 def draw_chart(network: str, trials: Sequence[Trial]) -> str:
-    """Inline SVG of the diversity in one network over the steps, a line per trial, with axes, title and legend."""
-    curves = [(index, trial.label, trial.curves.get(network, [])) for index, trial in enumerate(trials)]
-    points = [point for _, _, curve in curves for point in curve]
-    last = max((step for step, _ in points), default=0) + 1
-    top = _round_up(max([value for _, value in points if math.isfinite(value)] + [0.1]))
+    """Inline SVG of the diversity in one network over the steps, with axes, title and legend.
+
+    A line per trial; a level line for a trial that logged none but was measured at its end, such as plain sampling.
+    """
+    last = max((step for trial in trials for step, _ in trial.curves.get(network, [])), default=0) + 1
+    curves = [(index, trial.label, _curve(trial, network, last)) for index, trial in enumerate(trials)]
+    curves = [(index, label, curve) for index, label, curve in curves if curve]
+    top = _round_up(max([value for _, _, curve in curves for _, value in curve] + [0.1]))
     inner_width, inner_height = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 
     def x(step: float) -> float:
@@ -221,10 +226,10 @@ def draw_chart(network: str, trials: Sequence[Trial]) -> str:
         return TOP + inner_height * (1 - max(min(value, top), 0) / top)
 
     title = f"Diversity in {network}"
-    ends = ", ".join(f"{label} ends at {_number(curve[-1][1], '.2f')}" for _, label, curve in curves if curve)
+    ends = ", ".join(f"{label} ends at {curve[-1][1]:.2f}" for _, label, curve in curves)
     svg = [
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(f"{title} over the steps: {ends}")}">',
-        f'<text class="title" x="{LEFT}" y="18">{escape(title)}</text>',
+        f'<text class="title" x="{LEFT}" y="16">{escape(title)}</text>',
     ]
     for tick in range(5):
         value = top * tick / 4
@@ -232,27 +237,34 @@ def draw_chart(network: str, trials: Sequence[Trial]) -> str:
         svg.append(f'<text x="{LEFT - 8}" y="{y(value) + 4:.1f}" text-anchor="end">{value:.3g}</text>')
         step = last * tick / 4
         svg.append(f'<text x="{x(step):.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{step:.0f}</text>')
-    svg.append(f'<text x="{LEFT + inner_width / 2}" y="{HEIGHT - 8}" text-anchor="middle">step</text>')
-    legend_x = WIDTH - RIGHT
-    for index, label, curve in reversed(curves):
-        if not curve:
-            continue
-        svg.append(_line(index, curve, x, y))
-        legend_x -= 7 * len(label)
-        svg.append(f'<text x="{legend_x}" y="18">{escape(label)}</text>')
-        svg.append(
-            f'<line x1="{legend_x - 30}" x2="{legend_x - 6}" y1="14" y2="14" style="stroke:var(--c{index % 4})" '
-            f'stroke-width="2.2" stroke-dasharray="{DASHES[index % 4]}"/>'
-        )
-        legend_x -= 44
+    svg.append(f'<text x="{LEFT + inner_width / 2}" y="{HEIGHT - 6}" text-anchor="middle">step</text>')
+    legend_width = inner_width / max(len(curves), 1)
+    for place, (index, label, curve) in enumerate(curves):
+        points = " ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in curve)
+        left = LEFT + place * legend_width
+        svg.append(f'<polyline class="curve" points="{points}" {_stroke(index)}/>')
+        svg.append(f'<line x1="{left:.1f}" x2="{left + 22:.1f}" y1="33" y2="33" stroke-width="2.2" {_stroke(index)}/>')
+        svg.append(f'<text x="{left + 27:.1f}" y="37">{escape(_short(label, legend_width - 30))}</text>')
     return "".join(svg) + "</svg>"
 
 
-def _line(index: int, curve: Curve, x: Any, y: Any) -> str:
-    finite = [(step, value) for step, value in curve if math.isfinite(value)]
-    path = " ".join(f"{x(step + 1):.1f},{y(value):.1f}" for step, value in finite)
-    style = f'style="stroke:var(--c{index % 4})" stroke-dasharray="{DASHES[index % 4]}"'
-    return f'<polyline class="curve" points="{path}" {style}/>'
+def _curve(trial: Trial, network: str, last: int) -> Curve:
+    """Finite points (number of steps done, diversity)."""
+    points = [(step + 1, value) for step, value in trial.curves.get(network, [])]
+    final = trial.metrics.get("diversity", {}).get(network)
+    if not points and final is not None:
+        points = [(0, final), (last, final)]
+    return [(step, value) for step, value in points if math.isfinite(value)]
+
+
+def _stroke(index: int) -> str:
+    return f'style="stroke:var(--c{index % 4})" stroke-dasharray="{DASHES[index % 4]}"'
+
+
+def _short(label: str, width: float) -> str:
+    """As much of a label as fits, at about 7 units a letter."""
+    room = max(int(width / 7), 4)
+    return label if len(label) <= room else label[: room - 1] + "\u2026"
 
 
 def _round_up(value: float) -> float:

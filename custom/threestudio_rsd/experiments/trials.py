@@ -75,10 +75,22 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def config_differences(trials: list[Trial]) -> dict[str, list[Any]]:
-    """Config keys whose values differ between the trials, with one value per trial (None: not set)."""
+    """Config keys whose values differ between the trials, with one value per trial (None: not set).
+
+    Trials of different systems have few keys in common: between them the system's name is the difference.
+    """
+    systems: dict[Any, list[int]] = {}
+    for index, trial in enumerate(trials):
+        systems.setdefault(trial.config.get("system_type"), []).append(index)
     keys = dict.fromkeys(key for trial in trials for key in trial.config)
     rows = {key: [trial.config.get(key) for trial in trials] for key in keys}
-    return {key: row for key, row in rows.items() if any(value != row[0] for value in row)}
+
+    def differs(key: str, row: list[Any]) -> bool:
+        if key == "system_type":
+            return len(systems) > 1
+        return any(row[index] != row[group[0]] for group in systems.values() for index in group)
+
+    return {key: row for key, row in rows.items() if differs(key, row)}
 
 
 def _step(grid: Path) -> int:

@@ -54,6 +54,12 @@ def test_tag_defaults_to_the_prompt():
     assert cfg.tag == "a_fox"
 
 
+def test_other_overrides_are_yaml():
+    overrides = ["system.prompt_processor={prompt: a fox}", 'system.prompt_processor.negative_prompt="a: b"']
+    cfg = load_config("tag: t", from_string=True, cli_args=overrides)
+    assert cfg.system.prompt_processor == {"prompt": "a fox", "negative_prompt": "a: b"}
+
+
 def test_number_as_prompt_in_a_file():
     assert load_config(PROMPT_CONFIG.replace('"a hamburger"', "7"), from_string=True).tag == "7"
 

@@ -18,6 +18,8 @@ from .tags import safe_tag
 
 register_resolvers()
 
+TEXTS = ("prompt", "negative_prompt", "prompt_front", "prompt_side", "prompt_back", "prompt_overhead")
+
 
 @dataclass
 class ExperimentConfig:
@@ -127,9 +129,11 @@ def _parse_override(argument: str) -> DictConfig:
 
 def _is_text(key: str, value: str) -> bool:
     """Whether YAML must not look at the value: a colon, a `#` or a number is part of a prompt."""
-    name = key.split(".")[-1]
-    is_prompt = name in ("prompt", "negative_prompt") or name.startswith("prompt_") and "debiasing" not in name
-    return is_prompt and value not in ("null", "???") and not (len(value) > 1 and value[0] == value[-1] == '"')
+    return (
+        key.split(".")[-1] in TEXTS
+        and value not in ("null", "???")
+        and not (len(value) > 1 and value[0] == value[-1] == '"')
+    )
 
 
 def _first_line(error: Exception) -> str:

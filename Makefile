@@ -13,7 +13,7 @@ setup: $(READY)
 
 $(READY): setup.py pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null \
-		|| { echo "threestudio-rsd needs Python 3.10 or newer: '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || echo missing); choose one with make PYTHON=..." >&2; exit 2; }
+		|| { echo "threestudio-rsd needs Python 3.10 or newer: '$(PYTHON)' is $$( ( $(PYTHON) --version ) 2>/dev/null || echo missing); choose one with make PYTHON=..." >&2; exit 2; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet $(TORCH)

@@ -9,7 +9,6 @@ import pytest
 import torch
 from threestudio_rsd.priors import Prior, load_prior
 
-
 torch.set_num_threads(1)  # networks this small gain nothing from a second thread, and lose much on a busy machine
 
 

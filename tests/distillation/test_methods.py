@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-
 from threestudio_rsd.distillation import NFSD, SDS, SVGD, VSD, RepulsiveDistillation
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.priors import GaussianMixturePrior, NoisePredictions, load_prior
 from threestudio_rsd.repulsion import RBFKernel, RepulsiveForce
+
 from tests.tiny_models import tiny_stable_diffusion
 
 

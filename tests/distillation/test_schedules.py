@@ -4,7 +4,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-
 from threestudio_rsd.distillation import TimestepSchedule, force_scale, timestep_weight
 from threestudio_rsd.distillation.weights import FORCE_SCALES, WEIGHTS
 from threestudio_rsd.errors import UserError

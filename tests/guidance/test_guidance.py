@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 import torch
-
 from threestudio_rsd.distillation import SDS, RepulsiveDistillation
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.guidance.base import RepulsiveGuidance

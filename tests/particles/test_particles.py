@@ -7,7 +7,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.particles import initial_particles, particle_noise, particle_timesteps, read_images, save_grid
 

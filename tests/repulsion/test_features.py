@@ -1,10 +1,9 @@
 """Feature networks: frozen, fed as they were trained."""
 
 import torch
-from transformers import ViTModel
-
 from threestudio_rsd.paths import data_path
 from threestudio_rsd.repulsion import load_features
+from transformers import ViTModel
 
 
 def test_bundled_dino_is_the_class_token_of_the_normalised_image() -> None:

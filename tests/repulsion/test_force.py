@@ -6,7 +6,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.repulsion import RBFKernel, RepulsiveForce, squared_distances
 

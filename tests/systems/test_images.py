@@ -8,7 +8,6 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-
 from threestudio_rsd.cli import main
 
 STEPS = [

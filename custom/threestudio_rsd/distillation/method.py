@@ -17,6 +17,7 @@ class Method(nn.Module):
         UserError: guidance_scale < 0.
     """
 
+    prior: Prior
     needs_negative = False  # whether `direction` reads the noise prediction for the negative prompt
 
     def __init__(self, prior: Prior, guidance_scale: float = 7.5) -> None:

@@ -28,7 +28,7 @@ class TimestepSchedule:
                 "accepted: the number of steps of the run, at least 1."
             )
         self.kind = kind
-        self.total_steps = total_steps
+        self.total_steps = total_steps or 1
         self.seed = seed
 
     def __call__(self, step: int, min_t: int, max_t: int) -> int:

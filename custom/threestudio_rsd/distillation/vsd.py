@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +30,10 @@ class VSD(Method):
     Raises:
         UserError: unknown network, rank < 1, or no peft where it is needed.
     """
+
+    unet: Any  # one of the two: the U-Net from scratch
+    lora: Any  # or the adapters' weights
+    _layers: tuple[Any, ...]
 
     def __init__(
         self,
@@ -89,7 +94,7 @@ class VSD(Method):
                 parameter.requires_grad_(True)
 
 
-def _add_lora(unet: nn.Module, rank: int) -> tuple[tuple[nn.Module, ...], nn.ParameterDict]:
+def _add_lora(unet: Any, rank: int) -> tuple[tuple[Any, ...], nn.ParameterDict]:
     """Put adapters into the attention layers of `unet`, switched off; return the layers and the adapters' weights."""
     peft = require("peft", "vsd")
     from peft.tuners.tuners_utils import BaseTunerLayer
@@ -111,7 +116,7 @@ def _add_lora(unet: nn.Module, rank: int) -> tuple[tuple[nn.Module, ...], nn.Par
     return layers, nn.ParameterDict(weights)
 
 
-def _small_unet(latent_shape: tuple[int, ...], channels: tuple[int, ...] | None) -> nn.Module:
+def _small_unet(latent_shape: tuple[int, ...], channels: tuple[int, ...] | None) -> Any:
     from diffusers import UNet2DModel
 
     size = latent_shape[-1]

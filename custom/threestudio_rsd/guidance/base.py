@@ -11,7 +11,7 @@ from ..distillation import Method, RepulsiveDistillation, TimestepSchedule
 from ..errors import UserError, check_choice
 from ..host import BaseModule, C, get_device, info
 from ..particles import particle_noise
-from ..priors import PromptEmbedding, load_prior
+from ..priors import Prior, PromptEmbedding, load_prior
 from ..repulsion import RBFKernel, RepulsiveForce, load_features
 
 REDUCTIONS = ("sum", "mean")
@@ -59,6 +59,8 @@ class RepulsiveGuidance(BaseModule):
         seed: int | None = None  # of noise and timesteps; null: the run's seed
 
     cfg: Config
+    prior: Prior
+    method: Any
     loss_name = ""
 
     def make_method(self) -> Method:

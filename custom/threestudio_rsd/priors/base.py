@@ -1,6 +1,7 @@
 """What a prior owes to everything else, and the two small records that pass between them."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -63,6 +64,7 @@ class Prior(nn.Module):
     image_size: int
     fingerprint: str
     is_bundled: bool = False
+    unet: Any  # the noise network, where the prior has one
 
     @property
     def device(self) -> torch.device:

@@ -1,8 +1,10 @@
 """DeepFloyd IF, stage I: a pixel-space model at 64x64."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from .base import PromptEmbedding, TabulatedPrior, noise_from_output
 from .embeddings import embed_prompts
@@ -18,7 +20,9 @@ class DeepFloydPrior(TabulatedPrior):
         model, revision: where the text encoder comes from when a prompt is embedded.
     """
 
-    def __init__(self, unet: nn.Module, scheduler: object, model: str, revision: str | None = None) -> None:
+    unet: Any
+
+    def __init__(self, unet: Any, scheduler: Any, model: str, revision: str | None = None) -> None:
         size = unet.config.sample_size
         super().__init__(scheduler.alphas_cumprod, (unet.config.in_channels, size, size))
         self.unet = unet.requires_grad_(False).eval()

@@ -53,8 +53,9 @@ def embed_prompts(
     """
     check_choice("text encoder", kind, KINDS)
     files = {prompt: _cache_file(prompt, model, kind, revision, dtype) for prompt in prompts}
-    known = {prompt: _read(file) for prompt, file in files.items()} if use_cache else {}
-    missing = [prompt for prompt in files if known.get(prompt) is None]
+    cached = {prompt: _read(file) for prompt, file in files.items()} if use_cache else {}
+    known = {prompt: embedding for prompt, embedding in cached.items() if embedding is not None}
+    missing = [prompt for prompt in files if prompt not in known]
     if missing:
         for prompt, embedding in zip(missing, _encode(missing, model, kind, revision, dtype), strict=True):
             known[prompt] = embedding

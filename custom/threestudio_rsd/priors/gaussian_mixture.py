@@ -24,6 +24,9 @@ class GaussianMixturePrior(TabulatedPrior):
     """
 
     image_size = 0
+    means: Tensor
+    variances: Tensor
+    weights: Tensor
 
     def __init__(
         self,

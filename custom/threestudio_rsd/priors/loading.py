@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -11,7 +12,7 @@ from .deep_floyd import DeepFloydPrior
 from .files import resolve_model
 from .stable_diffusion import StableDiffusionPrior
 
-PRIOR_TYPES = {"stable-diffusion": StableDiffusionPrior, "deep-floyd": DeepFloydPrior}
+PRIOR_TYPES: dict[str, Any] = {"stable-diffusion": StableDiffusionPrior, "deep-floyd": DeepFloydPrior}
 
 
 def load_prior(

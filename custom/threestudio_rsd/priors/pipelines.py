@@ -3,13 +3,12 @@
 from typing import Any
 
 import torch
-from torch import nn
 
 from ..errors import UserError
 from .files import first_line, resolve_model
 
 
-def load_parts(model: str, revision: str | None, dtype: torch.dtype, **parts: type[nn.Module]) -> list[Any]:
+def load_parts(model: str, revision: str | None, dtype: torch.dtype, **parts: Any) -> list[Any]:
     """The scheduler, then one model for each keyword, whose name is the subfolder and whose value is the class.
 
     Raises:

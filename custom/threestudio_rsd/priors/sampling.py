@@ -17,7 +17,7 @@ def sample_ancestral(
     noise: Callable[[int], Tensor],
     guidance_scale: float = 7.5,
     n_steps: int = 30,
-    callback: Callable[[int, Tensor], None] | None = None,
+    callback: Callable[[int, Tensor], object] | None = None,
 ) -> Tensor:
     """Draw n samples, (n, *prior.latent_shape).
 

@@ -1,8 +1,10 @@
 """Stable Diffusion 1.x and 2.x, and the bundled prior, which has the same format."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from .base import PromptEmbedding, TabulatedPrior, noise_from_output
 from .embeddings import embed_prompts
@@ -21,9 +23,10 @@ class StableDiffusionPrior(TabulatedPrior):
         model, revision: where the text encoder comes from when a prompt is embedded.
     """
 
-    def __init__(
-        self, unet: nn.Module, vae: nn.Module, scheduler: object, model: str, revision: str | None = None
-    ) -> None:
+    unet: Any
+    vae: Any
+
+    def __init__(self, unet: Any, vae: Any, scheduler: Any, model: str, revision: str | None = None) -> None:
         size = unet.config.sample_size
         super().__init__(scheduler.alphas_cumprod, (unet.config.in_channels, size, size))
         self.unet = unet.requires_grad_(False).eval()

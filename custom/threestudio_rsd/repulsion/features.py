@@ -6,6 +6,7 @@ network was trained. Gradients flow to the images only.
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -69,7 +70,7 @@ def _load_transformer(spec: str, model_id: str) -> "TransformerFeatures":
 
     try:
         config = AutoConfig.from_pretrained(model_id)
-        no_pooler = {"add_pooling_layer": False} if config.model_type == "vit" else {}
+        no_pooler: dict[str, Any] = {"add_pooling_layer": False} if config.model_type == "vit" else {}
         network_class = CLIPVisionModelWithProjection if config.model_type == "clip" else AutoModel
         with quiet_transformers():  # it would complain that the text half of a CLIP is not read
             network = network_class.from_pretrained(model_id, **no_pooler)
@@ -105,7 +106,11 @@ class TransformerFeatures(nn.Module):
         mean, std: per channel, of the images that it was trained on.
     """
 
-    def __init__(self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    network: Any
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: Any, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
         self.network = network.requires_grad_(False).eval()
         vision = getattr(network.config, "vision_config", network.config)

@@ -29,7 +29,7 @@ class RBFKernel:
 
     def __init__(self, bandwidth: float | str = "median") -> None:
         is_number = isinstance(bandwidth, (int, float)) and not isinstance(bandwidth, bool)
-        if bandwidth != "median" and not (is_number and 0 < bandwidth < math.inf):
+        if bandwidth != "median" and not (is_number and 0 < float(bandwidth) < math.inf):
             raise UserError(f"bandwidth={bandwidth!r} is impossible; accepted: 'median' or a positive number.")
         self.bandwidth = bandwidth
 

@@ -49,7 +49,7 @@ class ParticleImageSystem(EnsembleSystem):
             camera_distances=front,
             rgb_as_latents=rgb_as_latents,
         )
-        loss = 0.0
+        loss = torch.zeros((), device=rgb.device)
         for name, value in output.items():
             self.log(f"train/{name}", value)
             if name.startswith("loss_"):

@@ -86,9 +86,9 @@ def test_command_writes_table_and_figure(tmp_path, capsys, monkeypatch):
     printed = capsys.readouterr().out
     assert "SVGD" in printed and "descending t, clean" in printed
     data = json.loads((tmp_path / "new" / "toy" / "toy.json").read_text())
-    settings = len(toy.ORDERS) * (len(toy.KERNEL_INPUTS) * len(toy.CURVE_GAMMAS) + 1)
-    assert len(data["rows"]) == 2 * settings
-    assert (tmp_path / "new" / "toy" / "toy.csv").read_text().count("\n") == 2 * settings + 1
+    lines = sum(len(toy.ORDERS) * (2 * len(gammas) + 1) for gammas in (toy.CURVE_GAMMAS, toy.FOUR_MODE_GAMMAS))
+    assert len(data["rows"]) == lines
+    assert (tmp_path / "new" / "toy" / "toy.csv").read_text().count("\n") == lines + 1
     assert (tmp_path / "new" / "toy" / "toy.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -1,5 +1,6 @@
 """Random diffusers pipelines, small enough to build in a test."""
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -73,12 +74,36 @@ def tiny_stable_diffusion(path: Path, prediction_type: str = "epsilon") -> str:
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    pipeline.save_pretrained(path)
+    pipeline.save_pretrained(path, safe_serialization=True)
     return str(path)
 
 
+def _t5_text_encoder(path: Path) -> None:
+    """A T5 encoder of width 16 and its tokenizer; needs sentencepiece."""
+    import sentencepiece
+    from transformers import T5Config, T5EncoderModel
+
+    (path / "tokenizer").mkdir(parents=True)
+    with open(path / "tokenizer" / "spiece.model", "wb") as file:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(["a photo of a red mushroom", "the quick brown fox jumps over lazy dogs"] * 5),
+            model_writer=file,
+            vocab_size=60,
+            hard_vocab_limit=False,
+            pad_id=0,
+            eos_id=1,
+            unk_id=2,
+            bos_id=-1,
+            minloglevel=2,
+        )
+    config = {"tokenizer_class": "T5Tokenizer", "extra_ids": 0, "model_max_length": 77}
+    (path / "tokenizer" / "tokenizer_config.json").write_text(json.dumps(config))
+    sizes = {"vocab_size": 64, "d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2}
+    T5EncoderModel(T5Config(**sizes)).save_pretrained(path / "text_encoder", safe_serialization=True)
+
+
 def tiny_deep_floyd(path: Path) -> str:
-    """Write the U-Net and scheduler of a pixel-space pipeline, 16x16, with a learned variance; no text encoder."""
+    """Write a pixel-space pipeline, 16x16, with a learned variance; with text encoder if there is sentencepiece."""
     from diffusers import DDPMScheduler, UNet2DConditionModel
 
     torch.manual_seed(0)
@@ -98,7 +123,9 @@ def tiny_deep_floyd(path: Path) -> str:
         cross_attention_norm="group_norm",
         resnet_time_scale_shift="scale_shift",
         act_fn="gelu",
-    ).save_pretrained(path / "unet")
+    ).save_pretrained(path / "unet", safe_serialization=True)
     DDPMScheduler(beta_schedule="squaredcos_cap_v2", variance_type="learned_range").save_pretrained(path / "scheduler")
+    if importlib.util.find_spec("sentencepiece"):
+        _t5_text_encoder(path)
     (path / "model_index.json").write_text(json.dumps({"_class_name": "IFPipeline"}))
     return str(path)

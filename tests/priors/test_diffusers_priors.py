@@ -75,10 +75,12 @@ def test_without_negative_prompt_it_equals_the_empty_one(folder: str) -> None:
     assert not torch.equal(embedding.conditional, embedding.unconditional)
 
 
-def test_half_precision_weights_and_single_precision_particles(folder: str) -> None:
-    half, full = load_prior(folder, dtype=torch.bfloat16), load_prior(folder)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_weights_and_single_precision_particles(folder: str, dtype: torch.dtype) -> None:
+    half, full = load_prior(folder, dtype=dtype), load_prior(folder)
     x_t, embedding = torch.randn(2, 4, 8, 8), full.embed("a")
-    assert half.unet.dtype == torch.bfloat16
+    assert half.dtype == dtype and full.dtype == torch.float32
+    assert half.fingerprint != full.fingerprint
     noise = half.predict_noise(x_t, 300, embedding)
     assert noise.dtype == torch.float32 and half.decode(x_t).dtype == torch.float32
     torch.testing.assert_close(noise, full.predict_noise(x_t, 300, embedding), atol=0.15, rtol=0.15)
@@ -100,10 +102,10 @@ def test_bundled_prior_draws_what_is_asked(bundled: StableDiffusionPrior) -> Non
         latents = sample_ancestral(
             bundled,
             bundled.embed(prompt),
-            6,
-            lambda step: particle_noise(1, "sampling", step, 6, bundled.latent_shape),
+            8,
+            lambda step: particle_noise(1, "sampling", step, 8, bundled.latent_shape),
             guidance_scale=3.0,
-            n_steps=20,
+            n_steps=15,
         )
         images = bundled.decode(latents)
         labels = judge.predict(images)
@@ -124,3 +126,22 @@ def test_models_that_cannot_be_had_are_named(tmp_path: Path, prior_type: str | N
 def test_unknown_prior_types_are_named(folder: str) -> None:
     with pytest.raises(UserError, match="prior_type='flux'.*deep-floyd"):
         load_prior(folder, "flux")
+
+
+def test_pipelines_of_another_kind_are_named(folder: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is a StableDiffusionPipeline; prior_type='deep-floyd' takes IFPipeline"):
+        load_prior(folder, "deep-floyd")
+    index = tmp_path / "model_index.json"
+    index.write_text('{"_class_name": "FluxPipeline"}')
+    with pytest.raises(UserError, match="is a FluxPipeline; accepted: StableDiffusionPipeline"):
+        load_prior(str(tmp_path))
+    index.write_text("{")
+    with pytest.raises(UserError, match="cannot be loaded"):
+        load_prior(str(tmp_path))
+
+
+def test_broken_weights_are_named(tmp_path: Path) -> None:
+    model = tiny_stable_diffusion(tmp_path)
+    (tmp_path / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"cut short")
+    with pytest.raises(UserError, match="pretrained_model_name_or_path.*cannot be loaded"):
+        load_prior(model)

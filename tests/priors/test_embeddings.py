@@ -1,13 +1,14 @@
-"""The cache of text embeddings."""
+"""Text embeddings and their cache."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from threestudio_rsd.errors import UserError
-from threestudio_rsd.priors import embed_prompts
+from threestudio_rsd.priors import embed_prompts, load_prior
 
-from tests.tiny_models import tiny_stable_diffusion
+from tests.tiny_models import tiny_deep_floyd, tiny_stable_diffusion
 
 
 @pytest.fixture
@@ -63,3 +64,33 @@ def test_a_cache_that_cannot_be_written_does_not_matter(model: str, tmp_path: Pa
 def test_any_prompt_is_taken(cache: Path, prompt: str) -> None:
     embedding = embed_prompts([prompt], "bundled")
     assert embedding.shape == (1, 16, 128) and embedding.isfinite().all()
+
+
+def test_deep_floyd_prompts_are_lower_cased_and_padding_is_masked(cache: Path, tmp_path: Path) -> None:
+    pytest.importorskip("sentencepiece")
+    model = tiny_deep_floyd(tmp_path / "if")
+    plain, capitals, other = embed_prompts(["a red fox", " A Red FOX ", "a lazy dog"], model, "t5")
+    assert plain.shape == (77, 16)
+    torch.testing.assert_close(plain, capitals)
+    assert not torch.allclose(plain, other)
+    embedding = load_prior(model).embed("a red fox", "a lazy dog")
+    torch.testing.assert_close(embedding.conditional[0], plain)
+    torch.testing.assert_close(embedding.negative[0], other)
+
+
+def test_text_encoders_that_cannot_be_had_are_named(cache: Path, model: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="at least one prompt"):
+        embed_prompts([], model)
+    with pytest.raises(UserError, match="text encoder='bert'.*clip, t5"):
+        embed_prompts(["a"], model, "bert")
+    with pytest.raises(UserError, match="prior_type='deep-floyd' takes IFPipeline"):
+        embed_prompts(["a"], model, "t5")
+    with pytest.raises(UserError, match="nobody/no-such-model"):
+        embed_prompts(["a"], "nobody/no-such-model")
+    (Path(model) / "text_encoder" / "model.safetensors").write_bytes(b"cut short")
+    with pytest.raises(UserError, match="text encoder cannot be loaded"):
+        embed_prompts(["a"], model)
+    shutil.rmtree(Path(model) / "tokenizer")
+    with pytest.raises(UserError, match=r"none of vocab\.json"):
+        embed_prompts(["a"], model)
+    assert not cache.exists()

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from threestudio_rsd.errors import UserError
 from threestudio_rsd.metrics import modes_covered
 from threestudio_rsd.particles import particle_noise
 from threestudio_rsd.priors import GaussianMixturePrior, sample_ancestral
@@ -53,3 +54,14 @@ def test_ancestral_sampling_recovers_the_mixture(mixture: GaussianMixturePrior) 
     shares = torch.bincount(nearest, minlength=3) / n
     torch.testing.assert_close(shares, mixture.weights, atol=0.07, rtol=0)
     torch.testing.assert_close(samples.mean(0), (mixture.weights[:, None] * mixture.means).sum(0), atol=0.15, rtol=0)
+
+
+def test_numbers_that_do_not_fit_are_named(mixture: GaussianMixturePrior) -> None:
+    for variances, weights in ((torch.ones(3), torch.ones(2)), (torch.tensor([1.0, 0.0]), torch.ones(2))):
+        with pytest.raises(UserError, match="do not fit 2 means"):
+            GaussianMixturePrior(torch.randn(2, 2), variances, weights)
+    with pytest.raises(UserError, match=r"x_t of shape \(4, 3\).*\(N, 2"):
+        mixture.predict_noise(torch.randn(4, 3), 0, mixture.embed())
+    for t in (-1, 1000):
+        with pytest.raises(UserError, match=f"t={t} is no timestep.*0 to 999"):
+            mixture.predict_noise(torch.randn(4, 2), t, mixture.embed())

@@ -71,6 +71,11 @@ class Prior(nn.Module):
         """Where the weights lie."""
         return next(iter([*self.parameters(), *self.buffers()])).device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the weights; what goes in and comes out is single precision."""
+        return next((parameter.dtype for parameter in self.parameters()), torch.float32)
+
     def train(self, mode: bool = True) -> "Prior":
         """Stays in eval mode: a prior is never trained."""
         return super().train(False)
@@ -107,7 +112,11 @@ class Prior(nn.Module):
 
         Without `negative`, `unconditional` is the prediction for the negative prompt, the convention of diffusers (the
         two coincide where there is none); with it, empty and negative prompt are kept apart, as NFSD needs.
+
+        Raises:
+            UserError: x_t of another shape than the prior's, or t outside [0, T).
         """
+        self._check(x_t, t)
         n = len(x_t)
         embedding = embedding.expand(n)
         if negative:
@@ -123,10 +132,24 @@ class Prior(nn.Module):
     def predict_noise(
         self, x_t: Tensor, t: int | Tensor, embedding: PromptEmbedding, guidance_scale: float = 7.5
     ) -> Tensor:
-        """eps_w(x_t), eq. (24): x_t (N, ...), t int or (N,) -> (N, ...). guidance_scale = 1 asks the prompt alone."""
+        """eps_w(x_t), eq. (24): x_t (N, ...), t int or (N,) -> (N, ...). guidance_scale = 1 asks the prompt alone.
+
+        Raises:
+            UserError: x_t of another shape than the prior's, or t outside [0, T).
+        """
+        self._check(x_t, t)
         if guidance_scale == 1:
             return self.raw_predict(x_t, t, embedding.expand(len(x_t)).conditional)
         return self.noise_predictions(x_t, t, embedding).guided(guidance_scale)
+
+    def _check(self, x_t: Tensor, t: int | Tensor) -> None:
+        if tuple(x_t.shape[1:]) != self.latent_shape:
+            raise UserError(
+                f"x_t of shape {tuple(x_t.shape)} does not fit the prior; accepted: (N, {str(self.latent_shape)[1:]}."
+            )
+        # A tensor's values are not looked at: that would wait for the GPU in every step.
+        if isinstance(t, int) and not 0 <= t < self.num_train_timesteps:
+            raise UserError(f"t={t} is no timestep; accepted: 0 to {self.num_train_timesteps - 1}.")
 
 
 class TabulatedPrior(Prior):

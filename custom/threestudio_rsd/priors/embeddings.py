@@ -17,8 +17,10 @@ from torch import Tensor
 from ..errors import UserError, check_choice, require
 from ..quiet import quiet_transformers
 from .files import first_line, is_bundled, resolve_model
+from .pipelines import pipeline_type
 
-KINDS = ("clip", "t5")
+KINDS = {"clip": "stable-diffusion", "t5": "deep-floyd"}  # by the prior whose text encoder it is
+VOCABULARIES = ("vocab.json", "spiece.model", "tokenizer.json")
 T5_LENGTH = 77  # tokens; what DeepFloyd IF was trained with
 
 
@@ -49,9 +51,11 @@ def embed_prompts(
         use_cache: read and write the cache.
 
     Raises:
-        UserError: unknown kind, or the model's text encoder cannot be loaded.
+        UserError: no prompt, an unknown kind, or a model that has no such text encoder.
     """
-    check_choice("text encoder", kind, KINDS)
+    check_choice("text encoder", kind, tuple(KINDS))
+    if not prompts:
+        raise UserError("prompts=[] is impossible; accepted: at least one prompt.")
     files = {prompt: _cache_file(prompt, model, kind, revision, dtype) for prompt in prompts}
     cached = {prompt: _read(file) for prompt, file in files.items()} if use_cache else {}
     known = {prompt: embedding for prompt, embedding in cached.items() if embedding is not None}
@@ -67,18 +71,21 @@ def embed_prompts(
 def _encode(prompts: list[str], model: str, kind: str, revision: str | None, dtype: torch.dtype) -> Tensor:
     from transformers import AutoTokenizer, CLIPTextModel, CLIPTokenizer, T5EncoderModel
 
+    pipeline_type(model, revision, expected=KINDS[kind])
     location = resolve_model(model)
     if kind == "t5":
         require("sentencepiece", "deepfloyd")
+        prompts = [prompt.lower().strip() for prompt in prompts]  # as DeepFloyd IF was trained
     classes = (CLIPTokenizer, CLIPTextModel) if kind == "clip" else (AutoTokenizer, T5EncoderModel)
     tokenizer_class, encoder_class = classes
     try:
+        _check_vocabulary(Path(location))
         tokenizer = tokenizer_class.from_pretrained(location, subfolder="tokenizer", revision=revision or "main")
         with quiet_transformers():
             encoder = encoder_class.from_pretrained(
                 location, subfolder="text_encoder", revision=revision or "main", torch_dtype=dtype
             )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # the tokenizers library raises bare Exceptions
         raise UserError(
             f"pretrained_model_name_or_path={model!r}: its text encoder cannot be loaded ({first_line(error)}); "
             "accepted: bundled, a folder with a diffusers pipeline, or a hub id that can be reached."
@@ -91,6 +98,13 @@ def _encode(prompts: list[str], model: str, kind: str, revision: str | None, dty
     del encoder
     gc.collect()
     return embeddings
+
+
+def _check_vocabulary(location: Path) -> None:
+    """Raise OSError for a folder without tokenizer, of which transformers 5 would make an empty one."""
+    folder = location / "tokenizer"
+    if location.is_dir() and not any((folder / name).is_file() for name in VOCABULARIES):
+        raise OSError(f"none of {', '.join(VOCABULARIES)} in {folder}")
 
 
 def _cache_file(prompt: str, model: str, kind: str, revision: str | None, dtype: torch.dtype) -> Path:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from ..errors import UserError
 from .base import PromptEmbedding, TabulatedPrior
 
 
@@ -21,6 +22,9 @@ class GaussianMixturePrior(TabulatedPrior):
         weights: (K,), normalised here.
         num_train_timesteps: T.
         alphas_cumprod: alpha_t^2 for each t, (T,), in place of Stable Diffusion's schedule over T steps.
+
+    Raises:
+        UserError: variances or weights that are not K positive numbers.
     """
 
     image_size = 0
@@ -36,6 +40,12 @@ class GaussianMixturePrior(TabulatedPrior):
         num_train_timesteps: int = 1000,
         alphas_cumprod: Tensor | None = None,
     ) -> None:
+        k = len(means)
+        if variances.shape != (k,) or weights.shape != (k,) or not (variances > 0).all() or not (weights > 0).all():
+            raise UserError(
+                f"variances {variances.tolist()} and weights {weights.tolist()} do not fit {k} means; accepted: "
+                "one positive number of each for each mean."
+            )
         if alphas_cumprod is None:
             alphas_cumprod = scaled_linear_alphas_cumprod(num_train_timesteps)
         super().__init__(alphas_cumprod, tuple(means.shape[1:]))

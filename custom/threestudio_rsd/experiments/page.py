@@ -19,8 +19,9 @@ from .trials import Curve, Trial, config_differences
 VERSIONS_OF = ("threestudio-rsd", "torch", "pytorch-lightning", "diffusers", "transformers", "omegaconf")
 SKIPPED_KEYS = ("name", "tag", "timestamp", "trial_name", "trial_dir", "exp_dir", "exp_root_dir", "use_timestamp")
 DASHES = ("", "7 4", "2 3", "9 3 2 3")  # a second cue beside colour
-WIDTH, HEIGHT = 440, 290  # small, so that a phone need not shrink the text below what can be read
-LEFT, RIGHT, TOP, BOTTOM = 50, 16, 52, 42
+WIDTH, INNER_HEIGHT = 440, 200  # small, so that a phone need not shrink the text below what can be read
+LEFT, RIGHT, TITLE, BOTTOM = 50, 16, 30, 42
+LEGEND_COLUMNS, LEGEND_ROW = 2, 20
 
 STYLE = """
 :root{color-scheme:light dark;--paper:#fff;--ink:#1b1f24;--soft:#59636e;--line:#d1d9e0;--panel:#f6f8fa;
@@ -217,18 +218,21 @@ def draw_chart(network: str, trials: Sequence[Trial]) -> str:
     curves = [(index, trial.label, _curve(trial, network, last)) for index, trial in enumerate(trials)]
     curves = [(index, label, curve) for index, label, curve in curves if curve]
     top = _round_up(max([value for _, _, curve in curves for _, value in curve] + [0.1]))
-    inner_width, inner_height = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+    inner_width = WIDTH - LEFT - RIGHT
+    above = TITLE + LEGEND_ROW * math.ceil(len(curves) / LEGEND_COLUMNS)
+    bottom = above + INNER_HEIGHT
 
     def x(step: float) -> float:
         return LEFT + inner_width * step / last
 
     def y(value: float) -> float:
-        return TOP + inner_height * (1 - max(min(value, top), 0) / top)
+        return bottom - INNER_HEIGHT * max(min(value, top), 0) / top
 
     title = f"Diversity in {network}"
     ends = ", ".join(f"{label} ends at {curve[-1][1]:.2f}" for _, label, curve in curves)
+    spoken = escape(f"{title} over the steps: {ends}")
     svg = [
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(f"{title} over the steps: {ends}")}">',
+        f'<svg viewBox="0 0 {WIDTH} {bottom + BOTTOM}" role="img" aria-label="{spoken}">',
         f'<text class="title" x="{LEFT}" y="16">{escape(title)}</text>',
     ]
     for tick in range(5):
@@ -236,15 +240,17 @@ def draw_chart(network: str, trials: Sequence[Trial]) -> str:
         svg.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>')
         svg.append(f'<text x="{LEFT - 8}" y="{y(value) + 4:.1f}" text-anchor="end">{value:.3g}</text>')
         step = last * tick / 4
-        svg.append(f'<text x="{x(step):.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{step:.0f}</text>')
-    svg.append(f'<text x="{LEFT + inner_width / 2}" y="{HEIGHT - 6}" text-anchor="middle">step</text>')
-    legend_width = inner_width / max(len(curves), 1)
+        svg.append(f'<text x="{x(step):.1f}" y="{bottom + 18}" text-anchor="middle">{step:.0f}</text>')
+    svg.append(f'<text x="{LEFT + inner_width / 2}" y="{bottom + BOTTOM - 6}" text-anchor="middle">step</text>')
+    legend_width = inner_width / LEGEND_COLUMNS
     for place, (index, label, curve) in enumerate(curves):
         points = " ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in curve)
-        left = LEFT + place * legend_width
+        left = LEFT + place % LEGEND_COLUMNS * legend_width
+        y_legend = TITLE + LEGEND_ROW * (place // LEGEND_COLUMNS) + 8
         svg.append(f'<polyline class="curve" points="{points}" {_stroke(index)}/>')
-        svg.append(f'<line x1="{left:.1f}" x2="{left + 22:.1f}" y1="33" y2="33" stroke-width="2.2" {_stroke(index)}/>')
-        svg.append(f'<text x="{left + 27:.1f}" y="37">{escape(_short(label, legend_width - 30))}</text>')
+        ends_of_sample = f'x1="{left:.0f}" x2="{left + 24:.0f}" y1="{y_legend - 4}" y2="{y_legend - 4}"'
+        svg.append(f'<line {ends_of_sample} stroke-width="2.2" {_stroke(index)}/>')
+        svg.append(f'<text x="{left + 30:.0f}" y="{y_legend}">{escape(_short(label, legend_width - 34))}</text>')
     return "".join(svg) + "</svg>"
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from threestudio_rsd.distillation import NFSD, SDS, SVGD, VSD, RepulsiveDistillation
+from threestudio_rsd.distillation import NFSD, SDS, SVGD, VSD, RepulsiveDistillation, Step
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.priors import GaussianMixturePrior, NoisePredictions, load_prior
 from threestudio_rsd.repulsion import RBFKernel, RepulsiveForce
@@ -24,7 +24,7 @@ def predictions(n: int = 3) -> NoisePredictions:
 def direction(method: torch.nn.Module, parts: NoisePredictions, t: int = 500, noise: torch.Tensor | None = None):
     x = torch.randn(len(parts.conditional), 2)
     noise = torch.randn_like(x) if noise is None else noise
-    return method.direction(x, x, t, noise, parts, method.prior.embed("")), noise
+    return method.direction(Step(x, x, t, noise, parts, method.prior.embed(""))), noise
 
 
 def test_sds_is_guided_noise_minus_noise(mixture: GaussianMixturePrior) -> None:
@@ -49,7 +49,8 @@ def test_svgd_is_equation_36(mixture: GaussianMixturePrior) -> None:
     sigma = mixture.sigma(t).double()
     force = RepulsiveForce("euclidean", RBFKernel(h), form="sum")
     noise = torch.zeros_like(x)
-    result = SVGD(mixture, 1.0, force, base="sds").direction(x, x, t, noise, parts, mixture.embed(""))
+    step = Step(x, x, t, noise, parts, mixture.embed(""))
+    result = SVGD(mixture, 1.0, force, base="sds").direction(step)
     for i in range(4):
         ascent = torch.zeros(2, dtype=torch.float64)
         for j in range(4):

@@ -1,6 +1,6 @@
 """How one particle follows a prior, and how an ensemble follows it with repulsion."""
 
-from .method import Method
+from .method import Method, Step
 from .nfsd import NFSD, nfsd_direction
 from .rsd import RepulsiveDistillation, RepulsiveGradient
 from .sds import SDS
@@ -15,6 +15,7 @@ __all__ = [
     "SVGD",
     "VSD",
     "Method",
+    "Step",
     "RepulsiveDistillation",
     "RepulsiveGradient",
     "TimestepSchedule",

@@ -1,9 +1,32 @@
 """What a base method owes: the direction that one particle descends."""
 
+from dataclasses import dataclass
+
 from torch import Tensor, nn
 
 from ..errors import UserError
 from ..priors import NoisePredictions, Prior, PromptEmbedding
+
+
+@dataclass
+class Step:
+    """What a base method sees of one step.
+
+    Attributes:
+        x_0: particles (N, ...).
+        x_t: alpha_t x_0 + sigma_t noise.
+        t: timestep in [0, T), shared by all particles.
+        noise: independent standard normal noise, like x_0.
+        predictions: the prior's noise predictions of x_t.
+        embedding: the prompt.
+    """
+
+    x_0: Tensor
+    x_t: Tensor
+    t: int
+    noise: Tensor
+    predictions: NoisePredictions
+    embedding: PromptEmbedding
 
 
 class Method(nn.Module):
@@ -27,21 +50,6 @@ class Method(nn.Module):
         object.__setattr__(self, "prior", prior)
         self.guidance_scale = guidance_scale
 
-    def direction(
-        self,
-        x_0: Tensor,
-        x_t: Tensor,
-        t: int,
-        noise: Tensor,
-        predictions: NoisePredictions,
-        embedding: PromptEmbedding,
-    ) -> Tensor:
-        """Direction to descend, (N, ...) like x_0.
-
-        Args:
-            x_0: particles (N, ...); x_t: alpha_t x_0 + sigma_t noise.
-            t: timestep in [0, T), shared by all particles.
-            predictions: the prior's noise predictions of x_t.
-            embedding: the prompt.
-        """
+    def direction(self, step: Step) -> Tensor:
+        """Direction to descend, (N, ...) like x_0."""
         raise NotImplementedError

@@ -2,8 +2,7 @@
 
 from torch import Tensor
 
-from ..priors import NoisePredictions, PromptEmbedding
-from .method import Method
+from .method import Method, Step
 
 SMALL_T = 200  # below this timestep, of 1000, the residual needs no negative prompt
 TRAINED_T = 1000
@@ -34,17 +33,10 @@ class NFSD(Method):
 
     needs_negative = True
 
-    def direction(
-        self,
-        x_0: Tensor,
-        x_t: Tensor,
-        t: int,
-        noise: Tensor,
-        predictions: NoisePredictions,
-        embedding: PromptEmbedding,
-    ) -> Tensor:
+    def direction(self, step: Step) -> Tensor:
         """See `Method.direction`; T other than 1000 moves the switch in proportion."""
-        small_t = t * TRAINED_T < SMALL_T * self.prior.num_train_timesteps
+        small_t = step.t * TRAINED_T < SMALL_T * self.prior.num_train_timesteps
+        predictions = step.predictions
         assert predictions.negative is not None
         return nfsd_direction(
             predictions.unconditional, predictions.conditional, predictions.negative, small_t, self.guidance_scale

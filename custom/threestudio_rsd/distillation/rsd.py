@@ -7,7 +7,7 @@ from torch import Tensor
 from ..errors import check_choice
 from ..priors import PromptEmbedding
 from ..repulsion import RepulsiveForce
-from .method import Method
+from .method import Method, Step
 from .weights import force_scale, timestep_weight
 
 KERNEL_INPUTS = ("noisy", "clean", "denoised")
@@ -61,7 +61,7 @@ class RepulsiveDistillation:
         alpha, sigma = prior.alpha(t), prior.sigma(t)
         x_t = alpha * x_0 + sigma * noise
         predictions = prior.noise_predictions(x_t, t, embedding, negative=self.method.needs_negative)
-        direction = self.method.direction(x_0, x_t, t, noise, predictions, embedding)
+        direction = self.method.direction(Step(x_0, x_t, t, noise, predictions, embedding))
         weight = timestep_weight(self.weighting, alpha, sigma)
         if self.force is None or gamma == 0:
             return RepulsiveGradient(weight * direction, direction, None)

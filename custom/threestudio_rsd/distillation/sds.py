@@ -2,21 +2,12 @@
 
 from torch import Tensor
 
-from ..priors import NoisePredictions, PromptEmbedding
-from .method import Method
+from .method import Method, Step
 
 
 class SDS(Method):
     """eps_w(x_t) - noise."""
 
-    def direction(
-        self,
-        x_0: Tensor,
-        x_t: Tensor,
-        t: int,
-        noise: Tensor,
-        predictions: NoisePredictions,
-        embedding: PromptEmbedding,
-    ) -> Tensor:
+    def direction(self, step: Step) -> Tensor:
         """See `Method.direction`."""
-        return predictions.guided(self.guidance_scale) - noise
+        return step.predictions.guided(self.guidance_scale) - step.noise

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from ..errors import check_choice
-from ..priors import NoisePredictions, Prior, PromptEmbedding
+from ..priors import Prior
 from ..repulsion import RepulsiveForce
-from .method import Method
+from .method import Method, Step
 from .nfsd import NFSD
 from .sds import SDS
 
@@ -50,15 +50,9 @@ class SVGD(Method):
         self.base = BASES[base](prior, guidance_scale)
         self.needs_negative = self.base.needs_negative
 
-    def direction(
-        self,
-        x_0: Tensor,
-        x_t: Tensor,
-        t: int,
-        noise: Tensor,
-        predictions: NoisePredictions,
-        embedding: PromptEmbedding,
-    ) -> Tensor:
+    def direction(self, step: Step) -> Tensor:
         """See `Method.direction`."""
-        directions = self.base.direction(x_0, x_t, t, noise, predictions, embedding)
-        return svgd_direction(directions, self.force.kernel_matrix(x_t), self.force(x_t), self.prior.sigma(t))
+        directions = self.base.direction(step)
+        return svgd_direction(
+            directions, self.force.kernel_matrix(step.x_t), self.force(step.x_t), self.prior.sigma(step.t)
+        )

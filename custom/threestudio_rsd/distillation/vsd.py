@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import UserError, check_choice, require
-from ..priors import NoisePredictions, Prior, PromptEmbedding
-from .method import Method
+from ..priors import Prior, PromptEmbedding
+from .method import Method, Step
 
 NETWORKS = ("lora", "unet")
 LORA_TARGETS = ["to_q", "to_k", "to_v", "to_out.0", "add_k_proj", "add_v_proj"]
@@ -53,18 +53,11 @@ class VSD(Method):
         else:
             self.unet = _small_unet(prior.latent_shape, unet_channels).to(prior.device)
 
-    def direction(
-        self,
-        x_0: Tensor,
-        x_t: Tensor,
-        t: int,
-        noise: Tensor,
-        predictions: NoisePredictions,
-        embedding: PromptEmbedding,
-    ) -> Tensor:
+    def direction(self, step: Step) -> Tensor:
         """See `Method.direction`."""
         with torch.no_grad():
-            return predictions.guided(self.guidance_scale) - self.predict_noise(x_t, t, embedding)
+            own = self.predict_noise(step.x_t, step.t, step.embedding)
+            return step.predictions.guided(self.guidance_scale) - own
 
     def predict_noise(self, x_t: Tensor, t: int | Tensor, embedding: PromptEmbedding) -> Tensor:
         """eps_phi of x_t (N, ...), t int or (N,): differentiable in phi."""

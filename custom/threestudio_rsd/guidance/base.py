@@ -11,8 +11,9 @@ from ..distillation import Method, RepulsiveDistillation, TimestepSchedule
 from ..errors import UserError, check_choice
 from ..host import BaseModule, C, get_device, info
 from ..particles import particle_noise
-from ..priors import Prior, PromptEmbedding, load_prior
+from ..priors import Prior, PromptEmbedding
 from ..repulsion import RBFKernel, RepulsiveForce, load_features
+from .prior_config import PriorConfig, configured_prior, configured_seed
 
 REDUCTIONS = ("sum", "mean")
 
@@ -27,14 +28,8 @@ class RepulsiveGuidance(BaseModule):
     """
 
     @dataclass
-    class Config(BaseModule.Config):
-        # The prior; keys and defaults are threestudio's where it has them.
-        prior_type: str = "stable-diffusion"  # or deep-floyd
-        pretrained_model_name_or_path: str = "bundled"  # bundled, a diffusers folder or a hub id
-        revision: str | None = None  # of the hub id
-        half_precision_weights: bool = True  # float16 on a GPU; a CPU runs float32 in any case
+    class Config(PriorConfig, BaseModule.Config):
         # The base method.
-        guidance_scale: float = 7.5  # w of (24); C.1
         min_step_percent: Any = 0.02  # lowest t / T; number or schedule; threestudio
         max_step_percent: Any = 0.98  # highest t / T; number or schedule; threestudio
         timestep_schedule: str = "random"  # random (C.1), descending, shrinking (ours)
@@ -74,16 +69,9 @@ class RepulsiveGuidance(BaseModule):
         _check_range("repulsion_max_step_percent", cfg.repulsion_max_step_percent, 0, 1)
         _check_range("repulsion_every", cfg.repulsion_every, 1, math.inf)
         device = get_device()
-        half = cfg.half_precision_weights and device.type == "cuda"
-        prior = load_prior(
-            cfg.pretrained_model_name_or_path,
-            prior_type=cfg.prior_type,
-            revision=cfg.revision,
-            dtype=torch.float16 if half else torch.float32,
-            device=device,
-        )
+        prior = configured_prior(cfg)
         object.__setattr__(self, "prior", prior)  # not a submodule: checkpoints never carry the prior's weights
-        self.seed = torch.initial_seed() % 2**32 if cfg.seed is None else cfg.seed
+        self.seed = configured_seed(cfg.seed)
         self.schedule = TimestepSchedule(cfg.timestep_schedule, cfg.total_steps, self.seed)
         self.method = self.make_method()
         self.distillation = RepulsiveDistillation(

@@ -9,9 +9,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..errors import UserError
-from ..host import get_device, register
+from ..guidance.prior_config import PriorConfig, configured_prior, configured_seed
+from ..host import register
 from ..particles import particle_noise
-from ..priors import PromptEmbedding, load_prior, sample_ancestral
+from ..priors import PromptEmbedding, sample_ancestral
 from .ensemble import EnsembleSystem
 
 
@@ -20,12 +21,7 @@ class AncestralSamplingSystem(EnsembleSystem):
     """Euler-ancestral sampling with the outputs and metrics of the distillation systems; one step is one run."""
 
     @dataclass
-    class Config(EnsembleSystem.Config):
-        prior_type: str = "stable-diffusion"  # or deep-floyd
-        pretrained_model_name_or_path: str = "bundled"  # bundled, a diffusers folder or a hub id
-        revision: str | None = None  # of the hub id
-        half_precision_weights: bool = True  # float16 on a GPU; a CPU runs float32 in any case
-        guidance_scale: float = 7.5  # w of (24); C.1
+    class Config(PriorConfig, EnsembleSystem.Config):
         n_steps: int = 30  # Euler steps; 6.1.2
         metrics_every: int = 0
         seed: int | None = None  # of the noise; null: the run's seed
@@ -38,17 +34,8 @@ class AncestralSamplingSystem(EnsembleSystem):
             raise UserError("particles.space='pixel' is impossible: sampling knows the prior's space only; set latent.")
         if self.cfg.n_steps < 1:
             raise UserError(f"system.n_steps={self.cfg.n_steps} is impossible; accepted: an integer of at least 1.")
-        device = get_device()
-        half = self.cfg.half_precision_weights and device.type == "cuda"
-        prior = load_prior(
-            self.cfg.pretrained_model_name_or_path,
-            prior_type=self.cfg.prior_type,
-            revision=self.cfg.revision,
-            dtype=torch.float16 if half else torch.float32,
-            device=device,
-        )
-        self.hold_prior(prior)
-        self.seed = torch.initial_seed() % 2**32 if self.cfg.seed is None else self.cfg.seed
+        self.hold_prior(configured_prior(self.cfg))
+        self.seed = configured_seed(self.cfg.seed)
         self.particles = self.make_particles(self.seed)
         self.automatic_optimization = False  # the sampler moves the particles; the optimiser only counts the step
         self._seconds = 0.0

@@ -11,18 +11,17 @@ class UserError(ValueError):
     """
 
 
-def require(module: str, extra: str) -> ModuleType:
-    """Import an optional library.
+def require(module: str, extra: str | None = None) -> ModuleType:
+    """Import an optional library, which `extra` brings; without an extra, one that a bare threestudio may lack.
 
     Raises:
-        UserError: it is not installed; names the extra that brings it.
+        UserError: it is not installed; says what to install.
     """
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise UserError(
-            f"{module} is not installed ({error}): run `pip install threestudio-rsd[{extra}]`."
-        ) from error
+        package = module if extra is None else f"threestudio-rsd[{extra}]"
+        raise UserError(f"{module} is not installed ({error}): run `pip install {package}`.") from error
 
 
 def check_choice(key: str, value: str, accepted: tuple[str, ...]) -> None:

@@ -89,7 +89,7 @@ class VSD(Method):
 
 def _add_lora(unet: Any, rank: int) -> tuple[tuple[Any, ...], nn.ParameterDict]:
     """Put adapters into the attention layers of `unet`, switched off; return the layers and the adapters' weights."""
-    peft = require("peft", "vsd")
+    peft = require("peft")
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     config = peft.LoraConfig(r=rank, lora_alpha=rank, target_modules=LORA_TARGETS)

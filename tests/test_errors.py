@@ -1,7 +1,6 @@
 """What a missing optional library says."""
 
 import pytest
-
 from threestudio_rsd.errors import UserError, require
 
 

@@ -17,6 +17,8 @@ from .toy import make_folder
 from .trials import Trial, read_trial
 
 SDS, SAMPLING = "configs/text2image/sds.yaml", "configs/text2image/ancestral.yaml"
+# One step, in which the sampler runs: there is nothing to resume.
+NO_CHECKPOINT = ["checkpoint.save_last=false", "checkpoint.save_top_k=0", "checkpoint.every_n_train_steps=0"]
 GAMMA = 20.0  # where the bundled prior's mushrooms differ most with every one still a mushroom
 
 
@@ -36,8 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     runs = [
         ("without repulsion", SDS, f"gamma-0@{stamp}", [*training, "system.guidance.gamma=0"]),
         (with_repulsion, SDS, f"gamma-{args.gamma:g}@{stamp}", [*training, f"system.guidance.gamma={args.gamma}"]),
-        # One step, in which the sampler runs: there is nothing to resume.
-        ("plain sampling", SAMPLING, f"sampling@{stamp}", ["checkpoint.save_last=false", "checkpoint.save_top_k=0"]),
+        ("plain sampling", SAMPLING, f"sampling@{stamp}", NO_CHECKPOINT),
     ]
     trials = []
     for number, (label, config, tag, overrides) in enumerate(runs, start=1):

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 
 import torch
-
 from threestudio_rsd.distillation import SDS, RepulsiveDistillation
 from threestudio_rsd.priors import load_prior
 from threestudio_rsd.repulsion import RepulsiveForce, load_features

@@ -2,7 +2,9 @@
 
 import logging
 import os
+import sys
 import warnings
+from typing import TextIO
 
 from .messages import logger
 
@@ -30,13 +32,25 @@ NOISE = (
 )
 
 
+class StderrHandler(logging.StreamHandler):
+    """Writes to whatever sys.stderr is when a message comes: progress bars, notebooks and tests replace it."""
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, stream: TextIO) -> None:
+        """The base class sets it once; there is nothing to keep."""
+
+
 def set_up_messages(verbose: bool) -> None:
     """Our own messages on stderr; with `verbose` also those of the libraries.
 
     To be called before transformers and diffusers are imported, for they read the environment then.
     """
     if not logger.handlers:
-        handler = logging.StreamHandler()
+        handler = StderrHandler()
         handler.setFormatter(logging.Formatter("%(message)s"))
         logger.addHandler(handler)
         logger.propagate = False

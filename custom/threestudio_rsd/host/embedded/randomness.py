@@ -13,11 +13,11 @@ class RandomState(Callback):
 
     def __init__(self) -> None:
         self._to_restore: dict | None = None
-        self._before_validation: dict | None = None
+        self._after_step: dict | None = None
 
     def state_dict(self) -> dict:
         # A checkpoint of a validation belongs to the training step before it.
-        return self._before_validation or random_state()
+        return self._to_restore or self._after_step or random_state()
 
     def load_state_dict(self, state_dict: dict) -> None:
         self._to_restore = state_dict
@@ -28,13 +28,13 @@ class RandomState(Callback):
             set_random_state(self._to_restore)
             self._to_restore = None
 
-    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
-        self._before_validation = random_state()
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        # As early as this: Lightning 2.0 starts the loader of a validation before it says that one begins.
+        self._after_step = random_state()
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
-        if self._before_validation is not None:
-            set_random_state(self._before_validation)
-            self._before_validation = None
+        if self._after_step is not None and self._to_restore is None:
+            set_random_state(self._after_step)
 
 
 def random_state() -> dict:

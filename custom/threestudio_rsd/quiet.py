@@ -9,11 +9,12 @@ def quiet_transformers() -> Iterator[None]:
     """Load a transformers model without its report and progress bar."""
     from transformers.utils import logging
 
-    verbosity = logging.get_verbosity()
+    verbosity, had_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
         yield
     finally:
         logging.set_verbosity(verbosity)
-        logging.enable_progress_bar()
+        if had_bars:
+            logging.enable_progress_bar()

@@ -65,5 +65,5 @@ class AncestralSamplingSystem(EnsembleSystem):
         return particle_noise(self.seed, "sampling", step, self.ensemble.n, shape, self.particles.device)
 
     def run_facts(self) -> dict[str, Any]:
-        """Seconds per Euler step."""
-        return {"gamma": None, "seconds_per_step": self._seconds / self.cfg.n_steps}
+        """Seconds per Euler step, where this process sampled."""
+        return {"gamma": None, "seconds_per_step": self._seconds / self.cfg.n_steps if self._seconds else None}

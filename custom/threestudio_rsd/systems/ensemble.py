@@ -132,9 +132,10 @@ class EnsembleSystem(BaseSystem):
                 result["classes_correct"] = float((labels["class"] == named[0]).float().mean())
         return result
 
-    def save_results(self, folder: str, metrics: dict[str, Any]) -> None:
+    def save_results(self, folder: str) -> None:
         """Write every particle as PNG and tensor, the metrics, and the grid."""
         images = self.images()
+        metrics = {**self.measure(images), **self.run_facts()}
         save_grid(images, Path(self.get_save_path(f"it{self.true_global_step}-{folder}.png")))
         for index, image in enumerate(images):
             save_image(image, Path(self.get_save_path(f"{folder}/particle_{index:02d}.png")))
@@ -149,14 +150,13 @@ class EnsembleSystem(BaseSystem):
         pass
 
     def test_step(self, batch: dict, batch_idx: int) -> None:
-        metrics = {**self.measure(self.images()), **self.run_facts()}
-        self.save_results("test", metrics)
+        self.save_results("test")
 
     def on_test_epoch_end(self) -> None:
         pass
 
     def predict_step(self, batch: dict, batch_idx: int) -> None:
-        self.save_results("export", {**self.measure(self.images()), **self.run_facts()})
+        self.save_results("export")
 
     def on_predict_epoch_end(self) -> None:
         pass

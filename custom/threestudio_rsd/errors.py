@@ -28,3 +28,8 @@ def check_choice(key: str, value: str, accepted: tuple[str, ...]) -> None:
     """Raise UserError unless `value` is one of `accepted`."""
     if value not in accepted:
         raise UserError(f"{key}={value!r} is unknown; accepted: {', '.join(accepted)}.")
+
+
+def first_line(error: Exception) -> str:
+    """First line of an error's text, to be quoted in a sentence."""
+    return (str(error).strip().split("\n")[0] or type(error).__name__).rstrip(".")

@@ -12,8 +12,8 @@ from datetime import datetime
 from pathlib import Path
 
 from ..errors import UserError
+from .folders import make_folder
 from .page import metrics_rows, write_page
-from .toy import make_folder
 from .trials import Trial, read_trial
 
 SDS, SAMPLING = "configs/text2image/sds.yaml", "configs/text2image/ancestral.yaml"

@@ -35,6 +35,7 @@ from ..distillation import svgd_direction
 from ..errors import UserError
 from ..priors import GaussianMixturePrior
 from ..repulsion import RepulsiveForce, squared_distances
+from .folders import make_folder
 
 VARIANCE = 0.005
 STEPS = 1000
@@ -154,7 +155,7 @@ def _svgd(force: RepulsiveForce, directions: Tensor, x_t: Tensor, sigma: Tensor)
     """Direction of SVGD within each ensemble: directions and x_t (G, R, N, 2), sigma (R, 1, 1)."""
     ensembles = x_t.flatten(0, 1)
     squared = squared_distances(ensembles, ensembles)
-    kernel = force.kernel.log(squared, force.kernel.h(squared)).exp()
+    kernel = force.kernel.log(squared).exp()
     levels = sigma.repeat(len(x_t), 1, 1)
     separate = torch.vmap(svgd_direction)
     return separate(directions.flatten(0, 1), kernel, batched_force(force, ensembles), levels).view_as(x_t)
@@ -345,15 +346,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     draw_figure(rows, finals, CURVE_GAMMAS, figure)
     print(f"\n{time.perf_counter() - started:.0f} s; written: {', '.join(map(str, [*written, figure]))}")
     return 0
-
-
-def make_folder(folder: Path) -> None:
-    """Make an output folder, or say in one sentence why not.
-
-    Raises:
-        UserError: it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--output={str(folder)!r} cannot be made ({error.strerror}); accepted: a folder.") from error

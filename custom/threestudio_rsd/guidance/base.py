@@ -84,7 +84,7 @@ class RepulsiveGuidance(BaseModule):
         """The force, or None where gamma is 0 throughout: then no feature network is loaded."""
         if self.cfg.gamma == 0:
             return None
-        features = load_features(self.cfg.features, bundled=self.is_bundled, device=device)
+        features = load_features(self.cfg.features, bundled=self.prior.is_bundled, device=device)
         return RepulsiveForce(
             features,
             RBFKernel(self.cfg.bandwidth),
@@ -96,11 +96,6 @@ class RepulsiveGuidance(BaseModule):
 
     def _decode_unclamped(self, latents: Tensor) -> Tensor:
         return self.prior.decode(latents, clamp=False)
-
-    @property
-    def is_bundled(self) -> bool:
-        """Whether the prior is the one that ships: its world has feature networks and a judge of its own."""
-        return self.cfg.pretrained_model_name_or_path == "bundled"
 
     def update_step(self, epoch: int, global_step: int, on_load_weights: bool = False) -> None:
         """Value of every schedule at this step."""

@@ -29,7 +29,7 @@ class SVGDGuidance(EmptyPromptGuidance):
     def make_method(self) -> SVGD:
         euclidean = self.cfg.features == "euclidean"
         force = RepulsiveForce(
-            load_features(self.cfg.features, bundled=self.is_bundled, device=get_device()),
+            load_features(self.cfg.features, bundled=self.prior.is_bundled, device=get_device()),
             RBFKernel(self.cfg.bandwidth),
             decode=None if euclidean else self._decode_unclamped,
             form="sum",

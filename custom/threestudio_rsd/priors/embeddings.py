@@ -14,9 +14,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..errors import UserError, check_choice, require
+from ..errors import UserError, check_choice, first_line, require
 from ..quiet import quiet_transformers
-from .files import first_line, is_bundled, resolve_model
+from .files import is_bundled, resolve_model
 from .pipelines import pipeline_type
 
 KINDS = {"clip": "stable-diffusion", "t5": "deep-floyd"}  # by the prior whose text encoder it is

@@ -13,8 +13,3 @@ def is_bundled(model: str) -> bool:
 def resolve_model(model: str) -> str:
     """Folder or hub id that a name stands for."""
     return str(data_path("load/toyworld/text-to-image")) if is_bundled(model) else model
-
-
-def first_line(error: Exception) -> str:
-    """First line of an error's text, to be quoted in a sentence."""
-    return (str(error).strip().split("\n")[0] or type(error).__name__).rstrip(".")

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from ..errors import UserError
-from .files import first_line, resolve_model
+from ..errors import UserError, first_line
+from .files import resolve_model
 
 # By the class that a pipeline's model_index.json names.
 PIPELINES = {

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import UserError, require
+from ..errors import UserError, first_line, require
 from ..paths import data_path
 from ..quiet import quiet_transformers
 
@@ -76,7 +76,7 @@ def _load_transformer(spec: str, model_id: str) -> "TransformerFeatures":
             network = network_class.from_pretrained(model_id, **no_pooler)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"features={spec!r}: the network {model_id!r} cannot be loaded ({_first_line(error)}); "
+            f"features={spec!r}: the network {model_id!r} cannot be loaded ({first_line(error)}); "
             f"accepted: {', '.join(NAMES)}, a folder of a transformers ViT or CLIP, or a hub id that can be reached."
         ) from error
     mean, std = _normalisation(model_id, config.model_type)
@@ -92,10 +92,6 @@ def _normalisation(model_id: str, model_type: str) -> tuple[tuple[float, ...], t
         return tuple(values["image_mean"]), tuple(values["image_std"])
     except (OSError, KeyError):
         return OPENAI_CLIP if model_type == "clip" else IMAGENET
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0].rstrip(".")
 
 
 class TransformerFeatures(nn.Module):

@@ -77,7 +77,7 @@ class RepulsiveForce:
         """U_i for features (..., N, D) -> (..., N); its gradient reaches f_i only through row i."""
         n = features.shape[-2]
         squared = squared_distances(features, features.detach())
-        log_kernel = self.kernel.log(squared, self.kernel.h(squared))
+        log_kernel = self.kernel.log(squared)
         own = torch.eye(n, dtype=torch.bool, device=features.device)
         if self.form == "sum_log":
             return log_kernel.masked_fill(own, 0.0).sum(-1)
@@ -90,7 +90,7 @@ class RepulsiveForce:
         with torch.no_grad():
             features = torch.cat([self._features_of(chunk) for chunk in x.split(self.chunk_size or len(x))])
             squared = squared_distances(features, features)
-            return self.kernel.log(squared, self.kernel.h(squared)).exp()
+            return self.kernel.log(squared).exp()
 
     def _features_of(self, x: Tensor) -> Tensor:
         images = x if self.decode is None else self.decode(x)

@@ -48,9 +48,9 @@ class RBFKernel:
         scale = torch.where(scale > 0, scale, torch.ones_like(scale))
         return (scale.square() / math.log(n))[..., None, None]
 
-    def log(self, squared: Tensor, h: Tensor) -> Tensor:
-        """log k for squared distances of any shape that broadcasts with h."""
-        return -squared / h
+    def log(self, squared: Tensor) -> Tensor:
+        """log k, (..., N, N) like the squared distances of one ensemble."""
+        return -squared / self.h(squared)
 
 
 def _median(values: Tensor) -> Tensor:

@@ -1,6 +1,5 @@
 """What the 2D systems share: an ensemble of images, its metrics and its results on disk."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,18 +87,13 @@ class EnsembleSystem(BaseSystem):
             return (self.particles / 2 + 0.5).clamp(0, 1)
         return self.prior.decode(self.particles)
 
-    @property
-    def is_bundled(self) -> bool:
-        """Whether the bundled prior is in use, whose world has its own judges."""
-        return self.prior.is_bundled
-
     def features(self) -> dict[str, Any]:
         """The measuring networks by name; one that cannot be loaded is left out, with a line that says so."""
         if self._networks is None:
             self._networks = {}
             for name in self.cfg.metrics:
                 try:
-                    self._networks[name] = load_features(name, bundled=self.is_bundled, device=get_device())
+                    self._networks[name] = load_features(name, bundled=self.prior.is_bundled, device=get_device())
                 except UserError as error:
                     warn(f"Diversity in {name} is not measured: {error}")
         return self._networks
@@ -123,7 +117,7 @@ class EnsembleSystem(BaseSystem):
             "colours": None,
             "classes_correct": None,
         }
-        if self.is_bundled:
+        if self.prior.is_bundled:
             judge = ToyworldJudge.from_folder(data_path("load/toyworld/judge")).to(images.device)
             labels = judge.predict(images)
             result["colours"] = modes_covered(labels["colour"])
@@ -141,7 +135,7 @@ class EnsembleSystem(BaseSystem):
             save_image(image, Path(self.get_save_path(f"{folder}/particle_{index:02d}.png")))
         particles = self.particles.detach().cpu().contiguous()
         save_file({"particles": particles}, self.get_save_path(f"{folder}/particles.safetensors"))
-        Path(self.get_save_path("metrics.json")).write_text(json.dumps(metrics, indent=2))
+        self.save_json("metrics.json", metrics)
 
     def validation_step(self, batch: dict, batch_idx: int) -> None:
         save_grid(self.images(), Path(self.get_save_path(f"it{self.true_global_step}-val.png")))

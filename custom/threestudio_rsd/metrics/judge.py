@@ -8,26 +8,27 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..errors import UserError
+from ..toyworld.world import ATTRIBUTES, CLASSES, COLOURS
 
-WIDTHS = (24, 48, 96, 128)
-# Names of the attributes as the weights have them, and the number of values of each.
-HEADS = {"class": ("cls", 8), "colour": ("col", 8), "view": ("view", 4), "accent": ("acc", 3), "background": ("bg", 3)}
+IMAGE_SIZE = 64
+WIDTHS = (32, 64, 96, 128)
+FEATURES = 128
 
 
 class ToyworldJudge(nn.Module):
     """Images (N, 3, 64, 64) in [0, 1] to logits of class, colour, view, accent and background."""
 
-    CLASSES = ("mushroom", "snowman", "house", "ice cream", "tree", "rocket", "cup", "car")
-    COLOURS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink")
+    CLASSES, COLOURS = CLASSES, COLOURS
 
     def __init__(self) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for channels_in, channels_out in zip((3, *WIDTHS), WIDTHS, strict=False):
             layers += [nn.Conv2d(channels_in, channels_out, 3, 2, 1), nn.GroupNorm(8, channels_out), nn.GELU()]
-        self.f = nn.Sequential(*layers)
-        self.h = nn.Linear(WIDTHS[-1] * 16, 128)
-        self.o = nn.ModuleDict({key: nn.Linear(128, count) for key, count in HEADS.values()})
+        side = IMAGE_SIZE // 2 ** len(WIDTHS)
+        self.convolutions = nn.Sequential(*layers)
+        self.projection = nn.Linear(WIDTHS[-1] * side**2, FEATURES)
+        self.heads = nn.ModuleDict({attribute: nn.Linear(FEATURES, count) for attribute, count in ATTRIBUTES.items()})
 
     @classmethod
     def from_folder(cls, folder: Path | str) -> "ToyworldJudge":
@@ -39,11 +40,17 @@ class ToyworldJudge(nn.Module):
         judge.load_state_dict(load_file(file))
         return judge.float().requires_grad_(False).eval()
 
+    def features(self, images: Tensor) -> Tensor:
+        """What all attributes are read from: (N, 128)."""
+        if images.shape[-2:] != (IMAGE_SIZE, IMAGE_SIZE):
+            images = F.interpolate(
+                images, (IMAGE_SIZE, IMAGE_SIZE), mode="bilinear", align_corners=False, antialias=True
+            )
+        return F.gelu(self.projection(self.convolutions(images * 2 - 1).flatten(1)))
+
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        if images.shape[-2:] != (64, 64):
-            images = F.interpolate(images, (64, 64), mode="bilinear", align_corners=False, antialias=True)
-        hidden = F.gelu(self.h(self.f(images * 2 - 1).flatten(1)))
-        return {attribute: self.o[key](hidden) for attribute, (key, _) in HEADS.items()}
+        features = self.features(images)
+        return {attribute: head(features) for attribute, head in self.heads.items()}
 
     @torch.no_grad()
     def predict(self, images: Tensor) -> dict[str, Tensor]:

@@ -127,9 +127,7 @@ def _trace(name: str, scenes: Scene, resolution: int) -> Tensor:
 def _camera_rays(camera: Camera, resolution: int) -> tuple[Tensor, Tensor]:
     """Camera positions (3, N) and unit directions of the rays (3, N, resolution^2), row by row from the top left."""
     azimuth, elevation = torch.deg2rad(camera.azimuth), torch.deg2rad(camera.elevation)
-    outward = torch.stack(
-        [elevation.cos() * azimuth.cos(), elevation.cos() * azimuth.sin(), elevation.sin()]
-    )
+    outward = torch.stack([elevation.cos() * azimuth.cos(), elevation.cos() * azimuth.sin(), elevation.sin()])
     # Right and up in closed form: the cross products with z, which have no limit straight above.
     right = torch.stack([-azimuth.sin(), azimuth.cos(), torch.zeros_like(azimuth)])
     up = torch.linalg.cross(outward, right, dim=0)

@@ -1,0 +1,89 @@
+"""Training of the autoencoder: images of 64x64 to latents (4, 16, 16) and back."""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from torch import Tensor, nn
+
+from . import settings
+from .data import Renders
+from .trainer import Task, bf16_autocast, train
+
+KL_WEIGHT = 2e-4  # per latent dimension
+GRADIENT_WEIGHT = 0.5  # of the L1 distance between the images' differences of neighbours
+# Without these two the training stays on a plateau for long: right edges, wrong colours.
+BIAS = 1.5  # of the convolutions that carry the residual stream, so that group norms let absolute colours through
+HINT_WEIGHT = 0.3  # pulls three latent channels towards the reduced image; fades out by half time
+HINT_SCALE = 1.5
+CALIBRATION_IMAGES = 1024
+
+
+class AutoencoderTask(Task):
+    def __init__(self, renders: Renders, held_out: Renders) -> None:
+        super().__init__()
+        self.renders, self.held_out = renders, held_out
+        self.model = AutoencoderKL(
+            sample_size=64,
+            latent_channels=4,
+            block_out_channels=(32, 32, 64),
+            layers_per_block=1,
+            down_block_types=("DownEncoderBlock2D",) * 3,
+            up_block_types=("UpDecoderBlock2D",) * 3,
+            norm_num_groups=2,
+            mid_block_add_attention=False,
+        ).to(memory_format=torch.channels_last)
+        for name, module in self.model.named_modules():
+            if isinstance(module, nn.Conv2d) and ("conv_in" in name or "sampler" in name or "shortcut" in name):
+                nn.init.zeros_(module.bias).add_(BIAS * torch.sign(torch.randn_like(module.bias)))
+
+    def loss(self, batch_size: int) -> Tensor:
+        images = self.renders.batch(torch.randint(len(self.renders), (batch_size,))) * 2 - 1
+        images = images.to(memory_format=torch.channels_last)
+        with bf16_autocast():
+            posterior = self.model.encode(images).latent_dist
+            mean, variance, log_variance = posterior.mean.float(), posterior.var.float(), posterior.logvar.float()
+            latents = mean + torch.randn_like(mean) * variance.sqrt()
+            error = self.model.decode(latents).sample.float() - images
+        divergence = 0.5 * (mean**2 + variance - 1 - log_variance).mean()
+        loss = error.abs().mean() + error.pow(2).mean() + F.avg_pool2d(error, 8).abs().mean()
+        loss = loss + KL_WEIGHT * divergence
+        for axis in (2, 3):
+            loss = loss + GRADIENT_WEIGHT * error.diff(dim=axis).abs().mean()
+        hint = HINT_WEIGHT * max(0.0, 1 - 2 * self.fraction)
+        if hint > 0:
+            loss = loss + hint * (latents[:, :3] - HINT_SCALE * F.avg_pool2d(images, 4)).abs().mean()
+        return loss
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        images = self.held_out.batch(torch.arange(256))
+        decoded = model.decode(model.encode(images * 2 - 1).latent_dist.mode()).sample / 2 + 0.5
+        error = (decoded.clamp(0, 1) - images).pow(2).mean((1, 2, 3))
+        return {"psnr": (-10 * error.log10()).mean().item()}
+
+
+@torch.no_grad()
+def normalise_latents(autoencoder: AutoencoderKL, images: Tensor) -> None:
+    """Give every latent channel mean 0 and deviation 1 over images (N, 3, 64, 64) in [0, 1], by an affine map that is
+    folded into the convolutions on both sides of the latents: scaling_factor is 1 then."""
+    latents = torch.cat([autoencoder.encode(part * 2 - 1).latent_dist.sample() for part in images.split(64)])
+    mean, deviation = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
+    channels = len(mean)
+    after = autoencoder.post_quant_conv
+    after.bias += after.weight[:, :, 0, 0] @ mean
+    after.weight *= deviation.view(1, -1, 1, 1)
+    before = autoencoder.quant_conv
+    before.weight[:channels] /= deviation.view(-1, 1, 1, 1)
+    before.bias[:channels] = (before.bias[:channels] - mean) / deviation
+    before.bias[channels:] -= 2 * deviation.log()  # the log variances
+    autoencoder.register_to_config(scaling_factor=1.0)
+
+
+def train_autoencoder(renders: Renders, held_out: Renders, work: Path, output: Path) -> None:
+    """Train the autoencoder and write it into the folder `output`, in single precision."""
+    torch.manual_seed(settings.SEED)
+    autoencoder = train(AutoencoderTask(renders, held_out), settings.AUTOENCODER, work)
+    torch.manual_seed(settings.SEED)
+    normalise_latents(autoencoder, renders.batch(torch.arange(CALIBRATION_IMAGES)))
+    autoencoder.save_pretrained(output, safe_serialization=True)

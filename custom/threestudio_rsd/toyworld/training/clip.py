@@ -1,0 +1,103 @@
+"""Training of the CLIP: images and captions in one space, by contrast (Radford et al., 2021)."""
+
+import random
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
+
+from .. import captions
+from ..world import CLASSES, COLOURS
+from . import settings
+from .augment import shift_blur_noise
+from .data import Renders
+from .tokenizer import write_clip_tokenizer
+from .trainer import Task, bf16_autocast, train
+
+NAMED_COLOUR, NAMED_VIEW = 0.8, 0.4
+
+
+class ClipTask(Task):
+    def __init__(self, renders: Renders, held_out: Renders, tokenizer: CLIPTokenizer) -> None:
+        super().__init__()
+        self.renders, self.held_out, self.tokenizer = renders, held_out, tokenizer
+        self.views = renders.scenes.view
+        tower = {
+            "hidden_size": 128,
+            "intermediate_size": 512,
+            "num_attention_heads": 4,
+            "projection_dim": 64,
+            "hidden_act": "quick_gelu",
+        }
+        text = {
+            **tower,
+            "num_hidden_layers": 2,
+            "vocab_size": len(tokenizer),
+            "max_position_embeddings": tokenizer.model_max_length,
+            "bos_token_id": tokenizer.bos_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
+            "pad_token_id": tokenizer.pad_token_id,
+        }
+        vision = {**tower, "num_hidden_layers": 4, "image_size": 64, "patch_size": 8}
+        self.model = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=64))
+
+    def loss(self, batch_size: int) -> Tensor:
+        choice = random.Random(int(torch.randint(2**31, ())))
+        index = torch.randint(len(self.renders), (batch_size,))
+        scenes = self.renders.scenes.select(index)
+        colour_named = torch.rand(batch_size) < NAMED_COLOUR
+        view_named = torch.rand(batch_size) < NAMED_VIEW
+        classes, colours, views = scenes.object_class, scenes.colour, scenes.view
+        texts = [
+            captions.caption(
+                int(classes[i]),
+                int(colours[i]) if colour_named[i] else None,
+                int(views[i]) if view_named[i] else None,
+                choice.choice(captions.PREFIXES) if choice.random() < settings.PREFIX else "",
+            )
+            for i in range(batch_size)
+        ]
+        # A caption that is true of another image, too, is not its negative.
+        true = classes[:, None] == classes
+        true &= (colours[:, None] == colours) | ~colour_named
+        true &= (views[:, None] == views) | ~view_named
+        negative = ~true | torch.eye(batch_size, dtype=torch.bool)
+        with bf16_autocast():
+            pixels = shift_blur_noise(self.renders.batch(index)) * 2 - 1
+            output = self.model(input_ids=self.tokens(texts), pixel_values=pixels)
+        logits = output.logits_per_image.float().masked_fill(~negative, -torch.inf)
+        target = torch.arange(batch_size)
+        return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+    def after_step(self) -> None:
+        with torch.no_grad():
+            self.model.logit_scale.clamp_(max=4.6)  # a factor of 100, as in CLIP
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        texts = [captions.caption(c, k) for c in range(len(CLASSES)) for k in range(len(COLOURS))]
+        scenes = self.held_out.scenes.select(slice(0, 1024))
+        tokens = self.tokens(texts)
+        predicted = torch.cat(
+            [
+                model(input_ids=tokens, pixel_values=self.held_out.batch(part) * 2 - 1).logits_per_image.argmax(1)
+                for part in torch.arange(len(scenes)).split(128)
+            ]
+        )
+        right = predicted == scenes.object_class * len(COLOURS) + scenes.colour
+        return {"class and colour": right.float().mean().item()}
+
+    def tokens(self, texts: list[str]) -> Tensor:
+        return self.tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
+
+
+def train_clip(renders: Renders, held_out: Renders, work: Path, output: Path) -> None:
+    """Train the CLIP and write it, with tokenizer and image processor, into the folder `output`."""
+    tokenizer = write_clip_tokenizer(output)
+    torch.manual_seed(settings.SEED)
+    clip = train(ClipTask(renders, held_out, tokenizer), settings.CLIP, work)
+    clip.half().save_pretrained(output, safe_serialization=True)
+    CLIPImageProcessor(
+        size={"shortest_edge": 64}, crop_size={"height": 64, "width": 64}, image_mean=[0.5] * 3, image_std=[0.5] * 3
+    ).save_pretrained(output)

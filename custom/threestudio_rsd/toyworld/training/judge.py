@@ -1,0 +1,45 @@
+"""Training of the judge: a supervised classifier of every attribute."""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ...metrics.judge import ToyworldJudge
+from . import settings
+from .augment import shift_blur_noise
+from .data import Renders
+from .trainer import Task, bf16_autocast, train
+
+
+class JudgeTask(Task):
+    def __init__(self, renders: Renders, held_out: Renders) -> None:
+        super().__init__()
+        self.model = ToyworldJudge()
+        self.renders, self.held_out = renders, held_out
+        self.labels, self.true_labels = renders.scenes.labels(), held_out.scenes.labels()
+
+    def loss(self, batch_size: int) -> Tensor:
+        index = torch.randint(len(self.renders), (batch_size,))
+        with bf16_autocast():
+            logits = self.model(shift_blur_noise(self.renders.batch(index)))
+        return sum(F.cross_entropy(logits[name].float(), labels[index]) for name, labels in self.labels.items())
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        index = torch.arange(len(self.held_out))
+        predicted = [model.predict(self.held_out.batch(part)) for part in index.split(256)]
+        return {
+            name: (torch.cat([part[name] for part in predicted]) == labels).float().mean().item()
+            for name, labels in self.true_labels.items()
+        }
+
+
+def train_judge(renders: Renders, held_out: Renders, work: Path, output: Path) -> None:
+    """Train the judge and write it into the folder `output`."""
+    torch.manual_seed(settings.SEED)
+    judge = train(JudgeTask(renders, held_out), settings.JUDGE, work)
+    output.mkdir(parents=True, exist_ok=True)
+    weights = {name: value.to(torch.float16).contiguous() for name, value in judge.state_dict().items()}
+    save_file(weights, output / "model.safetensors", metadata={"format": "pt"})

@@ -1,0 +1,34 @@
+"""Every number of the trainings that make the bundled world's networks."""
+
+from dataclasses import dataclass
+
+SEED = 0
+TRAIN_IMAGES = 40_960
+HELD_OUT_IMAGES = 2_048
+SHARD = 2_048  # images rendered and saved at a time
+TRAIN_SEED, HELD_OUT_SEED = 1_000, 900_000  # of the first shard; each further one adds 1
+
+# Captions: the share of images whose caption names the colour, or the view, or has a prefix, or is empty.
+NAMED_COLOUR, NAMED_VIEW, PREFIX, EMPTY = 0.5, 0.7, 0.3, 0.12
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """AdamW with a linear warm-up and a cosine to `final_share` of the learning rate; gradients clipped to norm 1."""
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    warmup: int = 100  # steps
+    final_share: float = 0.02
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.99)
+    average: float = 0.0  # decay of the exponential moving average of the weights; 0: none
+    evaluate_every: int = 500  # steps
+
+
+JUDGE = Optimisation(steps=3_000, batch_size=64, learning_rate=2e-3, weight_decay=0.02, average=0.995)
+AUTOENCODER = Optimisation(steps=5_000, batch_size=8, learning_rate=1.5e-3, weight_decay=1e-4, average=0.99)
+CLIP = Optimisation(steps=2_000, batch_size=64, learning_rate=1e-3, weight_decay=0.05, average=0.995)
+TEXT_TO_IMAGE = Optimisation(steps=7_500, batch_size=32, learning_rate=1e-3, average=0.9985, evaluate_every=1_000)
+PIXEL = Optimisation(steps=4_000, batch_size=16, learning_rate=8e-4, average=0.998, evaluate_every=1_000)

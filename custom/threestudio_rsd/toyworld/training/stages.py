@@ -1,0 +1,54 @@
+"""The trainings, in the order in which one needs another."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .data import Renders, load_renders
+
+
+def _autoencoder(renders: Renders, held_out: Renders, work: Path) -> None:
+    from .autoencoder import train_autoencoder
+
+    train_autoencoder(renders, held_out, work / "trainings" / "autoencoder", work / "text-to-image" / "vae")
+
+
+def _judge(renders: Renders, held_out: Renders, work: Path) -> None:
+    from .judge import train_judge
+
+    train_judge(renders, held_out, work / "trainings" / "judge", work / "judge")
+
+
+def _clip(renders: Renders, held_out: Renders, work: Path) -> None:
+    from .clip import train_clip
+
+    train_clip(renders, held_out, work / "trainings" / "clip", work / "clip")
+
+
+def _text_to_image(renders: Renders, held_out: Renders, work: Path) -> None:
+    from .text_to_image import train_text_to_image
+
+    train_text_to_image(renders, work / "trainings" / "text-to-image", work / "text-to-image")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training: how it runs, and the stages that must be over before."""
+
+    run: Callable[[Renders, Renders, Path], None]
+    needs: tuple[str, ...] = ()
+
+
+STAGES = {
+    "autoencoder": Stage(_autoencoder),
+    "judge": Stage(_judge),
+    "clip": Stage(_clip),
+    "text-to-image": Stage(_text_to_image, needs=("autoencoder",)),
+}
+
+
+def run_stage(name: str, work: Path) -> None:
+    """Run one training on the images rendered under `work`."""
+    data = work / "data"
+    STAGES[name].run(load_renders(data), load_renders(data, held_out=True), work)
+    (work / f"{name}.done").touch()

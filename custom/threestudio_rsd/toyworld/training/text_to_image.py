@@ -1,0 +1,169 @@
+"""Training of the text-to-image model: a U-Net on latents, and its text encoder, by denoising."""
+
+import random
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from ..captions import random_caption
+from . import settings
+from .data import Renders
+from .tokenizer import write_clip_tokenizer
+from .trainer import Task, bf16_autocast, train
+
+WIDTH = 128  # of the text embeddings
+MAX_SNR = 5.0  # of the loss weights (Hang et al., 2023)
+
+
+class Denoiser(nn.Module):
+    """What is trained together: U-Net and text encoder."""
+
+    def __init__(self, unet: nn.Module, text_encoder: nn.Module) -> None:
+        super().__init__()
+        self.unet, self.text_encoder = unet, text_encoder
+
+    def forward(self, noisy: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
+        """Predicted noise, with the shape of `noisy` (N, C, H, W); timesteps (N,), tokens (N, L)."""
+        embeddings = self.text_encoder(tokens)[0]
+        return self.unet(noisy, timesteps, embeddings).sample
+
+
+class DenoisingTask(Task):
+    """Predict the noise in noisy clean samples, which a subclass gives, from random captions."""
+
+    def __init__(self, denoiser: Denoiser, tokenizer: CLIPTokenizer, scheduler: DDIMScheduler, renders: Renders):
+        super().__init__()
+        self.model, self.tokenizer, self.scenes = denoiser, tokenizer, renders.scenes
+        self.alphas_cumprod = scheduler.alphas_cumprod
+        self.views = renders.scenes.view
+        self.token_cache: dict[str, Tensor] = {}
+
+    def clean_samples(self, index: Tensor) -> Tensor:
+        """Samples (N, C, H, W) of the training data."""
+        raise NotImplementedError
+
+    def loss(self, batch_size: int) -> Tensor:
+        index = torch.randint(len(self.scenes), (batch_size,))
+        clean = self.clean_samples(index)
+        noise = torch.randn_like(clean)
+        # One timestep in each of N equal parts of the schedule: less noise in the gradient.
+        timesteps = ((torch.randperm(batch_size) + torch.rand(batch_size)) / batch_size * len(self.alphas_cumprod)).long()
+        alpha = self.alphas_cumprod[timesteps].view(-1, 1, 1, 1)
+        noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
+        with bf16_autocast():
+            predicted = self.model(noisy, timesteps, self.random_tokens(index))
+        error = (predicted.float()[:, : noise.shape[1]] - noise).pow(2).mean((1, 2, 3))
+        snr = (alpha / (1 - alpha)).flatten()
+        return (snr.clamp(max=MAX_SNR) / snr * error).mean()
+
+    def random_tokens(self, index: Tensor) -> Tensor:
+        """Tokens (N, L) of random captions of some images."""
+        choice = random.Random(int(torch.randint(2**31, ())))
+        texts = [
+            random_caption(
+                int(self.scenes.object_class[i]),
+                int(self.scenes.colour[i]),
+                int(self.views[i]),
+                choice,
+                settings.NAMED_COLOUR,
+                settings.NAMED_VIEW,
+                settings.PREFIX,
+                settings.EMPTY,
+            )
+            for i in index
+        ]
+        for text in set(texts) - self.token_cache.keys():
+            self.token_cache[text] = self.tokens(text)
+        return torch.stack([self.token_cache[text] for text in texts])
+
+    def tokens(self, text: str) -> Tensor:
+        """Tokens (L,) of one caption."""
+        tokens = self.tokenizer(
+            text, padding="max_length", truncation=True, max_length=self.tokenizer.model_max_length, return_tensors="pt"
+        )
+        return tokens.input_ids[0]
+
+
+class TextToImageTask(DenoisingTask):
+    """Denoise latents; they are drawn anew from the autoencoder's posterior each time."""
+
+    def __init__(self, autoencoder: AutoencoderKL, renders: Renders, *others) -> None:  # noqa: ANN002
+        super().__init__(*others, renders)
+        self.means, self.deviations = _encode(autoencoder, renders)
+
+    def clean_samples(self, index: Tensor) -> Tensor:
+        return self.means[index] + self.deviations[index] * torch.randn_like(self.means[index])
+
+
+@torch.no_grad()
+def _encode(autoencoder: AutoencoderKL, renders: Renders) -> tuple[Tensor, Tensor]:
+    """Mean and deviation (N, 4, 16, 16) of the latents of all images."""
+    means, deviations = [], []
+    for part in torch.arange(len(renders)).split(64):
+        with bf16_autocast():
+            posterior = autoencoder.encode(renders.batch(part) * 2 - 1).latent_dist
+        means.append(posterior.mean.float())
+        deviations.append(posterior.std.float())
+    return torch.cat(means), torch.cat(deviations)
+
+
+def _text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=WIDTH,
+            intermediate_size=4 * WIDTH,
+            projection_dim=WIDTH,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=tokenizer.model_max_length,
+            hidden_act="quick_gelu",
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+
+
+def train_text_to_image(renders: Renders, work: Path, output: Path) -> None:
+    """Train U-Net and text encoder on the latents of the autoencoder in `output`/vae, and write the pipeline there."""
+    autoencoder = AutoencoderKL.from_pretrained(output / "vae").eval()
+    tokenizer = write_clip_tokenizer(output / "tokenizer")
+    scheduler = DDIMScheduler(  # Stable Diffusion's
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    )
+    torch.manual_seed(settings.SEED)
+    unet = UNet2DConditionModel(
+        sample_size=16,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        block_out_channels=(64, 128, 160),
+        layers_per_block=1,
+        cross_attention_dim=WIDTH,
+        attention_head_dim=4,
+        norm_num_groups=16,
+    ).to(memory_format=torch.channels_last)
+    unet.set_attn_processor(AttnProcessor())  # plain attention is faster than torch's fused one on 64 positions
+    denoiser = Denoiser(unet, _text_encoder(tokenizer))
+    task = TextToImageTask(autoencoder, renders, denoiser, tokenizer, scheduler)
+    trained = train(task, settings.TEXT_TO_IMAGE, work)
+    pipeline = StableDiffusionPipeline(
+        vae=autoencoder,
+        text_encoder=trained.text_encoder,
+        tokenizer=tokenizer,
+        unet=trained.unet,
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.save_pretrained(output, safe_serialization=True)

@@ -1,0 +1,133 @@
+"""The loop that every network of the bundled world is trained by: it can be killed at any step and goes on later."""
+
+import json
+import math
+import os
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from .settings import SEED, Optimisation
+
+CHECKPOINT_EVERY = 250  # steps
+LOG_EVERY = 25  # steps
+
+
+class Task(nn.Module):
+    """What a training of the bundled world owes: a `model` to train, its loss on a batch, and its measures.
+
+    Everything in a task's state dict is kept in its checkpoints. Every random draw comes from torch's default
+    generator, which the trainer seeds anew at each step: nothing else needs to be stored for an exact resume.
+    """
+
+    model: nn.Module
+
+    def loss(self, batch_size: int) -> Tensor:
+        """Loss of a random batch; `fraction`, set before, is the part of the training that is over, in [0, 1)."""
+        raise NotImplementedError
+
+    def after_step(self) -> None:
+        """What follows an optimiser step."""
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """Measures on held-out images, for the log."""
+        return {}
+
+    fraction: float = 0.0
+
+
+def train(task: Task, optimisation: Optimisation, folder: Path) -> nn.Module:
+    """Train `task.model`, from the checkpoint in `folder` if there is one; returns its averaged weights in eval mode.
+
+    Writes `checkpoint.pt` and `log.jsonl` (step, steps, loss, seconds, and the measures) into the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    parameters = [parameter for parameter in task.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.AdamW(
+        parameters, optimisation.learning_rate, betas=optimisation.betas, weight_decay=optimisation.weight_decay
+    )
+    average = AveragedModel(task.model, multi_avg_fn=_averaging(optimisation.average))
+    first, seconds = _resume(folder, task, average, optimiser)
+
+    started, losses = time.time() - seconds, []
+    for step in range(first, optimisation.steps):
+        torch.manual_seed(SEED * 1_000_003 + step)
+        task.fraction = step / optimisation.steps
+        for group in optimiser.param_groups:
+            group["lr"] = optimisation.learning_rate * _schedule(step, optimisation)
+        task.train()
+        loss = task.loss(optimisation.batch_size)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimiser.step()
+        task.after_step()
+        average.update_parameters(task.model)
+
+        losses.append(loss.item())
+        done = step + 1
+        if done % LOG_EVERY == 0 or done == optimisation.steps:
+            entry = {"step": done, "steps": optimisation.steps, "loss": sum(losses) / len(losses)}
+            entry["seconds"] = round(time.time() - started, 1)
+            if done % optimisation.evaluate_every == 0 or done == optimisation.steps:
+                with torch.no_grad():
+                    entry |= task.evaluate(average.module.eval())
+            with open(folder / "log.jsonl", "a") as log:
+                log.write(json.dumps(entry) + "\n")
+            losses = []
+        if done % CHECKPOINT_EVERY == 0 or done == optimisation.steps:
+            _checkpoint(folder, task, average, optimiser, done, time.time() - started)
+    return average.module.eval()
+
+
+def bf16_autocast() -> torch.autocast:
+    """Half precision for the matrix products where the processor has instructions for it."""
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
+    return torch.autocast("cpu", torch.bfloat16, enabled=supported)
+
+
+def _schedule(step: int, optimisation: Optimisation) -> float:
+    cosine = 0.5 * (1 + math.cos(math.pi * step / optimisation.steps))
+    warmup = min(1.0, (step + 1) / optimisation.warmup)
+    return warmup * (optimisation.final_share + (1 - optimisation.final_share) * cosine)
+
+
+def _averaging(decay: float):  # noqa: ANN202
+    """Moving average whose memory grows with the training, up to `decay`."""
+
+    @torch.no_grad()
+    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+        grown = (1 + int(count)) / (10 + int(count))
+        torch._foreach_lerp_(averaged, current, 1 - min(decay, grown))
+
+    return update
+
+
+def _checkpoint(
+    folder: Path, task: Task, average: AveragedModel, optimiser: torch.optim.Optimizer, step: int, seconds: float
+) -> None:
+    state = {
+        "task": task.state_dict(),
+        "average": average.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "step": step,
+        "seconds": seconds,
+    }
+    temporary = folder / "checkpoint.tmp"
+    torch.save(state, temporary)
+    os.replace(temporary, folder / "checkpoint.pt")
+
+
+def _resume(folder: Path, task: Task, average: AveragedModel, optimiser: torch.optim.Optimizer) -> tuple[int, float]:
+    """Steps that are done, and the seconds that they took."""
+    file = folder / "checkpoint.pt"
+    if not file.is_file():
+        return 0, 0.0
+    state = torch.load(file, map_location="cpu", weights_only=True)
+    task.load_state_dict(state["task"])
+    average.load_state_dict(state["average"])
+    optimiser.load_state_dict(state["optimiser"])
+    return state["step"], state["seconds"]

@@ -36,7 +36,7 @@ class AutoencoderTask(Task):
         ).to(memory_format=torch.channels_last)
         for name, module in self.model.named_modules():
             if isinstance(module, nn.Conv2d) and ("conv_in" in name or "sampler" in name or "shortcut" in name):
-                nn.init.zeros_(module.bias).add_(BIAS * torch.sign(torch.randn_like(module.bias)))
+                nn.init.zeros_(module.bias).data += BIAS * torch.sign(torch.randn_like(module.bias))
 
     def loss(self, batch_size: int) -> Tensor:
         images = self.renders.batch(torch.randint(len(self.renders), (batch_size,))) * 2 - 1

@@ -31,6 +31,12 @@ def _text_to_image(renders: Renders, held_out: Renders, work: Path) -> None:
     train_text_to_image(renders, work / "trainings" / "text-to-image", work / "text-to-image")
 
 
+def _pixel(renders: Renders, held_out: Renders, work: Path) -> None:
+    from .pixel import train_pixel
+
+    train_pixel(renders, work / "trainings" / "pixel", work / "pixel")
+
+
 @dataclass(frozen=True)
 class Stage:
     """One training: how it runs, and the stages that must be over before."""
@@ -43,6 +49,7 @@ STAGES = {
     "autoencoder": Stage(_autoencoder),
     "judge": Stage(_judge),
     "clip": Stage(_clip),
+    "pixel": Stage(_pixel),
     "text-to-image": Stage(_text_to_image, needs=("autoencoder",)),
 }
 

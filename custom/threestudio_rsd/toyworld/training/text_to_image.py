@@ -51,7 +51,9 @@ class DenoisingTask(Task):
         clean = self.clean_samples(index)
         noise = torch.randn_like(clean)
         # One timestep in each of N equal parts of the schedule: less noise in the gradient.
-        timesteps = ((torch.randperm(batch_size) + torch.rand(batch_size)) / batch_size * len(self.alphas_cumprod)).long()
+        timesteps = (
+            (torch.randperm(batch_size) + torch.rand(batch_size)) / batch_size * len(self.alphas_cumprod)
+        ).long()
         alpha = self.alphas_cumprod[timesteps].view(-1, 1, 1, 1)
         noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
         with bf16_autocast():

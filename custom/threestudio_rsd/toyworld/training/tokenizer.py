@@ -1,16 +1,21 @@
-"""A CLIP tokenizer in which every word of the captions is one token, and any other text its letters."""
+"""Tokenizers in which every word of the captions is one token, and any other text its letters."""
 
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from tokenizers.pre_tokenizers import ByteLevel
-from transformers import CLIPTokenizer
+from transformers import AutoTokenizer, CLIPTokenizer, PreTrainedTokenizerBase
 
+from ...errors import require
 from ..captions import vocabulary
 
-MAX_LENGTH = 16  # tokens
+CLIP_LENGTH = 16  # tokens
+T5_LENGTH = 77  # what DeepFloyd IF pads every prompt to
 START, END = "<|startoftext|>", "<|endoftext|>"
+SPACE = "\u2581"  # sentencepiece's, before each word
+WORD_SCORE, LETTER_SCORE = -3.0, -10.0  # log probabilities: a word beats its letters
 
 
 def write_clip_tokenizer(folder: Path) -> CLIPTokenizer:
@@ -23,7 +28,7 @@ def write_clip_tokenizer(folder: Path) -> CLIPTokenizer:
     )
     (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
     (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges))
-    tokenizer = CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=MAX_LENGTH)
+    tokenizer = CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=CLIP_LENGTH)
     tokenizer.save_pretrained(folder)
     # Current transformers leave these two out, which old ones need.
     (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
@@ -50,3 +55,46 @@ def _merge(word: list[str], pair: tuple[str, str]) -> list[str]:
         else:
             merged.append(piece)
     return merged
+
+
+def write_t5_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """Write a T5 tokenizer of the same words, in sentencepiece's format and in that of `tokenizers`, and return it.
+
+    Raises:
+        UserError: sentencepiece is not installed.
+    """
+    require("sentencepiece", "deepfloyd")
+    from sentencepiece import sentencepiece_model_pb2
+
+    folder.mkdir(parents=True, exist_ok=True)
+    model = sentencepiece_model_pb2.ModelProto()
+    model.trainer_spec.model_type = model.trainer_spec.UNIGRAM
+    special = [("<pad>", model.SentencePiece.CONTROL), ("</s>", model.SentencePiece.CONTROL)]
+    special.append(("<unk>", model.SentencePiece.UNKNOWN))
+    words = [(SPACE + word, WORD_SCORE) for word in vocabulary()] + [(",", WORD_SCORE)]
+    letters = [(letter, LETTER_SCORE) for letter in [*"abcdefghijklmnopqrstuvwxyz0123456789", SPACE]]
+    for text, kind in special:
+        model.pieces.add(piece=text, score=0.0, type=kind)
+    for text, score in dict(letters + words).items():
+        model.pieces.add(piece=text, score=score)
+    model.trainer_spec.pad_id, model.trainer_spec.eos_id = 0, 1
+    model.trainer_spec.unk_id, model.trainer_spec.bos_id = 2, -1
+    model.normalizer_spec.name = "identity"
+    model.normalizer_spec.add_dummy_prefix = True
+    model.normalizer_spec.remove_extra_whitespaces = True
+    (folder / "spiece.model").write_bytes(model.SerializeToString())
+    config = {"tokenizer_class": "T5Tokenizer", "extra_ids": 0, "model_max_length": T5_LENGTH}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    fast = json.loads(tokenizer.backend_tokenizer.to_str())
+    (folder / "tokenizer.json").write_text(json.dumps(_old_metaspace(fast)))
+    return tokenizer
+
+
+def _old_metaspace(value: Any) -> Any:
+    """A tokenizer's JSON with what marks the spaces in the words of older `tokenizers`, which the current one reads."""
+    if isinstance(value, dict):
+        if value.get("type") == "Metaspace":
+            return {"type": "Metaspace", "replacement": SPACE, "add_prefix_space": True}
+        return {key: _old_metaspace(inner) for key, inner in value.items()}
+    return [_old_metaspace(inner) for inner in value] if isinstance(value, list) else value

@@ -1,0 +1,98 @@
+"""Training of the pixel-space model: a U-Net on images, in the format of DeepFloyd IF's first stage."""
+
+from pathlib import Path
+
+import torch
+from diffusers import DDPMScheduler, IFPipeline, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase, T5Config, T5EncoderModel
+
+from . import settings
+from .data import Renders
+from .text_to_image import Denoiser, DenoisingTask
+from .tokenizer import write_t5_tokenizer
+from .trainer import train
+
+WIDTH = 128  # of the text embeddings
+
+
+class T5Encoder(nn.Module):
+    """A T5 encoder that looks away from the padding, as DeepFloyd IF calls it."""
+
+    def __init__(self, encoder: T5EncoderModel) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        mask = (tokens != self.encoder.config.pad_token_id).long()
+        return self.encoder(tokens, attention_mask=mask)[0], mask
+
+
+class PixelTask(DenoisingTask):
+    """Denoise images in [-1, 1]."""
+
+    def __init__(self, renders: Renders, *others) -> None:  # noqa: ANN002
+        super().__init__(*others, renders)
+        self.renders = renders
+
+    def clean_samples(self, index: Tensor) -> Tensor:
+        images = self.renders.batch(index) * 2 - 1
+        return images.to(memory_format=torch.channels_last)
+
+
+def _text_encoder(tokenizer: PreTrainedTokenizerBase) -> T5EncoderModel:
+    return T5EncoderModel(
+        T5Config(
+            vocab_size=len(tokenizer),
+            d_model=WIDTH,
+            d_kv=WIDTH // 4,
+            d_ff=4 * WIDTH,
+            num_layers=2,
+            num_heads=4,
+            dropout_rate=0.0,
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        )
+    )
+
+
+def _unet() -> UNet2DConditionModel:
+    unet = UNet2DConditionModel(
+        sample_size=64,
+        in_channels=3,
+        out_channels=6,  # the noise, and a variance as DeepFloyd IF has one; the scheduler's own is used instead
+        down_block_types=("DownBlock2D", "DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D", "UpBlock2D"),
+        block_out_channels=(32, 64, 128, 160),
+        layers_per_block=(0, 1, 1, 1),  # full resolution costs most and needs least
+        cross_attention_dim=WIDTH,
+        attention_head_dim=4,
+        norm_num_groups=16,
+    )
+    with torch.no_grad():
+        for parameter in (unet.conv_out.weight, unet.conv_out.bias):
+            parameter[3:] = 0
+    unet.set_attn_processor(AttnProcessor())
+    return unet.to(memory_format=torch.channels_last)
+
+
+def train_pixel(renders: Renders, work: Path, output: Path) -> None:
+    """Train U-Net and text encoder on images, and write the pipeline into the folder `output`."""
+    tokenizer = write_t5_tokenizer(output / "tokenizer")
+    scheduler = DDPMScheduler(beta_schedule="squaredcos_cap_v2", variance_type="fixed_small")
+    torch.manual_seed(settings.SEED)
+    denoiser = Denoiser(_unet(), T5Encoder(_text_encoder(tokenizer)))
+    trained = train(PixelTask(renders, denoiser, tokenizer, scheduler), settings.PIXEL, work)
+    pipeline = IFPipeline(
+        tokenizer=tokenizer,
+        text_encoder=trained.text_encoder.encoder,
+        unet=trained.unet,
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        watermarker=None,
+        requires_safety_checker=False,
+    )
+    pipeline.save_pretrained(output, safe_serialization=True)
+    write_t5_tokenizer(output / "tokenizer")  # in the formats that old transformers read, too

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
+from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
 from .. import captions
 from ..world import CLASSES, COLOURS
@@ -93,11 +93,8 @@ class ClipTask(Task):
 
 
 def train_clip(renders: Renders, held_out: Renders, work: Path, output: Path) -> None:
-    """Train the CLIP and write it, with tokenizer and image processor, into the folder `output`."""
+    """Train the CLIP and write it, with its tokenizer, into the folder `output`."""
     tokenizer = write_clip_tokenizer(output)
     torch.manual_seed(settings.SEED)
     clip = train(ClipTask(renders, held_out, tokenizer), settings.CLIP, work)
-    clip.half().save_pretrained(output, safe_serialization=True)
-    CLIPImageProcessor(
-        size={"shortest_edge": 64}, crop_size={"height": 64, "width": 64}, image_mean=[0.5] * 3, image_std=[0.5] * 3
-    ).save_pretrained(output)
+    clip.save_pretrained(output, safe_serialization=True)

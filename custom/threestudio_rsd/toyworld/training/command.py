@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from ...errors import UserError, check_choice
 from . import data
+from .release import release
 from .stages import STAGES, run_stage
 
 POLL_SECONDS = 2.0
@@ -31,12 +32,19 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--workers", type=int, default=os.cpu_count() or 1, help="trainings at a time, one thread each (%(default)s)"
     )
+    parser.add_argument(
+        "--release", type=Path, metavar="FOLDER", help="where the finished networks are put (OUTPUT/release)"
+    )
     arguments = parser.parse_args(argv)
     for name in arguments.only:
         check_choice("--only", name, tuple(STAGES))
     if arguments.workers < 1:
         raise UserError(f"--workers {arguments.workers} is impossible; accepted: 1 or more.")
-    return rebuild(arguments.output, arguments.only, arguments.workers)
+    code = rebuild(arguments.output, arguments.only, arguments.workers)
+    destination = arguments.release or arguments.output / "release"
+    for name in release(arguments.output, destination):
+        print(f"{name}: {destination / name}")
+    return code
 
 
 def rebuild(work: Path, names: list[str], workers: int) -> int:

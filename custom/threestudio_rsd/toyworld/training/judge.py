@@ -41,5 +41,4 @@ def train_judge(renders: Renders, held_out: Renders, work: Path, output: Path) -
     torch.manual_seed(settings.SEED)
     judge = train(JudgeTask(renders, held_out), settings.JUDGE, work)
     output.mkdir(parents=True, exist_ok=True)
-    weights = {name: value.to(torch.float16).contiguous() for name, value in judge.state_dict().items()}
-    save_file(weights, output / "model.safetensors", metadata={"format": "pt"})
+    save_file(judge.state_dict(), output / "model.safetensors", metadata={"format": "pt"})

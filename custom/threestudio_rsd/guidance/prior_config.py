@@ -13,7 +13,7 @@ class PriorConfig:
     """Keys and defaults are threestudio's where it has them."""
 
     prior_type: str = "stable-diffusion"  # or deep-floyd
-    pretrained_model_name_or_path: str = "bundled"  # bundled, a diffusers folder or a hub id
+    pretrained_model_name_or_path: str = "bundled"  # bundled, bundled-pixel, a diffusers folder or a hub id
     revision: str | None = None  # of the hub id
     half_precision_weights: bool = True  # float16 on a GPU; a CPU runs float32 in any case
     guidance_scale: float = 7.5  # w of (24); C.1

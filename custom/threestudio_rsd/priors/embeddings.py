@@ -44,7 +44,7 @@ def embed_prompts(
 
     Args:
         prompts: at least one.
-        model: `bundled`, a diffusers folder or a hub id.
+        model: `bundled`, `bundled-pixel`, a diffusers folder or a hub id.
         kind: text encoder of the model: `clip` (Stable Diffusion) or `t5` (DeepFloyd IF).
         revision: of the hub id.
         dtype: precision of the text encoder and of the result.
@@ -74,7 +74,8 @@ def _encode(prompts: list[str], model: str, kind: str, revision: str | None, dty
     pipeline_type(model, revision, expected=KINDS[kind])
     location = resolve_model(model)
     if kind == "t5":
-        require("sentencepiece", "deepfloyd")
+        if not (Path(location) / "tokenizer" / "tokenizer.json").is_file():
+            require("sentencepiece", "deepfloyd")
         prompts = [prompt.lower().strip() for prompt in prompts]  # as DeepFloyd IF was trained
     classes = (CLIPTokenizer, CLIPTextModel) if kind == "clip" else (AutoTokenizer, T5EncoderModel)
     tokenizer_class, encoder_class = classes
@@ -112,7 +113,7 @@ def _cache_file(prompt: str, model: str, kind: str, revision: str | None, dtype:
     identity = [model, revision or "main", kind, str(dtype), prompt]
     if location.is_dir():  # a folder's weights may be replaced under the same name
         weights = sorted(location.glob("text_encoder/*.safetensors")) + sorted(location.glob("text_encoder/*.bin"))
-        identity[0] = "bundled" if is_bundled(model) else str(location.resolve())
+        identity[0] = model if is_bundled(model) else str(location.resolve())
         identity += [f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in weights]
     return cache_folder() / (hashlib.sha256("\0".join(identity).encode()).hexdigest() + ".safetensors")
 

@@ -23,7 +23,7 @@ def load_prior(
     """Load a prior.
 
     Args:
-        model: `bundled`, a diffusers folder or a hub id.
+        model: `bundled` (latent), `bundled-pixel`, a diffusers folder or a hub id.
         prior_type: `stable-diffusion` or `deep-floyd`; None: whichever the pipeline is.
         revision: of the hub id.
         dtype: precision of the weights.

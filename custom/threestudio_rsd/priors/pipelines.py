@@ -22,7 +22,7 @@ def pipeline_type(model: str, revision: str | None = None, expected: str | None 
     """Which prior a pipeline is: `stable-diffusion` or `deep-floyd`.
 
     Args:
-        model: `bundled`, a diffusers folder or a hub id.
+        model: `bundled`, `bundled-pixel`, a diffusers folder or a hub id.
         revision: of the hub id.
         expected: what the caller is about to read it as.
 
@@ -34,7 +34,7 @@ def pipeline_type(model: str, revision: str | None = None, expected: str | None 
     if location.is_dir() and not index.is_file():
         raise UserError(
             f"pretrained_model_name_or_path={model!r} is a folder without model_index.json, so no diffusers pipeline; "
-            "accepted: bundled, a folder that `save_pretrained` of a pipeline wrote, or a hub id."
+            "accepted: bundled, bundled-pixel, a folder that `save_pretrained` of a pipeline wrote, or a hub id."
         )
     try:
         if not location.is_dir():
@@ -55,8 +55,8 @@ def pipeline_type(model: str, revision: str | None = None, expected: str | None 
 def unreachable(model: str, error: Exception) -> UserError:
     """The sentence for a model that cannot be loaded."""
     return UserError(
-        f"pretrained_model_name_or_path={model!r} cannot be loaded ({first_line(error)}); accepted: bundled, a "
-        "folder with a diffusers pipeline (model_index.json), or a hub id that can be reached, such as "
+        f"pretrained_model_name_or_path={model!r} cannot be loaded ({first_line(error)}); accepted: bundled, "
+        "bundled-pixel, a folder with a diffusers pipeline (model_index.json), or a hub id that can be reached, such as "
         "stable-diffusion-v1-5/stable-diffusion-v1-5."
     )
 

@@ -12,13 +12,14 @@ from .errors import UserError
 USAGE = """usage: rsd COMMAND ...
 
 commands:
-  launch   train, validate, test or export an experiment (the arguments of threestudio's launch.py)
-  demo     one prompt, several particles, without and with repulsion, as one page
-  toy      the paper's two-dimensional problem
+  launch    train, validate, test or export an experiment (the arguments of threestudio's launch.py)
+  demo      one prompt, several particles, without and with repulsion, as one page
+  toy       the paper's two-dimensional problem
+  toyworld  the bundled world: render it, check its networks, train them anew
 
 `rsd COMMAND --help` says more; --verbose shows the traceback of an error."""
 
-EXPERIMENTS = {"demo": ".experiments.demo", "toy": ".experiments.toy"}
+COMMANDS = {"demo": ".experiments.demo", "toy": ".experiments.toy", "toyworld": ".toyworld.command"}
 MODES = ("train", "validate", "test", "export")
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments without the program's name; those of the process by default.
 
     Returns:
-        Exit code: 0, 2 for a mistake of the user's, 130 after Ctrl-C.
+        Exit code: 0, 1 where a check is missed, 2 for a mistake of the user's, 130 after Ctrl-C.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     verbose = "--verbose" in arguments
@@ -102,10 +103,10 @@ def _dispatch(arguments: list[str], verbose: bool) -> int:
         return 0
     if command == "launch":
         return launch_main(arguments[1:])
-    if command in EXPERIMENTS:
-        experiment = importlib.import_module(EXPERIMENTS[command], __package__)
-        return experiment.main([argument for argument in arguments[1:] if argument != "--verbose"]) or 0
-    raise UserError(f"Command {command!r} is unknown; accepted: launch, {', '.join(EXPERIMENTS)}.")
+    if command in COMMANDS:
+        module = importlib.import_module(COMMANDS[command], __package__)
+        return module.main([argument for argument in arguments[1:] if argument != "--verbose"]) or 0
+    raise UserError(f"Command {command!r} is unknown; accepted: launch, {', '.join(COMMANDS)}.")
 
 
 def _launch_parser() -> argparse.ArgumentParser:

@@ -2,7 +2,7 @@
 
 import random
 
-from threestudio_rsd.toyworld.captions import caption, random_caption, vocabulary
+from threestudio_rsd.toyworld.captions import caption, named_attributes, random_caption, vocabulary
 
 
 def test_captions_read_well() -> None:
@@ -26,3 +26,13 @@ def test_vocabulary_has_every_word() -> None:
     texts = [caption(c, k, v, p) for c in range(8) for k in range(8) for v in range(4) for p in ("", "a 3d render of")]
     for text in texts:
         assert set(text.replace(",", " ,").split()) <= words
+
+
+def test_what_a_prompt_names_is_found() -> None:
+    for c in range(8):
+        for colour in (None, *range(8)):
+            assert named_attributes(caption(c, colour, 1, "a photo of")) == (c, colour)
+    assert named_attributes("A RED CAR.") == (7, 0)
+    assert named_attributes("a cupcake") == (None, None)
+    assert named_attributes("a red and blue car") == (7, None)
+    assert named_attributes("") == (None, None)

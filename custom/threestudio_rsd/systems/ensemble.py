@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from ..errors import UserError, check_choice
 from ..host import BaseSystem, find, get_device, parse_structured, warn
-from ..metrics import ToyworldJudge, diversity, modes_covered, pairwise_similarity, vendi_score
+from ..metrics import ToyworldJudge, diversity, pairwise_similarity, truth_metrics, vendi_score
 from ..particles import initial_particles, read_images, save_grid, save_image
 from ..paths import data_path
 from ..priors import Prior
 from ..repulsion import load_features
+from ..toyworld.captions import named_attributes
 
 SPACES = ("latent", "pixel")
 INITS = ("random", "images")
@@ -119,11 +120,9 @@ class EnsembleSystem(BaseSystem):
         }
         if self.prior.is_bundled:
             judge = ToyworldJudge.from_folder(data_path("load/toyworld/judge")).to(images.device)
-            labels = judge.predict(images)
-            result["colours"] = modes_covered(labels["colour"])
-            named = [index for index, name in enumerate(judge.CLASSES) if name in result["prompt"]]
-            if named:
-                result["classes_correct"] = float((labels["class"] == named[0]).float().mean())
+            object_class, colour = named_attributes(result["prompt"])
+            truth = truth_metrics(images, judge, object_class, colour)
+            result |= {"colours": truth["colours"], "classes_correct": truth.get("class_accuracy"), "truth": truth}
         return result
 
     def save_results(self, folder: str) -> None:

@@ -38,6 +38,14 @@ def random_caption(
     )
 
 
+def named_attributes(prompt: str) -> tuple[int | None, int | None]:
+    """Class and colour that a prompt names, as indices into CLASSES and COLOURS; None where there is not one alone."""
+    words = f" {' '.join(prompt.lower().replace(',', ' ').replace('.', ' ').split())} "
+    found = ([i for i, name in enumerate(names) if f" {name} " in words] for names in (CLASSES, COLOURS))
+    object_class, colour = (indices[0] if len(indices) == 1 else None for indices in found)
+    return object_class, colour
+
+
 def vocabulary() -> list[str]:
     """Every word of every caption, sorted."""
     words = set(OTHER_WORDS)

@@ -14,7 +14,7 @@ import torch
 from tqdm import tqdm
 
 from ...errors import UserError, check_choice
-from . import data
+from . import data, settings
 from .release import release
 from .stages import STAGES, run_stage
 
@@ -35,11 +35,18 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--release", type=Path, metavar="FOLDER", help="where the finished networks are put (OUTPUT/release)"
     )
+    parser.add_argument(
+        "--share", type=float, default=1.0, help="of the images and steps, to try the command (%(default)s: all)"
+    )
     arguments = parser.parse_args(argv)
     for name in arguments.only:
         check_choice("--only", name, tuple(STAGES))
     if arguments.workers < 1:
         raise UserError(f"--workers {arguments.workers} is impossible; accepted: 1 or more.")
+    if not 0 < arguments.share <= 1:
+        raise UserError(f"--share {arguments.share} is impossible; accepted: above 0, at most 1.")
+    _check_share(arguments.output, arguments.share)
+    settings.shorten(arguments.share)
     code = rebuild(arguments.output, arguments.only, arguments.workers)
     destination = arguments.release or arguments.output / "release"
     for name in release(arguments.output, destination):
@@ -62,7 +69,7 @@ def rebuild(work: Path, names: list[str], workers: int) -> int:
         while waiting or running:
             for name in [name for name in waiting if all(_done(work, need) for need in STAGES[name].needs)]:
                 if len(running) < workers:
-                    running[name] = _start(["stage", name, str(work)], work / f"{name}.txt")
+                    running[name] = _start(["stage", str(work), name], work / f"{name}.txt")
                     waiting.remove(name)
             for name, process in list(running.items()):
                 _show(bars[name], work, name)
@@ -81,12 +88,24 @@ def rebuild(work: Path, names: list[str], workers: int) -> int:
     return 1 if failed else 0
 
 
+def _check_share(work: Path, share: float) -> None:
+    """Note the share in the work folder. Raises UserError where the folder was begun with another."""
+    file = work / "share.json"
+    begun = json.loads(file.read_text()) if file.is_file() else share
+    if begun != share:
+        raise UserError(
+            f"--output {str(work)!r} was begun with --share {begun}; go on with that, or name a new folder."
+        )
+    work.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(share))
+
+
 def _render(work: Path, workers: int) -> None:
     """Render the shards that are missing, in as many processes as there are workers."""
     folder = work / "data"
     missing = [seed for seed in data.all_seeds() if not data.shard_file(folder, seed).is_file()]
     processes = {
-        str(i): _start(["render", str(folder), *map(str, missing[i::workers])], work / "rendering.txt")
+        str(i): _start(["render", str(work), *map(str, missing[i::workers])], work / "rendering.txt")
         for i in range(min(workers, len(missing)))
     }
     with _stopping(processes), tqdm(total=len(missing), desc="rendering", unit="shard", disable=not missing) as bar:
@@ -137,12 +156,15 @@ def _show(bar: tqdm, work: Path, name: str) -> None:
 
 
 def _child(argv: list[str]) -> None:
+    """A process of its own, one thread: `render WORK SEED...` or `stage WORK NAME`."""
     torch.set_num_threads(1)
-    kind, *rest = argv
+    kind, work, *rest = argv
+    share = Path(work) / "share.json"
+    settings.shorten(json.loads(share.read_text()))
     if kind == "render":
-        data.render_shards(Path(rest[0]), [int(seed) for seed in rest[1:]])
+        data.render_shards(Path(work) / "data", [int(seed) for seed in rest])
     else:
-        run_stage(rest[0], Path(rest[1]))
+        run_stage(rest[0], Path(work))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """Every number of the trainings that make the bundled world's networks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 SEED = 0
 TRAIN_IMAGES = 40_960
 HELD_OUT_IMAGES = 2_048
 SHARD = 2_048  # images rendered and saved at a time
+SHORTEST = 256  # images that are left by `shorten`
 TRAIN_SEED, HELD_OUT_SEED = 1_000, 900_000  # of the first shard; each further one adds 1
 
 # Captions: the share of images whose caption names the colour, or the view, or has a prefix, or is empty.
@@ -29,6 +30,16 @@ class Optimisation:
 
 JUDGE = Optimisation(steps=3_000, batch_size=64, learning_rate=2e-3, weight_decay=0.02, average=0.995)
 AUTOENCODER = Optimisation(steps=5_000, batch_size=8, learning_rate=1.5e-3, weight_decay=1e-4, average=0.99)
-CLIP = Optimisation(steps=2_000, batch_size=64, learning_rate=1e-3, weight_decay=0.05, average=0.995)
+CLIP = Optimisation(steps=1_500, batch_size=64, learning_rate=1e-3, weight_decay=0.05, average=0.995)
 TEXT_TO_IMAGE = Optimisation(steps=7_000, batch_size=32, learning_rate=1e-3, average=0.9985, evaluate_every=1_000)
 PIXEL = Optimisation(steps=3_000, batch_size=16, learning_rate=8e-4, average=0.998, evaluate_every=1_000)
+
+
+def shorten(share: float) -> None:
+    """Keep only a share, in (0, 1], of every training's steps and of the images, to try the whole in minutes."""
+    global TRAIN_IMAGES, HELD_OUT_IMAGES, SHARD
+    TRAIN_IMAGES, HELD_OUT_IMAGES = (max(SHORTEST, int(share * count)) for count in (TRAIN_IMAGES, HELD_OUT_IMAGES))
+    SHARD = min(SHARD, TRAIN_IMAGES, HELD_OUT_IMAGES)
+    for name, value in globals().items():
+        if isinstance(value, Optimisation):
+            globals()[name] = replace(value, steps=max(2, int(share * value.steps)))

@@ -56,8 +56,8 @@ def unreachable(model: str, error: Exception) -> UserError:
     """The sentence for a model that cannot be loaded."""
     return UserError(
         f"pretrained_model_name_or_path={model!r} cannot be loaded ({first_line(error)}); accepted: bundled, "
-        "bundled-pixel, a folder with a diffusers pipeline (model_index.json), or a hub id that can be reached, such as "
-        "stable-diffusion-v1-5/stable-diffusion-v1-5."
+        "bundled-pixel, a folder with a diffusers pipeline (model_index.json), or a hub id that can be reached, such "
+        "as stable-diffusion-v1-5/stable-diffusion-v1-5."
     )
 
 

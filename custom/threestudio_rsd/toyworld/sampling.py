@@ -93,13 +93,15 @@ def _sample(job: tuple[Path, Request, int]) -> np.ndarray:
 def _load_pipeline(folder: Path) -> Any:
     import diffusers
 
+    diffusers.utils.logging.disable_progress_bar()  # of the loading
     try:
         with quiet_transformers():
-            pipeline = getattr(diffusers, MODELS[folder.name]).from_pretrained(folder, torch_dtype=torch.float32)
+            pipeline = getattr(diffusers, MODELS[folder.name]).from_pretrained(folder)
     except (OSError, ValueError) as error:
         raise UserError(
             f"{str(folder)!r} cannot be loaded ({first_line(error)}); accepted: the folder of a diffusers pipeline."
         ) from error
     pipeline.set_progress_bar_config(disable=True)
+    pipeline.text_encoder.float()  # current transformers keep half precision, where diffusers do not
     pipeline.unet.to(memory_format=torch.channels_last)
     return pipeline

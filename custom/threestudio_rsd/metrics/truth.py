@@ -71,7 +71,7 @@ def total_variation(labels: Mapping[str, Tensor], true: Mapping[str, Tensor]) ->
     # The histogram exceeds the truth only in cells that hold a sample, and by as much as it falls short elsewhere.
     cells, counts = torch.stack([label.cpu() for label in labels.values()], 1).unique(dim=0, return_counts=True)
     probability = torch.stack([true[name][cells[:, i]] for i, name in enumerate(labels)]).prod(0)
-    distances["joint"] = float((counts / counts.sum() - probability).clamp_min(0).sum())
+    distances["joint"] = float((counts.double() / counts.sum() - probability).clamp_min(0).sum())
     return distances
 
 

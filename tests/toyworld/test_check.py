@@ -1,0 +1,210 @@
+"""The check of the bundled networks, on images whose labels are known, and the commands around it."""
+
+import json
+
+import pytest
+import torch
+from threestudio_rsd.cli import main
+from threestudio_rsd.errors import UserError
+from threestudio_rsd.metrics.truth import true_distribution
+from threestudio_rsd.particles import read_images
+from threestudio_rsd.paths import data_path
+from threestudio_rsd.toyworld import check as checking
+from threestudio_rsd.toyworld import sampling
+from threestudio_rsd.toyworld.check import Counts, Labelled, Row
+from threestudio_rsd.toyworld.pictures import SIDE, choose_scenes, side_by_side
+from threestudio_rsd.toyworld.render import render
+from threestudio_rsd.toyworld.world import CLASSES, COLOURS, VIEWS, Camera, sample_scenes
+
+from ..oracle_judge import OracleJudge, labelled_images
+
+JUDGE = OracleJudge()
+
+
+def perfect(counts: Counts, name: str) -> Labelled:
+    """What a model would sample that follows every prompt."""
+    _, labels = checking._prompts(counts, pixel=True)[name]
+    return Labelled(labelled_images(labels), labels)
+
+
+@pytest.mark.parametrize(
+    "rows, name",
+    [
+        (checking.class_rows, "open 3"),
+        (checking.colour_rows, "coloured"),
+        (checking.view_rows, "viewed"),
+        (checking.pixel_rows, "pixel"),
+    ],
+)
+def test_a_model_that_follows_its_prompts_scores_1(rows, name: str) -> None:
+    assert all(row.measured == 1 and row.passed is not False for row in rows(JUDGE, perfect(Counts(), name)))
+
+
+def test_a_model_that_knows_one_class_one_colour_and_one_view_misses() -> None:
+    for rows, name, attribute, share in (
+        (checking.class_rows, "open 3", "class", 1 / 8),
+        (checking.colour_rows, "coloured", "colour", 1 / 8),
+        (checking.view_rows, "viewed", "view", 1 / 4),
+    ):
+        labels = perfect(Counts(), name).labels
+        blind = Labelled(labelled_images({**labels, attribute: torch.zeros_like(labels[attribute])}), labels)
+        row = rows(JUDGE, blind)[0]
+        assert row.measured == share and not row.passed
+        assert row.verdict == f"missed by {100 * (row.needed - share):.1f} points"
+
+
+def test_prompts_say_what_is_asked() -> None:
+    for request, labels in checking._prompts(Counts(2, 1, 1, 1), pixel=True).values():
+        for i, prompt in enumerate(request.prompts):
+            assert CLASSES[labels["class"][i]] in prompt
+            assert [colour for colour in COLOURS if colour in prompt.split()] == (
+                [COLOURS[labels["colour"][i]]] if "colour" in labels else []
+            )
+            assert [view for view in VIEWS if view in prompt] == (
+                [VIEWS[labels["view"][i]]] if "view" in labels else []
+            )
+
+
+def test_every_combination_is_asked_for_equally_often() -> None:
+    _, labels = checking._prompts(Counts(), pixel=False)["coloured"]
+    pairs = labels["class"] * len(COLOURS) + labels["colour"]
+    assert torch.bincount(pairs).tolist() == [Counts().per_caption] * 64
+
+
+def test_the_guidance_scale_with_the_fewest_colours_counts() -> None:
+    all_colours, two_colours = torch.arange(8).repeat(4), torch.arange(2).repeat(16)
+    images = {1.0: labelled_images({"colour": all_colours}), 3.0: labelled_images({"colour": two_colours})}
+    covered, bits = checking.diversity_rows(JUDGE, images)
+    assert covered.measured == 2 and covered.verdict == "missed by 6"
+    assert bits.measured == pytest.approx(1) and bits.verdict == "missed by 1.80 bits"
+    assert all(row.passed for row in checking.diversity_rows(JUDGE, {1.0: images[1.0]}))
+
+
+def test_entropy_within_a_class_sees_what_all_classes_together_hide() -> None:
+    classes = torch.arange(8).repeat_interleave(8)
+    one_colour_each = Labelled(labelled_images({"class": classes, "colour": classes}), {"class": classes})
+    assert all(row.passed for row in checking.diversity_rows(JUDGE, {3.0: one_colour_each.images}))
+    assert checking.within_class_rows(JUDGE, one_colour_each)[0].measured == 0
+
+
+def test_distances_to_the_truth_are_small_for_the_truth() -> None:
+    scenes = [sample_scenes(n, torch.Generator().manual_seed(seed)) for seed, n in enumerate((2000, 400, 400))]
+    reference, held_out, samples = (Labelled(labelled_images(s.labels()), s.labels()) for s in scenes)
+    collapsed = samples.images[:1].repeat(400, 1, 1, 1) + 1e-4 * torch.rand(400, 3, 8, 8)
+    rows = checking.truth_rows(JUDGE, {1.0: samples.images, 3.0: collapsed}, reference, held_out)
+    near, near_variation, far, far_variation = (row.measured for row in rows)
+    assert near < 0.01 < far and near_variation < 0.35 < 0.9 < far_variation
+    assert all(row.needed is None for row in rows)
+
+
+def test_probe_reads_labels_that_lie_in_the_features() -> None:
+    scenes = [sample_scenes(n, torch.Generator().manual_seed(n)).labels() for n in (600, 300)]
+    sizes = {name: len(p) for name, p in true_distribution().items()}
+
+    def features(labels):
+        parts = [torch.nn.functional.one_hot(labels[name], sizes[name]) for name in ("class", "colour", "view")]
+        return torch.cat(parts, 1) * 100 + 7 + 0.1 * torch.randn(len(labels["class"]), 20)
+
+    rows = checking.probe_rows(features(scenes[0]), scenes[0], features(scenes[1]), scenes[1])
+    assert [row.measured for row in rows] == [1, 1, 1] and all(row.passed for row in rows)
+    noise = checking.probe_rows(torch.randn(600, 20), scenes[0], torch.randn(300, 20), scenes[1])
+    assert noise[0].measured < 0.3 and not any(row.passed for row in noise)
+
+
+def test_psnr_of_a_known_error() -> None:
+    images = torch.full((2, 3, 4, 4), 0.5)
+    off = torch.stack([images[0] + 0.1, images[1] - 0.01])
+    assert checking.mean_psnr(off, images) == pytest.approx((20 + 40) / 2, rel=1e-4)
+
+
+def test_autoencoder_and_clip_that_ship_are_measured() -> None:
+    images, scenes = sampling.draw_renders(24, 5, workers=1)
+    (psnr,) = checking.autoencoder_rows(data_path("load/toyworld/text-to-image/vae"), images)
+    assert 20 < psnr.measured < 60
+    (clip,) = checking.clip_rows(data_path("load/toyworld/clip"), Labelled(images, scenes.labels()))
+    assert clip.measured > 0.4  # chance is 1 in 64
+
+
+def test_every_class_has_a_front_that_differs_from_its_back() -> None:
+    for name in CLASSES:
+        front, back = render(name, "green", "white", camera=Camera(azimuth=torch.tensor([0.0, 180.0])))
+        assert ((front - back).abs().amax(0) > 0.2).sum() > 40, name  # pixels
+
+
+@pytest.mark.parametrize("measured, code", [(0.95, 0), (0.949, 1)])
+def test_exit_code_and_json(measured: float, code: int, tmp_path, monkeypatch, capsys) -> None:
+    rows = [Row("colours", measured, 0.95), Row("for information", 0.1)]
+    monkeypatch.setattr(checking, "check", lambda folder, workers: rows)
+    file = tmp_path / "new" / "check.json"
+    assert main(["toyworld", "check", "--output", str(file)]) == code
+    records = json.loads(file.read_text())["rows"]
+    assert [record["passed"] for record in records] == [not code, None]
+    assert ("missed by 0.1 points" in capsys.readouterr().out) == bool(code)
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["paint"], "render, check, card, train"),
+        (["render", "--count", "0"], "at least 1"),
+        (["render", "--class", "boat"], "mushroom"),
+        (["render", "--colour", "beige"], "purple"),
+        (["render", "--elevation", "91"], "-90 to 90"),
+        (["render", "--azimuth", "nan"], "-360 to 360"),
+        (["check", "--folder", "no/such/folder"], "no/such/folder"),
+        (["check", "--workers", "0"], "at least 1"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_exit_2(arguments: list[str], words: str, capsys) -> None:
+    assert main(["toyworld", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert words in error and "Traceback" not in error and error.count("\n") == 1
+
+
+def test_a_folder_without_networks_is_named(tmp_path) -> None:
+    (tmp_path / "judge").mkdir()
+    with pytest.raises(UserError, match="lacks text-to-image, dino, clip;"):
+        checking.check(tmp_path, 1)
+
+
+def test_render_command_writes_what_it_says(tmp_path) -> None:
+    fixed = ["--class", "ice cream", "--colour", "blue", "--azimuth", "180", "--elevation", "10"]
+    assert main(["toyworld", "render", "--count", "3", "--seed", "4", "--output", str(tmp_path), *fixed]) == 0
+    records = json.loads((tmp_path / "attributes.json").read_text())
+    assert [record["caption"] for record in records] == ["a blue ice cream, back view"] * 3
+    for record in records:
+        shown = read_images(str(tmp_path / record["file"]), 64)[0]
+        camera = Camera(record["azimuth"], record["elevation"], record["distance"], record["fovy"])
+        names = (record[name] for name in ("class", "colour", "accent", "background", "size", "height"))
+        expected = render(*names, camera=camera)[0]
+        assert (shown - expected).abs().mean() < 0.01
+    assert (tmp_path / "grid.png").is_file() and len(list(tmp_path.glob("*.png"))) == 4
+
+
+def test_what_is_given_does_not_change_the_rest_of_a_scene() -> None:
+    free, fixed = choose_scenes(6, 1), choose_scenes(6, 1, "car", azimuth=90.0)
+    assert (fixed.object_class == CLASSES.index("car")).all() and (fixed.camera.azimuth == 90).all()
+    assert torch.equal(free.colour, fixed.colour) and torch.equal(free.camera.elevation, fixed.camera.elevation)
+
+
+def test_card_puts_samples_on_the_left() -> None:
+    left, right = torch.full((SIDE**2, 3, 64, 64), 0.2), torch.full((SIDE**2, 3, 64, 64), 0.7)
+    rows = side_by_side(left, right).mean((1, 2, 3)).view(SIDE, 2 * SIDE + 1)
+    torch.testing.assert_close(rows, torch.tensor([0.2] * SIDE + [1.0] + [0.7] * SIDE).expand(SIDE, -1))
+
+
+@pytest.mark.slow
+def test_samples_do_not_depend_on_the_workers() -> None:
+    folder = data_path("load/toyworld")
+    few = sampling.draw_samples({"a": sampling.Request(("a cup",) * 18, 3.0, 1)}, folder, 2, steps=2)["a"]
+    last = sampling.draw_samples({"a": sampling.Request(("a cup",) * 2, 3.0, 17)}, folder, 1, steps=2)["a"]
+    torch.testing.assert_close(few[16:], last, atol=1e-3, rtol=0)
+
+
+@pytest.mark.slow
+def test_the_whole_check_runs_on_the_networks_that_ship() -> None:
+    rows = checking.check(data_path("load/toyworld"), 2, Counts(1, 1, 1, 1, held_out=64, probe=200, steps=2))
+    needed = [row.needed for row in rows if row.needed is not None]
+    assert sorted(needed) == sorted([0.99, 0.99, 30, 0.95, 0.95, 8, 2.8, 0.75, 0.85, 0.95, 0.7, 0.95])
+    assert all(torch.tensor(row.measured).isfinite() for row in rows)
+    assert len(checking.format_table(rows).splitlines()) > len(rows)

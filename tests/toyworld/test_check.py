@@ -4,13 +4,14 @@ import json
 
 import pytest
 import torch
+from PIL import Image
 from threestudio_rsd.cli import main
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.metrics.truth import true_distribution
 from threestudio_rsd.particles import read_images
 from threestudio_rsd.paths import data_path
 from threestudio_rsd.toyworld import check as checking
-from threestudio_rsd.toyworld import sampling
+from threestudio_rsd.toyworld import pictures, sampling
 from threestudio_rsd.toyworld.check import Counts, Labelled, Row
 from threestudio_rsd.toyworld.pictures import SIDE, choose_scenes, side_by_side
 from threestudio_rsd.toyworld.render import render
@@ -191,6 +192,17 @@ def test_card_puts_samples_on_the_left() -> None:
     left, right = torch.full((SIDE**2, 3, 64, 64), 0.2), torch.full((SIDE**2, 3, 64, 64), 0.7)
     rows = side_by_side(left, right).mean((1, 2, 3)).view(SIDE, 2 * SIDE + 1)
     torch.testing.assert_close(rows, torch.tensor([0.2] * SIDE + [1.0] + [0.7] * SIDE).expand(SIDE, -1))
+
+
+def test_a_card_for_every_class(tmp_path, monkeypatch) -> None:
+    def draw(requests, folder, workers):
+        return {name: torch.rand(len(request.prompts), 3, 64, 64) for name, request in requests.items()}
+
+    monkeypatch.setattr(pictures, "draw_samples", draw)
+    assert main(["toyworld", "card", "--output", str(tmp_path)]) == 0
+    assert {file.stem.replace("-", " ") for file in tmp_path.glob("*.png")} == set(CLASSES)
+    width, height = Image.open(tmp_path / "car.png").size
+    assert (width, height) == (17 * 66 - 2, 8 * 66 - 2)
 
 
 @pytest.mark.slow

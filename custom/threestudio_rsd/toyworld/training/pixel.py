@@ -64,7 +64,7 @@ def _unet() -> UNet2DConditionModel:
         out_channels=6,  # the noise, and a variance as DeepFloyd IF has one; the scheduler's own is used instead
         down_block_types=("DownBlock2D", "DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D", "UpBlock2D"),
-        block_out_channels=(32, 64, 128, 160),
+        block_out_channels=(32, 32, 64, 160),
         layers_per_block=(0, 1, 1, 1),  # full resolution costs most and needs least
         cross_attention_dim=WIDTH,
         attention_head_dim=4,

@@ -25,6 +25,12 @@ def _clip(renders: Renders, held_out: Renders, work: Path) -> None:
     train_clip(renders, held_out, work / "trainings" / "clip", work / "clip")
 
 
+def _dino(renders: Renders, held_out: Renders, work: Path) -> None:
+    from .dino import train_dino
+
+    train_dino(renders, held_out, work / "trainings" / "dino", work / "dino")
+
+
 def _text_to_image(renders: Renders, held_out: Renders, work: Path) -> None:
     from .text_to_image import train_text_to_image
 
@@ -49,6 +55,7 @@ STAGES = {
     "autoencoder": Stage(_autoencoder),
     "judge": Stage(_judge),
     "clip": Stage(_clip),
+    "dino": Stage(_dino),
     "pixel": Stage(_pixel),
     "text-to-image": Stage(_text_to_image, needs=("autoencoder",)),
 }

@@ -1,0 +1,164 @@
+"""Self-supervised training: the objective is DINO's, the teacher follows and does not collapse, a resume is exact."""
+
+import math
+
+import pytest
+import torch
+from threestudio_rsd.toyworld.training import dino, trainer
+from threestudio_rsd.toyworld.training.data import Renders
+from threestudio_rsd.toyworld.training.settings import Optimisation
+from threestudio_rsd.toyworld.world import sample_scenes
+from torch import Tensor, nn
+
+OPTIMISATION = Optimisation(steps=12, batch_size=16, learning_rate=1e-3, warmup=2, evaluate_every=1000)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Sums are in the same order then."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def discs(count: int, seed: int) -> Renders:
+    """Coloured discs on grey: enough to tell images apart, with scenes that do not belong to them."""
+    generator = torch.Generator().manual_seed(seed)
+    colours, centres = torch.rand(count, 3, 1, 1, generator=generator), torch.rand(count, 2, generator=generator)
+    y, x = torch.meshgrid(torch.linspace(0, 1, 64), torch.linspace(0, 1, 64), indexing="ij")
+    distance = (x - centres[:, 0, None, None]).square() + (y - centres[:, 1, None, None]).square()
+    images = torch.where(distance[:, None] < 0.1, colours, torch.tensor(0.8))
+    return Renders((255 * images).to(torch.uint8), sample_scenes(count, generator))
+
+
+def task() -> dino.DinoTask:
+    torch.manual_seed(0)
+    return dino.DinoTask(discs(64, 1), discs(64, 2))
+
+
+def test_the_loss_is_the_papers_by_hand() -> None:
+    teacher, student, centre = [0.3, -0.2], [0.1, 0.4], [0.1, 0.0]
+    weights = [math.exp((t - c) / 0.04) for t, c in zip(teacher, centre, strict=True)]
+    targets = [weight / sum(weights) for weight in weights]
+    partition = sum(math.exp(s / 0.1) for s in student)
+    expected = -sum(p * (s / 0.1 - math.log(partition)) for p, s in zip(targets, student, strict=True))
+    measured = dino.dino_loss(
+        dino.teacher_targets(torch.tensor([teacher]), torch.tensor(centre), 0.04), torch.tensor([student])
+    )
+    assert measured.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_koleo_is_the_distance_to_the_nearest_by_hand() -> None:
+    angles = torch.tensor([0.0, 0.2, 1.5])
+    gaps = [2 * math.sin(0.2 / 2), 2 * math.sin(0.2 / 2), 2 * math.sin(1.3 / 2)]
+    directions = torch.stack([angles.cos(), angles.sin()], dim=1)
+    assert dino.koleo(directions).item() == pytest.approx(-sum(map(math.log, gaps)) / 3, rel=1e-4)
+
+
+def test_centring_takes_away_what_all_images_share() -> None:
+    torch.manual_seed(0)
+    cosines, shared = 0.1 * torch.randn(8, 5), torch.tensor([0.9, 0.0, 0.0, -0.9, 0.0])
+    centred = dino.teacher_targets(cosines + shared, shared, 0.04)
+    assert torch.allclose(centred, dino.teacher_targets(cosines, torch.zeros(5), 0.04), atol=1e-5)
+    assert dino.teacher_targets(cosines + shared, torch.zeros(5), 0.04).argmax(1).eq(0).all()
+    assert centred.argmax(1).unique().numel() > 1
+
+
+def test_the_centre_follows_the_teachers_mean() -> None:
+    trained, same = task(), task()
+    torch.manual_seed(3)
+    trained.loss(16)
+    torch.manual_seed(3)
+    expected = 0.1 * _teacher_cosines(same, "shape").mean(0)
+    assert torch.allclose(trained.centre_shape, expected, atol=1e-6)
+    assert trained.centre_colour.abs().max() > 0
+
+
+def _teacher_cosines(trained: dino.DinoTask, name: str) -> Tensor:
+    seen: list[Tensor] = []
+    trained.teacher_heads[name].register_forward_hook(lambda module, arguments, output: seen.append(output[1]))
+    trained.loss(16)
+    return seen[0]
+
+
+def test_only_the_student_gets_gradients_and_the_teacher_follows_slowly() -> None:
+    trained = task()
+    trained.loss(16).backward()
+    assert all(
+        parameter.grad is None for parameter in [*trained.model.parameters(), *trained.teacher_heads.parameters()]
+    )
+    assert all(head.prototypes.grad.abs().max() > 0 for head in trained.student_heads.values())
+    before = trained.model.layernorm.bias.clone()
+    with torch.no_grad():
+        trained.student.layernorm.bias += 1
+    trained.after_step()
+    assert torch.allclose(trained.model.layernorm.bias - before, torch.full_like(before, 0.01), atol=1e-6)
+    trained.fraction = 1.0
+    after = trained.model.layernorm.bias.clone()
+    trained.after_step()
+    assert torch.equal(trained.model.layernorm.bias, after)
+
+
+def test_the_teacher_does_not_collapse(tmp_path) -> None:
+    trained = task()
+    network = trainer.train(trained, OPTIMISATION, tmp_path)
+    images = discs(64, 3).batch(torch.arange(64))
+    with torch.no_grad():
+        features = dino.class_token(network, images)
+        for name, head in trained.teacher_heads.items():
+            targets = dino.teacher_targets(head(features)[1], getattr(trained, f"centre_{name}"), 0.07)
+            assert targets.argmax(1).unique().numel() > 16  # not one prototype for all
+            assert (targets * targets.log()).sum(1).mean() > -0.9 * math.log(dino.PROTOTYPES)  # nor all for each
+
+
+def test_resumed_equals_uninterrupted(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer, "CHECKPOINT_EVERY", 2)
+    optimisation = Optimisation(steps=4, batch_size=8, learning_rate=1e-3, warmup=2, evaluate_every=1000)
+    whole_task, first, second = task(), task(), task()
+    trainer.train(whole_task, optimisation, tmp_path / "whole")
+
+    def killed() -> None:
+        if first.fraction == 0.75:
+            raise KeyboardInterrupt
+        dino.DinoTask.after_step(first)
+
+    monkeypatch.setattr(first, "after_step", killed)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train(first, optimisation, tmp_path / "parts")
+    trainer.train(second, optimisation, tmp_path / "parts")
+    for name, value in whole_task.state_dict().items():
+        assert torch.equal(value, second.state_dict()[name]), name
+
+
+def test_crops_stay_inside_and_keep_colours() -> None:
+    torch.manual_seed(0)
+    images = torch.rand(8, 3, 1, 1).expand(8, 3, 64, 64).contiguous()
+    crops = dino.random_crops(images, (0.3, 0.9), 48)
+    assert crops.shape == (8, 3, 48, 48)
+    assert torch.allclose(crops, images[..., :48, :48], atol=1e-5)
+    ramp = torch.linspace(0, 1, 64).expand(32, 3, 64, 64)
+    spans = dino.random_crops(ramp, (0.5, 0.5), 48)[:, 0].flatten(1)
+    assert torch.allclose(spans.amax(1) - spans.amin(1), torch.full((32,), 0.5), atol=0.03)
+
+
+def test_changed_colours_leave_no_trace_of_the_hue() -> None:
+    torch.manual_seed(0)
+    red = torch.tensor([0.9, 0.2, 0.2]).view(1, 3, 1, 1).expand(4000, 3, 1, 1)
+    changed = dino.change_colours(red)[:, :, 0, 0]
+    assert changed.min() >= 0 and changed.max() <= 1
+    strongest = changed.argmax(1).bincount(minlength=3) / 4000
+    assert torch.allclose(strongest, torch.full((3,), 1 / 3), atol=0.04)
+
+
+def test_standardised_features_spread_in_all_directions() -> None:
+    torch.manual_seed(0)
+    network: nn.Module = task().model
+    images = discs(64, 3).batch(torch.arange(64))
+    dino.standardise_features(network, images)
+    with torch.no_grad():
+        features = dino.class_token(network, images)
+    assert features.mean(0).abs().max() < 1e-3
+    assert (features.std(0) - 1).abs().max() < 1e-3
+    directions = nn.functional.normalize(features, dim=1)
+    assert (directions @ directions.T).mean().abs() < 0.05

@@ -5,10 +5,13 @@ import os
 os.environ.setdefault("RSD_HOST", "embedded")
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import hypothesis
 import pytest
 import torch
 from threestudio_rsd.priors import Prior, load_prior
 
+hypothesis.settings.register_profile("busy machine", deadline=None)
+hypothesis.settings.load_profile("busy machine")
 torch.set_num_threads(1)  # networks this small gain nothing from a second thread, and lose much on a busy machine
 
 

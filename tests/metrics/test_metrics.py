@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.metrics import ToyworldJudge, diversity, modes_covered, pairwise_similarity, vendi_score
 
@@ -44,4 +45,10 @@ def test_modes_covered_counts_combinations() -> None:
 
 def test_a_judge_without_weights_is_named(tmp_path) -> None:
     with pytest.raises(UserError, match="model.safetensors"):
+        ToyworldJudge.from_folder(tmp_path)
+
+
+def test_weights_of_something_else_are_no_judge_s(tmp_path) -> None:
+    save_file({"weight": torch.zeros(2)}, tmp_path / "model.safetensors")
+    with pytest.raises(UserError, match="does not hold a judge's weights"):
         ToyworldJudge.from_folder(tmp_path)

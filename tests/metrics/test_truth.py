@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.metrics import (
@@ -41,7 +41,6 @@ def test_entropy_of_equal_shares_and_of_one_value(n_values: int) -> None:
     assert entropy(torch.full((5,), n_values - 1), n_values) == 0
 
 
-@settings(deadline=None)
 @given(labels=labels_of_four)
 def test_entropy_is_that_of_the_histogram(labels: torch.Tensor) -> None:
     shares = [labels.tolist().count(value) / len(labels) for value in range(4)]
@@ -62,7 +61,6 @@ def test_accuracy_counts_what_is_right() -> None:
     assert accuracy(predicted, torch.tensor([0, 1, 2, 2])) == 0.75 and accuracy(predicted, 1) == 0.5
 
 
-@settings(deadline=None)
 @given(first=labels_of_four, shift=st.integers(0, 3), seed=st.integers(0, 99))
 def test_total_variation_is_half_the_sum_over_all_cells(first: torch.Tensor, shift: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -124,7 +122,6 @@ def test_joint_lists_every_combination() -> None:
     assert len(modes) == 8 * 8 * 3 and modes.sum() == pytest.approx(1) and int((modes > 0).sum()) == 8 * 3
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 99))
 def test_frechet_distance_of_gaussians_in_the_plane(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)

@@ -79,7 +79,7 @@ def test_one_particle_runs_no_network() -> None:
     form=st.sampled_from(FORMS),
     include_self=st.booleans(),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_is_always_finite(n: int, scale: float, copies: bool, form: str, include_self: bool) -> None:
     x = torch.randn(n, 3, generator=torch.Generator().manual_seed(n)) * scale
     if copies:
@@ -89,7 +89,7 @@ def test_is_always_finite(n: int, scale: float, copies: bool, form: str, include
 
 
 @given(n=st.integers(2, 7), chunk=st.integers(1, 8))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_chunked_equals_whole(n: int, chunk: int) -> None:
     network = torch.nn.Linear(5, 4, dtype=torch.float64)
     x = torch.randn(n, 5, dtype=torch.float64)

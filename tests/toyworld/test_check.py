@@ -200,7 +200,7 @@ def test_a_card_for_every_class(tmp_path, monkeypatch) -> None:
 
     monkeypatch.setattr(pictures, "draw_samples", draw)
     assert main(["toyworld", "card", "--output", str(tmp_path)]) == 0
-    assert {file.stem.replace("-", " ") for file in tmp_path.glob("*.png")} == set(CLASSES)
+    assert {file.stem.replace("-", " ") for file in tmp_path.glob("*.png")} == {*CLASSES, "overview"}
     width, height = Image.open(tmp_path / "car.png").size
     assert (width, height) == (17 * 66 - 2, 8 * 66 - 2)
 

@@ -39,7 +39,7 @@ BODIES = {"ellipsoid": (_ellipsoid, _inside_ellipsoid), "cone": (_cone, _inside_
 
 
 @pytest.mark.parametrize("name", BODIES)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10_000))
 def test_first_hit_is_where_a_ray_enters(name: str, seed: int) -> None:
     build, inside = BODIES[name]

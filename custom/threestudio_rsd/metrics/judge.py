@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..errors import UserError
+from ..errors import UserError, first_line
 from ..toyworld.world import ATTRIBUTES, CLASSES, COLOURS
 
 IMAGE_SIZE = 64
@@ -37,7 +37,13 @@ class ToyworldJudge(nn.Module):
         if not file.is_file():
             raise UserError(f"The judge's weights {str(file)!r} are missing; reinstall the package.")
         judge = cls()
-        judge.load_state_dict(load_file(file))
+        try:
+            judge.load_state_dict(load_file(file))
+        except RuntimeError as error:
+            raise UserError(
+                f"{str(file)!r} does not hold a judge's weights ({first_line(error)}); accepted: the folder that "
+                "ships, or one that `rsd toyworld train` wrote."
+            ) from error
         return judge.float().requires_grad_(False).eval()
 
     def features(self, images: Tensor) -> Tensor:

@@ -70,7 +70,8 @@ def describe(scenes: Scene) -> list[dict[str, str | float]]:
 
 
 def save_cards(models: Path, folder: Path, workers: int) -> list[Path]:
-    """For each class, one PNG with 8x8 samples of `a CLASS` on the left and 8x8 renders of the class on the right.
+    """For each class, one PNG with 8x8 samples of `a CLASS` on the left and 8x8 renders of the class on the right; and
+    `overview.png` with a row of each.
 
     Args:
         models: folder of the bundled world.
@@ -82,11 +83,13 @@ def save_cards(models: Path, folder: Path, workers: int) -> list[Path]:
         name: Request((caption(i),) * n, CARD_GUIDANCE_SCALE, CARD_SEED + i * n) for i, name in enumerate(CLASSES)
     }
     samples = draw_samples(requests, models, workers)
+    renders = {name: render_scenes(choose_scenes(n, CARD_SEED + i, name)) for i, name in enumerate(CLASSES)}
+    squares = {name.replace(" ", "-"): (samples[name], renders[name]) for name in CLASSES}
+    first = [torch.cat([images[name][:SIDE] for name in CLASSES]) for images in (samples, renders)]
     files = []
-    for i, name in enumerate(CLASSES):
-        renders = render_scenes(choose_scenes(n, CARD_SEED + i, name))
-        files.append(folder / f"{name.replace(' ', '-')}.png")
-        save_grid(side_by_side(samples[name], renders), files[-1], columns=2 * SIDE + 1)
+    for name, (left, right) in {**squares, "overview": tuple(first)}.items():
+        files.append(folder / f"{name}.png")
+        save_grid(side_by_side(left, right), files[-1], columns=2 * SIDE + 1)
     return files
 
 

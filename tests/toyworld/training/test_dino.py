@@ -39,47 +39,52 @@ def task() -> dino.DinoTask:
 
 def test_the_loss_is_the_papers_by_hand() -> None:
     teacher, student, centre = [0.3, -0.2], [0.1, 0.4], [0.1, 0.0]
-    weights = [math.exp((t - c) / 0.04) for t, c in zip(teacher, centre, strict=True)]
+    weights = [math.exp((t - c) / 0.07) for t, c in zip(teacher, centre, strict=True)]
     targets = [weight / sum(weights) for weight in weights]
     partition = sum(math.exp(s / 0.1) for s in student)
     expected = -sum(p * (s / 0.1 - math.log(partition)) for p, s in zip(targets, student, strict=True))
     measured = dino.dino_loss(
-        dino.teacher_targets(torch.tensor([teacher]), torch.tensor(centre), 0.04), torch.tensor([student])
+        dino.teacher_targets(torch.tensor([teacher]), torch.tensor(centre)), torch.tensor([student])
     )
     assert measured.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_koleo_is_the_distance_to_the_nearest_by_hand() -> None:
-    angles = torch.tensor([0.0, 0.2, 1.5])
-    gaps = [2 * math.sin(0.2 / 2), 2 * math.sin(0.2 / 2), 2 * math.sin(1.3 / 2)]
-    directions = torch.stack([angles.cos(), angles.sin()], dim=1)
-    assert dino.koleo(directions).item() == pytest.approx(-sum(map(math.log, gaps)) / 3, rel=1e-4)
+def test_the_contrast_is_the_cross_entropy_by_hand() -> None:
+    torch.manual_seed(0)
+    directions, positives, others = (nn.functional.normalize(torch.randn(n, 4), dim=1) for n in (3, 3, 5))
+    expected = 0.0
+    for i in range(3):
+        weights = [math.exp(float(directions[i] @ key) / 0.06) for key in [*positives, *others]]
+        expected -= math.log(weights[i] / sum(weights)) / 3
+    assert dino.contrastive_loss(directions, positives, others).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_decorrelation_is_zero_for_independent_features_and_counts_each_copy() -> None:
+    independent = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+    assert dino.decorrelation_loss(independent).item() == pytest.approx(0, abs=1e-6)
+    copies = independent[:, [0, 0, 0, 1]] * torch.tensor([1.0, -5.0, 0.2, 1.0]) + 3
+    assert dino.decorrelation_loss(copies).item() == pytest.approx(6 / 4, rel=2e-3)
 
 
 def test_centring_takes_away_what_all_images_share() -> None:
     torch.manual_seed(0)
     cosines, shared = 0.1 * torch.randn(8, 5), torch.tensor([0.9, 0.0, 0.0, -0.9, 0.0])
-    centred = dino.teacher_targets(cosines + shared, shared, 0.04)
-    assert torch.allclose(centred, dino.teacher_targets(cosines, torch.zeros(5), 0.04), atol=1e-5)
-    assert dino.teacher_targets(cosines + shared, torch.zeros(5), 0.04).argmax(1).eq(0).all()
+    centred = dino.teacher_targets(cosines + shared, shared)
+    assert torch.allclose(centred, dino.teacher_targets(cosines, torch.zeros(5)), atol=1e-5)
+    assert dino.teacher_targets(cosines + shared, torch.zeros(5)).argmax(1).eq(0).all()
     assert centred.argmax(1).unique().numel() > 1
 
 
-def test_the_centre_follows_the_teachers_mean() -> None:
-    trained, same = task(), task()
-    torch.manual_seed(3)
+def test_centre_and_queue_follow_the_teacher() -> None:
+    trained = task()
+    head = trained.teacher_heads["shape"]
+    seen: list[tuple[Tensor, Tensor]] = []
+    head.register_forward_hook(lambda module, arguments, output: seen.append(output))
+    before = head.queue.clone()
     trained.loss(16)
-    torch.manual_seed(3)
-    expected = 0.1 * _teacher_cosines(same, "shape").mean(0)
-    assert torch.allclose(trained.centre_shape, expected, atol=1e-6)
-    assert trained.centre_colour.abs().max() > 0
-
-
-def _teacher_cosines(trained: dino.DinoTask, name: str) -> Tensor:
-    seen: list[Tensor] = []
-    trained.teacher_heads[name].register_forward_hook(lambda module, arguments, output: seen.append(output[1]))
-    trained.loss(16)
-    return seen[0]
+    directions, cosines = seen[0]
+    assert torch.allclose(head.centre, 0.1 * cosines.mean(0), atol=1e-6)
+    assert torch.equal(head.queue, torch.cat([directions, before[:-16]]))
 
 
 def test_only_the_student_gets_gradients_and_the_teacher_follows_slowly() -> None:
@@ -93,7 +98,7 @@ def test_only_the_student_gets_gradients_and_the_teacher_follows_slowly() -> Non
     with torch.no_grad():
         trained.student.layernorm.bias += 1
     trained.after_step()
-    assert torch.allclose(trained.model.layernorm.bias - before, torch.full_like(before, 0.01), atol=1e-6)
+    assert torch.allclose(trained.model.layernorm.bias - before, torch.full_like(before, 0.02), atol=1e-6)
     trained.fraction = 1.0
     after = trained.model.layernorm.bias.clone()
     trained.after_step()
@@ -106,8 +111,8 @@ def test_the_teacher_does_not_collapse(tmp_path) -> None:
     images = discs(64, 3).batch(torch.arange(64))
     with torch.no_grad():
         features = dino.class_token(network, images)
-        for name, head in trained.teacher_heads.items():
-            targets = dino.teacher_targets(head(features)[1], getattr(trained, f"centre_{name}"), 0.07)
+        for head in trained.teacher_heads.values():
+            targets = dino.teacher_targets(head(features)[1], head.centre)
             assert targets.argmax(1).unique().numel() > 16  # not one prototype for all
             assert (targets * targets.log()).sum(1).mean() > -0.9 * math.log(dino.PROTOTYPES)  # nor all for each
 
@@ -131,15 +136,25 @@ def test_resumed_equals_uninterrupted(tmp_path, monkeypatch: pytest.MonkeyPatch)
         assert torch.equal(value, second.state_dict()[name]), name
 
 
-def test_crops_stay_inside_and_keep_colours() -> None:
+def test_crops_keep_colours_and_a_share_of_the_side() -> None:
     torch.manual_seed(0)
-    images = torch.rand(8, 3, 1, 1).expand(8, 3, 64, 64).contiguous()
-    crops = dino.random_crops(images, (0.3, 0.9), 48)
-    assert crops.shape == (8, 3, 48, 48)
-    assert torch.allclose(crops, images[..., :48, :48], atol=1e-5)
-    ramp = torch.linspace(0, 1, 64).expand(32, 3, 64, 64)
-    spans = dino.random_crops(ramp, (0.5, 0.5), 48)[:, 0].flatten(1)
-    assert torch.allclose(spans.amax(1) - spans.amin(1), torch.full((32,), 0.5), atol=0.03)
+    plain = torch.rand(8, 3, 1, 1).expand(8, 3, 64, 64).contiguous()
+    assert torch.allclose(dino.random_crops(plain), plain, atol=1e-5)
+    ramp = torch.linspace(0, 1, 64).expand(256, 3, 64, 64)
+    crops = dino.random_crops(ramp)[:, 0].flatten(1)
+    shares = crops.amax(1) - crops.amin(1)
+    assert shares.min() == pytest.approx(0.85, abs=0.02)
+    assert shares.max() == pytest.approx(1, abs=0.02)
+    assert crops.amin(1).std() > 0.01  # at random places
+
+
+def test_the_student_sees_the_class_token_and_some_patches_each_once() -> None:
+    embedded = torch.arange(65.0)[None, :, None].expand(4, 65, 2)
+    kept = dino.keep_some_patches(nn.Identity(), None, embedded)[..., 0]
+    assert kept.shape == (4, 41)
+    assert kept[:, 0].eq(0).all()
+    assert all(row.unique().numel() == 41 for row in kept)
+    assert not torch.equal(kept[0].sort().values, kept[1].sort().values)
 
 
 def test_changed_colours_leave_no_trace_of_the_hue() -> None:

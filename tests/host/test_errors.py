@@ -128,7 +128,7 @@ def test_error_of_a_step(rsd, workplace):
 
 def test_unknown_command(capsys):
     assert main(["lunch"]) == 2
-    assert "Command 'lunch' is unknown; accepted: launch, demo, toy." in capsys.readouterr().err
+    assert "Command 'lunch' is unknown; accepted: launch, demo, toy, toyworld." in capsys.readouterr().err
 
 
 def test_verbose_shows_the_traceback(workplace):

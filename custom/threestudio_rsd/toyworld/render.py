@@ -66,7 +66,9 @@ def render(
         ),
     ]
     batched = torch.broadcast_tensors(*(torch.atleast_1d(value) for value in values))
-    return render_scenes(Scene(*batched[:6], camera=Camera(*batched[6:])), resolution, supersampling)
+    names = ("object_class", "colour", "accent", "background", "size", "height")
+    own = dict(zip(names, batched[:6], strict=True))
+    return render_scenes(Scene(**own, camera=Camera(*batched[6:])), resolution, supersampling)
 
 
 @torch.no_grad()
@@ -126,12 +128,14 @@ def _trace(name: str, scenes: Scene, resolution: int) -> Tensor:
 
 def _camera_rays(camera: Camera, resolution: int) -> tuple[Tensor, Tensor]:
     """Camera positions (3, N) and unit directions of the rays (3, N, resolution^2), row by row from the top left."""
-    azimuth, elevation = torch.deg2rad(camera.azimuth), torch.deg2rad(camera.elevation)
+    azimuth, elevation, fovy = (
+        torch.deg2rad(torch.as_tensor(x)) for x in (camera.azimuth, camera.elevation, camera.fovy)
+    )
     outward = torch.stack([elevation.cos() * azimuth.cos(), elevation.cos() * azimuth.sin(), elevation.sin()])
     # Right and up in closed form: the cross products with z, which have no limit straight above.
     right = torch.stack([-azimuth.sin(), azimuth.cos(), torch.zeros_like(azimuth)])
     up = torch.linalg.cross(outward, right, dim=0)
-    half = torch.tan(torch.deg2rad(camera.fovy) / 2)[None, :, None]
+    half = torch.tan(fovy / 2)[None, :, None]
     grid = (torch.arange(resolution) + 0.5) / resolution * 2 - 1
     y, x = torch.meshgrid(-grid, grid, indexing="ij")
     directions = -outward[..., None] + half * (x.flatten() * right[..., None] + y.flatten() * up[..., None])

@@ -1,6 +1,7 @@
 """Training of the autoencoder: images of 64x64 to latents (4, 16, 16) and back."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -36,7 +37,8 @@ class AutoencoderTask(Task):
         ).to(memory_format=torch.channels_last)
         for name, module in self.model.named_modules():
             if isinstance(module, nn.Conv2d) and ("conv_in" in name or "sampler" in name or "shortcut" in name):
-                nn.init.zeros_(module.bias).data += BIAS * torch.sign(torch.randn_like(module.bias))
+                bias: Any = module.bias
+                bias.data = BIAS * torch.sign(torch.randn_like(bias))
 
     def loss(self, batch_size: int) -> Tensor:
         images = self.renders.batch(torch.randint(len(self.renders), (batch_size,))) * 2 - 1
@@ -56,7 +58,7 @@ class AutoencoderTask(Task):
             loss = loss + hint * (latents[:, :3] - HINT_SCALE * F.avg_pool2d(images, 4)).abs().mean()
         return loss
 
-    def evaluate(self, model: nn.Module) -> dict[str, float]:
+    def evaluate(self, model: Any) -> dict[str, float]:
         images = self.held_out.batch(torch.arange(256))
         decoded = model.decode(model.encode(images * 2 - 1).latent_dist.mode()).sample / 2 + 0.5
         error = (decoded.clamp(0, 1) - images).pow(2).mean((1, 2, 3))

@@ -2,10 +2,11 @@
 
 import random
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
 from .. import captions
@@ -75,7 +76,7 @@ class ClipTask(Task):
         with torch.no_grad():
             self.model.logit_scale.clamp_(max=4.6)  # a factor of 100, as in CLIP
 
-    def evaluate(self, model: nn.Module) -> dict[str, float]:
+    def evaluate(self, model: Any) -> dict[str, float]:
         texts = [captions.caption(c, k) for c in range(len(CLASSES)) for k in range(len(COLOURS))]
         scenes = self.held_out.scenes.select(slice(0, 1024))
         tokens = self.tokens(texts)

@@ -1,11 +1,12 @@
 """Training of the judge: a supervised classifier of every attribute."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...metrics.judge import ToyworldJudge
 from . import settings
@@ -25,9 +26,10 @@ class JudgeTask(Task):
         index = torch.randint(len(self.renders), (batch_size,))
         with bf16_autocast():
             logits = self.model(shift_blur_noise(self.renders.batch(index)))
-        return sum(F.cross_entropy(logits[name].float(), labels[index]) for name, labels in self.labels.items())
+        losses = [F.cross_entropy(logits[name].float(), labels[index]) for name, labels in self.labels.items()]
+        return torch.stack(losses).sum()
 
-    def evaluate(self, model: nn.Module) -> dict[str, float]:
+    def evaluate(self, model: Any) -> dict[str, float]:
         index = torch.arange(len(self.held_out))
         predicted = [model.predict(self.held_out.batch(part)) for part in index.split(256)]
         return {

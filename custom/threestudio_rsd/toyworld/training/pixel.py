@@ -1,6 +1,7 @@
 """Training of the pixel-space model: a U-Net on images, in the format of DeepFloyd IF's first stage."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import DDPMScheduler, IFPipeline, UNet2DConditionModel
@@ -32,8 +33,8 @@ class T5Encoder(nn.Module):
 class PixelTask(DenoisingTask):
     """Denoise images in [-1, 1]."""
 
-    def __init__(self, renders: Renders, *others) -> None:  # noqa: ANN002
-        super().__init__(*others, renders)
+    def __init__(self, renders: Renders, denoiser: Denoiser, tokenizer: Any, scheduler: Any) -> None:
+        super().__init__(renders, denoiser, tokenizer, scheduler)
         self.renders = renders
 
     def clean_samples(self, index: Tensor) -> Tensor:

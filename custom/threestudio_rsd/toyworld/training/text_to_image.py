@@ -2,6 +2,7 @@
 
 import random
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
@@ -35,7 +36,7 @@ class Denoiser(nn.Module):
 class DenoisingTask(Task):
     """Predict the noise in noisy clean samples, which a subclass gives, from random captions."""
 
-    def __init__(self, denoiser: Denoiser, tokenizer: CLIPTokenizer, scheduler: DDIMScheduler, renders: Renders):
+    def __init__(self, renders: Renders, denoiser: Denoiser, tokenizer: Any, scheduler: Any) -> None:
         super().__init__()
         self.model, self.tokenizer, self.scenes = denoiser, tokenizer, renders.scenes
         self.alphas_cumprod = scheduler.alphas_cumprod
@@ -93,8 +94,10 @@ class DenoisingTask(Task):
 class TextToImageTask(DenoisingTask):
     """Denoise latents; they are drawn anew from the autoencoder's posterior each time."""
 
-    def __init__(self, autoencoder: AutoencoderKL, renders: Renders, *others) -> None:  # noqa: ANN002
-        super().__init__(*others, renders)
+    def __init__(
+        self, autoencoder: AutoencoderKL, renders: Renders, denoiser: Denoiser, tokenizer: Any, scheduler: Any
+    ) -> None:
+        super().__init__(renders, denoiser, tokenizer, scheduler)
         self.means, self.deviations = _encode(autoencoder, renders)
 
     def clean_samples(self, index: Tensor) -> Tensor:

@@ -64,10 +64,12 @@ def write_t5_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         UserError: sentencepiece is not installed.
     """
     require("sentencepiece", "deepfloyd")
-    from sentencepiece import sentencepiece_model_pb2
+    from sentencepiece import sentencepiece_model_pb2  # its classes are made at run time
+
+    messages: Any = sentencepiece_model_pb2
 
     folder.mkdir(parents=True, exist_ok=True)
-    model = sentencepiece_model_pb2.ModelProto()
+    model = messages.ModelProto()
     model.trainer_spec.model_type = model.trainer_spec.UNIGRAM
     special = [("<pad>", model.SentencePiece.CONTROL), ("</s>", model.SentencePiece.CONTROL)]
     special.append(("<unk>", model.SentencePiece.UNKNOWN))

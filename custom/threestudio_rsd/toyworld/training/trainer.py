@@ -5,6 +5,7 @@ import math
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ class Task(nn.Module):
     generator, which the trainer seeds anew at each step: nothing else needs to be stored for an exact resume.
     """
 
-    model: nn.Module
+    model: Any  # an nn.Module, of the subclass's own kind
 
     def loss(self, batch_size: int) -> Tensor:
         """Loss of a random batch; `fraction`, set before, is the part of the training that is over, in [0, 1)."""
@@ -32,14 +33,14 @@ class Task(nn.Module):
     def after_step(self) -> None:
         """What follows an optimiser step."""
 
-    def evaluate(self, model: nn.Module) -> dict[str, float]:
+    def evaluate(self, model: Any) -> dict[str, float]:
         """Measures on held-out images, for the log."""
         return {}
 
     fraction: float = 0.0
 
 
-def train(task: Task, optimisation: Optimisation, folder: Path) -> nn.Module:
+def train(task: Task, optimisation: Optimisation, folder: Path) -> Any:
     """Train `task.model`, from the checkpoint in `folder` if there is one; returns its averaged weights in eval mode.
 
     Writes `checkpoint.pt` and `log.jsonl` (step, steps, loss, seconds, and the measures) into the folder.

@@ -87,5 +87,5 @@ def train_autoencoder(renders: Renders, held_out: Renders, work: Path, output: P
     torch.manual_seed(settings.SEED)
     autoencoder = train(AutoencoderTask(renders, held_out), settings.AUTOENCODER, work)
     torch.manual_seed(settings.SEED)
-    normalise_latents(autoencoder, renders.batch(torch.arange(CALIBRATION_IMAGES)))
+    normalise_latents(autoencoder, renders.batch(torch.arange(min(CALIBRATION_IMAGES, len(renders)))))
     autoencoder.save_pretrained(output, safe_serialization=True)

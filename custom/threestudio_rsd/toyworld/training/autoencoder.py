@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
+from ..check import mean_psnr
 from . import settings
 from .data import Renders
 from .trainer import Task, bf16_autocast, train
@@ -61,8 +62,7 @@ class AutoencoderTask(Task):
     def evaluate(self, model: Any) -> dict[str, float]:
         images = self.held_out.batch(torch.arange(256))
         decoded = model.decode(model.encode(images * 2 - 1).latent_dist.mode()).sample / 2 + 0.5
-        error = (decoded.clamp(0, 1) - images).pow(2).mean((1, 2, 3))
-        return {"psnr": (-10 * error.log10()).mean().item()}
+        return {"psnr": mean_psnr(decoded, images)}
 
 
 @torch.no_grad()

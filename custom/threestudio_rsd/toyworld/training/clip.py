@@ -24,7 +24,6 @@ class ClipTask(Task):
     def __init__(self, renders: Renders, held_out: Renders, tokenizer: CLIPTokenizer) -> None:
         super().__init__()
         self.renders, self.held_out, self.tokenizer = renders, held_out, tokenizer
-        self.views = renders.scenes.view
         tower = {
             "hidden_size": 128,
             "intermediate_size": 512,

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ...metrics.judge import ToyworldJudge
+from ...metrics.truth import accuracy
 from . import settings
 from .augment import shift_blur_noise
 from .data import Renders
@@ -33,7 +34,7 @@ class JudgeTask(Task):
         index = torch.arange(len(self.held_out))
         predicted = [model.predict(self.held_out.batch(part)) for part in index.split(256)]
         return {
-            name: (torch.cat([part[name] for part in predicted]) == labels).float().mean().item()
+            name: accuracy(torch.cat([part[name] for part in predicted]), labels)
             for name, labels in self.true_labels.items()
         }
 

@@ -26,14 +26,21 @@ def write_clip_tokenizer(folder: Path) -> CLIPTokenizer:
     tokens = dict.fromkeys(
         [*letters, *(letter + "</w>" for letter in letters), *(a + b for a, b in merges), START, END]
     )
-    (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
-    (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges))
+    files = {
+        "vocab.json": json.dumps({token: i for i, token in enumerate(tokens)}),
+        "merges.txt": "#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges),
+    }
+    _write(folder, files)
     tokenizer = CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=CLIP_LENGTH)
     tokenizer.save_pretrained(folder)
     # Current transformers leave these two out, which old ones need.
-    (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
-    (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges))
+    _write(folder, files)
     return tokenizer
+
+
+def _write(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (folder / name).write_text(text)
 
 
 def _merges(words: list[str]) -> list[tuple[str, str]]:

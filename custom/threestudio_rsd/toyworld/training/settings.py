@@ -32,8 +32,8 @@ JUDGE = Optimisation(steps=3_000, batch_size=64, learning_rate=2e-3, weight_deca
 AUTOENCODER = Optimisation(steps=5_000, batch_size=8, learning_rate=1.5e-3, weight_decay=1e-4, average=0.99)
 CLIP = Optimisation(steps=1_500, batch_size=64, learning_rate=1e-3, weight_decay=0.05, average=0.995)
 DINO = Optimisation(steps=8_000, batch_size=64, learning_rate=1.5e-3, warmup=50, weight_decay=0.02)
-TEXT_TO_IMAGE = Optimisation(steps=14_000, batch_size=32, learning_rate=1e-3, average=0.9985, evaluate_every=1_000)
-PIXEL = Optimisation(steps=3_500, batch_size=16, learning_rate=8e-4, average=0.998, evaluate_every=1_000)
+TEXT_TO_IMAGE = Optimisation(steps=12_000, batch_size=32, learning_rate=1e-3, average=0.9985, evaluate_every=1_000)
+PIXEL = Optimisation(steps=8_000, batch_size=16, learning_rate=8e-4, average=0.998, evaluate_every=1_000)
 
 
 def shorten(share: float) -> None:

@@ -57,6 +57,7 @@ class Prior(nn.Module):
         image_size: side of the decoded images in pixels.
         fingerprint: which model, revision and precision, for caches and logs.
         is_bundled: whether it is the prior that ships.
+        is_latent: whether a decoder lies between its particles and images.
     """
 
     num_train_timesteps: int
@@ -64,6 +65,7 @@ class Prior(nn.Module):
     image_size: int
     fingerprint: str
     is_bundled: bool = False
+    is_latent: bool = False
     unet: Any  # the noise network, where the prior has one
 
     @property

@@ -18,6 +18,7 @@ class StableDiffusionPrior(DiffusersPrior):
     """
 
     text_encoder_kind = "clip"
+    is_latent = True
     vae: Any
 
     def __init__(self, unet: Any, vae: Any, scheduler: Any, model: str, revision: str | None = None) -> None:

@@ -51,21 +51,27 @@ class RepulsiveForce:
         self.form = form
         self.chunk_size = chunk_size
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Force on particles x (N, ...): same shape and dtype, finite; zero for N = 1 and for identical particles."""
-        n = x.shape[0]
+    def __call__(self, x: Tensor, ensembles: int = 1) -> Tensor:
+        """Force on particles x (N, ...): same shape and dtype, finite; zero for N = 1 and for identical particles.
+
+        Args:
+            x: particles; with `ensembles` = M they are M times N, one ensemble after the other, which do not meet.
+            ensembles: number of ensembles.
+        """
+        total = x.shape[0]
+        n = total // ensembles
         if n < 2:
             return torch.zeros_like(x)
         x = x.detach()
-        chunks = x.split(self.chunk_size or n)
+        chunks = x.split(self.chunk_size or total)
         with torch.enable_grad():
             if len(chunks) == 1:
                 leaf = x.requires_grad_()
                 features = self._features_of(leaf)
-                return torch.autograd.grad(features, leaf, self._feature_gradient(features.detach()))[0]
+                return torch.autograd.grad(features, leaf, self._feature_gradient(features.detach(), n))[0]
         with torch.no_grad():
             features = torch.cat([self._features_of(chunk) for chunk in chunks])
-        gradients = self._feature_gradient(features).split(self.chunk_size)
+        gradients = self._feature_gradient(features, n).split(self.chunk_size)
         force = []
         with torch.enable_grad():
             for chunk, gradient in zip(chunks, gradients, strict=True):
@@ -96,9 +102,9 @@ class RepulsiveForce:
         images = x if self.decode is None else self.decode(x)
         return self.features(images).flatten(1)
 
-    def _feature_gradient(self, features: Tensor) -> Tensor:
-        """dU_i / df_i, (N, D), in single precision at least: squared distances overflow in half."""
+    def _feature_gradient(self, features: Tensor, n: int) -> Tensor:
+        """dU_i / df_i, (M N, D), in single precision at least: squared distances overflow in half."""
         with torch.enable_grad():
             leaf = features.to(torch.promote_types(features.dtype, torch.float32)).requires_grad_()
-            gradient = torch.autograd.grad(self.potential(leaf).sum(), leaf)[0]
+            gradient = torch.autograd.grad(self.potential(leaf.unflatten(0, (-1, n))).sum(), leaf)[0]
         return gradient.to(features.dtype)

@@ -1,0 +1,98 @@
+"""Samplers that steer the backward process by the measurement: DPS (Chung et al., 2022) and PSLD (Rout et al., 2023).
+
+Both follow the gradient of |y - A(x_0)| at the one-step estimate x_0, through the network. Sizes of y - A and of images
+in units of [-1, 1].
+"""
+
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+from ..priors import Prior
+from .problem import Problem
+from .settings import SolverConfig
+from .solver import Solver, root_mean_square
+
+
+class PosteriorSampler(Solver):
+    """DPS; independent particles, one DDIM step at a time. Arguments: see `Solver`."""
+
+    def __init__(self, config: SolverConfig, problem: Problem, prior: Prior) -> None:
+        super().__init__(config, problem, prior)
+        last = prior.num_train_timesteps - 1
+        self.timesteps = torch.linspace(last, 0, config.n_steps).round().long().tolist()
+
+    def step(self, step: int) -> dict[str, float]:
+        t = self.timesteps[step]
+        moved, squared = [], 0.0
+        chunk = self.config.chunk_size or self.n_images * self.config.n_particles
+        n = max(1, chunk // self.n_images)
+        fresh = self.noise("sampling", step, self.prior.latent_shape)
+        for part, noise in zip(self.z.split(n, 1), fresh.split(n, 1), strict=True):  # particles are independent
+            z_t = part.detach().requires_grad_()
+            flat = z_t.flatten(0, 1)
+            with torch.enable_grad():
+                predicted = self._predict(flat, t).view_as(z_t)
+                alpha, sigma = self.prior.alpha(t), self.prior.sigma(t)
+                estimate = (z_t - sigma * predicted) / alpha
+                images = self.decode(estimate)
+                residual = 2 * self.residual(images)
+                loss = self.loss(estimate, images, residual).sum()
+                (gradient,) = torch.autograd.grad(loss, z_t)
+            moved.append(self._ddim(step, estimate.detach(), predicted.detach(), noise) - gradient)
+            squared += root_mean_square(residual / 2) ** 2 * part.shape[1] / self.z.shape[1]
+        self.z = torch.cat(moved, dim=1)
+        return {"residual": squared**0.5}
+
+    def loss(self, estimate: Tensor, images: Tensor, residual: Tensor) -> Tensor:
+        """What the particles descend, (M, N): zeta |y - A(x_0)|, which has DPS's normalised step."""
+        return self.config.guidance * residual.flatten(2).norm(dim=2)
+
+    def _predict(self, flat: Tensor, t: int) -> Tensor:
+        """eps_w with gradient: (B, ...) -> (B, ...)."""
+        texts = self.embedding.expand(len(flat))
+        conditional = self.prior.raw_predict(flat, t, texts.conditional)
+        if self.config.guidance_scale == 1:
+            return conditional
+        unconditional = self.prior.raw_predict(flat, t, texts.unconditional)
+        return unconditional + self.config.guidance_scale * (conditional - unconditional)
+
+    def _ddim(self, step: int, estimate: Tensor, predicted: Tensor, noise: Tensor) -> Tensor:
+        """z at the next timestep (Song et al., 2021, eq. 12, for any alpha and sigma); the estimate at the end."""
+        if step == self.n_steps - 1:
+            return estimate
+        t, following = self.timesteps[step : step + 2]
+        if t == following:
+            return self.prior.alpha(t) * estimate + self.prior.sigma(t) * predicted
+        alpha, sigma = self.prior.alpha(t), self.prior.sigma(t)
+        next_alpha, next_sigma = self.prior.alpha(following), self.prior.sigma(following)
+        spread = (
+            self.config.stochasticity * next_sigma / sigma * (sigma**2 - (alpha / next_alpha * next_sigma) ** 2).sqrt()
+        )
+        along = (next_sigma**2 - spread**2).clamp_min(0).sqrt()
+        return next_alpha * estimate + along * predicted + spread * noise
+
+
+class LatentPosteriorSampler(PosteriorSampler):
+    """PSLD: DPS through the decoder, plus a pull to latents that the autoencoder maps to themselves.
+
+    Raises:
+        UserError: an operator that is not linear, or a prior without a decoder.
+    """
+
+    def __init__(self, config: SolverConfig, problem: Problem, prior: Prior) -> None:
+        if not problem.is_linear:
+            raise UserError(
+                f"solver='psld' needs a linear operator, {type(problem.physics).__name__} is not; "
+                "accepted: rsd, latent-reddiff."
+            )
+        super().__init__(config, problem, prior)
+
+    def loss(self, estimate: Tensor, images: Tensor, residual: Tensor) -> Tensor:
+        glued = images + self._adjoint(residual / 2)  # A^T y + (I - A^T A) D(z)
+        encoded = self.prior.encode(glued.flatten(0, 1)).view_as(estimate)
+        gap = (estimate - encoded).flatten(2).norm(dim=2)
+        return super().loss(estimate, images, residual) + self.config.gluing * gap
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        return torch.stack([self.problem.physics.A_adjoint(part) for part in y.unbind(1)], dim=1)

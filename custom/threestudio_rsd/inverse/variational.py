@@ -1,0 +1,85 @@
+"""What the variational solvers share: the score-matching regulariser with repulsion (eq. 15, repelling sign).
+
+Each descends a data term plus lambda_t (eps(z_t) - noise + gamma sigma_t R), lambda_t = lambda sigma_t / alpha_t.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from ..distillation import TimestepSchedule
+from ..priors import Prior
+from ..repulsion import RepulsiveForce
+from .problem import Problem
+from .settings import SolverConfig
+from .solver import Solver
+
+BETAS = (0.9, 0.99)  # D.2
+
+
+class VariationalSolver(Solver):
+    """Gradient descent on z by Adam, t descending.
+
+    Args:
+        config, problem, prior: see `Solver`.
+        features: network in which the particles of an image repel each other; see `RepulsiveForce`.
+    """
+
+    def __init__(
+        self,
+        config: SolverConfig,
+        problem: Problem,
+        prior: Prior,
+        features: str | nn.Module | Callable[[Tensor], Tensor] = "euclidean",
+    ) -> None:
+        super().__init__(config, problem, prior)
+        self.z.requires_grad_()
+        self.timesteps = TimestepSchedule("descending", config.n_steps)
+        self.adam_z = torch.optim.Adam([self.z], config.lr_z, betas=BETAS)
+        of_latents = config.kernel_input != "clean"  # where the clean kernel acts, the decoded images are at hand
+        decode = (lambda z: prior.decode(z, clamp=False)) if of_latents else None
+        self.force = RepulsiveForce(features, decode=decode, chunk_size=config.chunk_size)
+
+    def state_dict(self) -> dict:
+        return super().state_dict() | {"adam_z": self.adam_z.state_dict()}
+
+    def load_state_dict(self, state: dict) -> None:
+        super().load_state_dict(state)
+        self.adam_z.load_state_dict(state["adam_z"])
+
+    def gradient(self, step: int, images: Tensor, image_gradient: Tensor, weight: float) -> Tensor:
+        """Gradient of data term and regulariser with respect to z, (M, N, ...).
+
+        Args:
+            step: chooses t and the noise.
+            images: D(z) (M, N, C, H, W) with its graph: one backward pass brings both terms to z.
+            image_gradient: gradient of the data term with respect to the images.
+            weight: of the regulariser's mean over the entries of z, in front of sigma_t / alpha_t.
+        """
+        prior, config = self.prior, self.config
+        t = self.timesteps(step, 0, prior.num_train_timesteps - 1)
+        alpha, sigma = prior.alpha(t), prior.sigma(t)
+        noise = self.noise("noise", step, prior.latent_shape)
+        z = self.z.detach()
+        z_t = alpha * z + sigma * noise
+        predicted = self.predict_noise(z_t, t)
+        direction = predicted - noise
+        weight_t = weight * sigma / alpha / z[0, 0].numel()
+        if config.gamma > 0:
+            strength = config.gamma * sigma
+            if config.kernel_input == "clean":
+                image_gradient = image_gradient + weight_t * strength * self._repulsion(images.detach())
+            else:
+                kernel_input = z_t if config.kernel_input == "noisy" else (z_t - sigma * predicted) / alpha
+                direction = direction + strength * self._repulsion(kernel_input)
+        (data,) = torch.autograd.grad(images, self.z, image_gradient)
+        return data + weight_t * direction
+
+    def _repulsion(self, particles: Tensor) -> Tensor:
+        """R (M, N, ...), zero for the particles that take no part."""
+        n = particles.shape[1] if self.config.n_repelled is None else self.config.n_repelled
+        force = torch.zeros_like(particles)
+        if n > 1:
+            force[:, :n] = self.force(particles[:, :n].flatten(0, 1), len(particles)).unflatten(0, (-1, n))
+        return force

@@ -1,7 +1,8 @@
-"""What is measured: diversity, and truth on the bundled world."""
+"""What is measured: diversity, reconstruction, and truth on the bundled world."""
 
 from .diversity import diversity, pairwise_similarity, vendi_score
 from .judge import ToyworldJudge
+from .reconstruction import load_lpips, lpips_distance, measurement_residual, psnr, reconstruction_metrics, ssim
 from .truth import (
     accuracy,
     entropy,
@@ -22,8 +23,14 @@ __all__ = [
     "expected_entropy",
     "expected_total_variation",
     "frechet_distance",
+    "load_lpips",
+    "lpips_distance",
+    "measurement_residual",
     "modes_covered",
     "pairwise_similarity",
+    "psnr",
+    "reconstruction_metrics",
+    "ssim",
     "total_variation",
     "true_distribution",
     "truth_metrics",

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..metrics.judge import ToyworldJudge
+from ..metrics.reconstruction import psnr
 from ..metrics.truth import (
     MODES,
     accuracy,
@@ -295,9 +296,8 @@ def pixel_rows(judge: ToyworldJudge, samples: Labelled) -> list[Row]:
 
 
 def mean_psnr(images: Tensor, reference: Tensor) -> float:
-    """Mean over images (N, 3, H, W) in [0, 1] of the peak signal-to-noise ratio, -10 log10 of the squared error."""
-    error = (images.clamp(0, 1) - reference).square().mean((1, 2, 3))
-    return float((-10 * error.clamp_min(1e-10).log10()).mean())
+    """Mean over images (N, 3, H, W) in [0, 1] of the peak signal-to-noise ratio in dB."""
+    return float(psnr(images, reference).mean())
 
 
 def format_table(rows: Sequence[Row]) -> str:

@@ -1,0 +1,141 @@
+"""How near reconstructions are to the truth and to the measurement.
+
+Images are (B, 3, H, W) in [0, 1]; what lies outside is clamped, as a file would. Every measure is one number an image.
+"""
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import UserError, first_line, require
+
+SMALLEST_ERROR = 1e-10  # mean squared error that PSNR tells from none: 100 dB
+CHUNK = 64  # images in a network at once
+
+
+def psnr(images: Tensor, reference: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in dB, -10 log10 of the mean squared error: (B, 3, H, W) twice -> (B,); at most 100.
+
+    Raises:
+        UserError: images of another shape than the reference.
+    """
+    images, reference = _pair(images, reference)
+    error = (images - reference).square().mean((1, 2, 3))
+    return -10 * error.clamp_min(SMALLEST_ERROR).log10()
+
+
+def ssim(images: Tensor, reference: Tensor) -> Tensor:
+    """Structural similarity (Wang et al., 2004), Gaussian window of 11: (B, 3, H, W) twice -> (B,), at most 1.
+
+    Raises:
+        UserError: images of another shape than the reference.
+    """
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    images, reference = _pair(images, reference)
+    value: Any = structural_similarity_index_measure(images, reference, data_range=1.0, reduction="none")
+    return value.reshape(len(images))  # one image comes without its dimension
+
+
+def load_lpips(device: torch.device | str = "cpu") -> Any:
+    """The network of LPIPS (Zhang et al., 2018) with AlexNet.
+
+    Raises:
+        UserError: the library `lpips` or AlexNet's weights are missing; says how to get them.
+    """
+    lpips = require("lpips", "lpips")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the library calls torchvision in an old way
+            network = lpips.LPIPS(net="alex", verbose=False)
+    except OSError as error:
+        raise UserError(
+            f"AlexNet's weights for LPIPS cannot be loaded ({first_line(error)}); run once where "
+            "download.pytorch.org can be reached, or put alexnet-owt-7be5be79.pth into "
+            f"{torch.hub.get_dir()}/checkpoints."
+        ) from error
+    return network.requires_grad_(False).eval().to(device)
+
+
+@torch.no_grad()
+def lpips_distance(images: Tensor, reference: Tensor, network: Any = None) -> Tensor:
+    """LPIPS distance: (B, 3, H, W) twice, in [0, 1] -> (B,); 0 for equal images.
+
+    Args:
+        images, reference: the network sees them in [-1, 1], the range that it was trained in.
+        network: of `load_lpips`; None: loaded here.
+
+    Raises:
+        UserError: see `load_lpips`, or images of another shape than the reference.
+    """
+    images, reference = _pair(images, reference)
+    if network is None:
+        network = load_lpips(images.device)
+    parts = zip(images.split(CHUNK), reference.split(CHUNK), strict=True)
+    return torch.cat([network(2 * a - 1, 2 * b - 1).flatten() for a, b in parts])
+
+
+def measurement_residual(measurement: Tensor, produced: Tensor) -> Tensor:
+    """Root mean square of y - A(x): (B, ...) twice -> (B,), in units of y.
+
+    Raises:
+        UserError: a measurement of another shape than what the operator made.
+    """
+    if measurement.shape != produced.shape:
+        raise UserError(
+            f"A(x) of shape {tuple(produced.shape)} does not fit the measurement; accepted: {tuple(measurement.shape)}."
+        )
+    return (measurement - produced).flatten(1).abs().square().mean(1).sqrt()
+
+
+def reconstruction_metrics(
+    reconstructions: Tensor, truth: Tensor, lpips_network: Any = None
+) -> dict[str, dict[str, Tensor]]:
+    """Every measure of N reconstructions of each of M images.
+
+    Args:
+        reconstructions: (M, N, 3, H, W) in [0, 1].
+        truth: (M, 3, H, W) in [0, 1].
+        lpips_network: of `load_lpips`; None: LPIPS is left out.
+
+    Returns:
+        By measure (psnr, ssim, lpips): `particles` (M, N); `best` and `mean` over the particles, (M,); `mean_image`,
+        that of the pixel-wise mean of the particles, (M,).
+
+    Raises:
+        UserError: reconstructions that do not fit the truth.
+    """
+    if reconstructions.ndim != 5 or reconstructions[:, 0].shape != truth.shape:
+        raise UserError(
+            f"reconstructions of shape {tuple(reconstructions.shape)} do not fit the truth {tuple(truth.shape)}; "
+            "accepted: (M, N, 3, H, W) and (M, 3, H, W)."
+        )
+    m, n = reconstructions.shape[:2]
+    flat, repeated = reconstructions.flatten(0, 1), truth.repeat_interleave(n, 0)
+    average = reconstructions.clamp(0, 1).mean(1)
+    measures: dict[str, Any] = {"psnr": (psnr, torch.amax), "ssim": (ssim, torch.amax)}
+    if lpips_network is not None:
+        measures["lpips"] = (lambda a, b: lpips_distance(a, b, lpips_network), torch.amin)
+    result = {}
+    for name, (measure, best) in measures.items():
+        values = measure(flat, repeated).reshape(m, n)
+        result[name] = {
+            "particles": values,
+            "best": best(values, 1),
+            "mean": values.mean(1),
+            "mean_image": measure(average, truth),
+        }
+    return result
+
+
+def _pair(images: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+    """Both within [0, 1], in single precision at least."""
+    if images.ndim != 4 or images.shape != reference.shape:
+        raise UserError(
+            f"images of shape {tuple(images.shape)} cannot be compared with {tuple(reference.shape)}; "
+            "accepted: twice the same (B, 3, H, W)."
+        )
+    dtype = torch.promote_types(images.dtype, torch.float32)
+    return images.to(dtype).clamp(0, 1), reference.to(dtype).clamp(0, 1)

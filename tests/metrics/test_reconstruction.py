@@ -1,0 +1,126 @@
+"""Reconstruction metrics against scikit-image, the LPIPS library and arithmetic."""
+
+import math
+import sys
+from urllib.error import URLError
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from threestudio_rsd.errors import UserError
+from threestudio_rsd.metrics import (
+    load_lpips,
+    lpips_distance,
+    measurement_residual,
+    psnr,
+    reconstruction_metrics,
+    ssim,
+)
+
+
+def pictures(n: int, seed: int = 0, size: int = 32) -> torch.Tensor:
+    return torch.rand(n, 3, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(scope="module")
+def random_lpips():
+    lpips = pytest.importorskip("lpips")
+    torch.manual_seed(0)
+    return lpips.LPIPS(net="alex", pnet_rand=True, verbose=False).requires_grad_(False).eval()
+
+
+@given(offset=st.floats(0.001, 0.5))
+def test_psnr_of_a_constant_offset(offset: float) -> None:
+    reference = 0.5 * pictures(2)
+    torch.testing.assert_close(
+        psnr(reference + offset, reference), torch.full((2,), -20 * math.log10(offset)), rtol=1e-3, atol=1e-3
+    )
+
+
+def test_psnr_is_per_image_clamps_as_a_file_does_and_is_finite_for_equal_images() -> None:
+    reference = pictures(3)
+    images = reference.clone()
+    images[1] += 0.1
+    values = psnr(images.clamp(0, 1), reference)
+    assert values.shape == (3,) and values[0] == values[2] == pytest.approx(100, abs=1e-3) and values[1] < 30
+    white = torch.ones(1, 3, 8, 8)
+    assert psnr(white + 5, white) == pytest.approx(100, abs=1e-3)
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_psnr_and_ssim_agree_with_scikit_image(n: int) -> None:
+    reference_metrics = pytest.importorskip("skimage.metrics")
+    reference = pictures(n)
+    images = (reference + 0.2 * torch.randn(reference.shape)).clamp(0, 1)
+    psnrs, ssims = psnr(images, reference), ssim(images, reference)
+    assert psnrs.shape == ssims.shape == (n,)
+    for index in range(n):
+        a, b = (part[index].permute(1, 2, 0).double().numpy() for part in (images, reference))
+        assert float(psnrs[index]) == pytest.approx(reference_metrics.peak_signal_noise_ratio(b, a, data_range=1))
+        wang = dict(gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1, channel_axis=2)
+        assert float(ssims[index]) == pytest.approx(reference_metrics.structural_similarity(a, b, **wang), abs=5e-3)
+
+
+def test_lpips_gives_the_network_the_range_that_it_wants(random_lpips) -> None:
+    images, reference = pictures(3, 1, 64), pictures(3, 2, 64)
+    expected = random_lpips(images, reference, normalize=True).flatten()
+    torch.testing.assert_close(lpips_distance(images, reference, random_lpips), expected)
+    assert not torch.allclose(random_lpips(images, reference).flatten(), expected)
+    assert lpips_distance(images, images, random_lpips).abs().max() < 1e-6
+
+
+def test_weights_that_cannot_be_downloaded_give_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("lpips")
+    models = pytest.importorskip("torchvision.models")
+
+    def unreachable(*args: object, **options: object) -> None:
+        raise URLError("no network")
+
+    monkeypatch.setattr(models, "alexnet", unreachable)
+    with pytest.raises(UserError, match="AlexNet.*no network.*alexnet-owt"):
+        load_lpips()
+
+
+def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lpips", None)
+    with pytest.raises(UserError, match=r"threestudio-rsd\[lpips\]"):
+        lpips_distance(pictures(1), pictures(1))
+
+
+@given(scale=st.floats(0.01, 10))
+def test_residual_is_the_root_mean_square_of_each_measurement(scale: float) -> None:
+    y = torch.zeros(2, 5)
+    produced = torch.stack([torch.full((5,), scale), torch.tensor([0, 0, 0, 0, -scale])])
+    expected = scale * torch.tensor([1, math.sqrt(1 / 5)])
+    torch.testing.assert_close(measurement_residual(y, produced), expected)
+
+
+def test_residual_of_another_shape_is_an_error() -> None:
+    with pytest.raises(UserError, match=r"accepted: \(2, 5\)"):
+        measurement_residual(torch.zeros(2, 5), torch.zeros(2, 1))
+
+
+def test_all_metrics_of_ensembles(random_lpips) -> None:
+    truth = pictures(2, size=64)
+    reconstructions = torch.stack([truth, (truth + 0.2).clamp(0, 1), 0.5 * truth], dim=1)
+    metrics = reconstruction_metrics(reconstructions, truth, random_lpips)
+    assert set(metrics) == {"psnr", "ssim", "lpips"}
+    for values in metrics.values():
+        assert values["particles"].shape == (2, 3) and values["mean_image"].shape == (2,)
+        torch.testing.assert_close(values["mean"], values["particles"].mean(1))
+    for name in ("psnr", "ssim"):
+        assert (metrics[name]["best"] == metrics[name]["particles"][:, 0]).all()
+    assert (metrics["lpips"]["best"] == metrics["lpips"]["particles"][:, 0]).all()
+    torch.testing.assert_close(metrics["psnr"]["particles"][:, 2], psnr(0.5 * truth, truth))
+    torch.testing.assert_close(metrics["psnr"]["mean_image"], psnr(reconstructions.mean(1), truth))
+    assert set(reconstruction_metrics(reconstructions, truth)) == {"psnr", "ssim"}
+
+
+def test_shapes_that_would_broadcast_are_errors() -> None:
+    images = pictures(2)
+    for measure in (psnr, ssim, lpips_distance):
+        with pytest.raises(UserError, match="cannot be compared"):
+            measure(images, images[:1])
+    with pytest.raises(UserError, match="do not fit the truth"):
+        reconstruction_metrics(images[None], images)

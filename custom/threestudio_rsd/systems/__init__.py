@@ -1,5 +1,5 @@
 """Registered systems and their data."""
 
-from . import ancestral, data, images
+from . import ancestral, data, images, inverse, inverse_data
 
-__all__ = ["ancestral", "data", "images"]
+__all__ = ["ancestral", "data", "images", "inverse", "inverse_data"]

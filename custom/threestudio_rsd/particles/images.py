@@ -4,13 +4,11 @@ import math
 from pathlib import Path
 
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
-from ..errors import UserError
+from .image_files import list_images, read_image
 from .randomness import particle_noise
-
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 
 
 def read_images(path: str, image_size: int) -> Tensor:
@@ -19,20 +17,7 @@ def read_images(path: str, image_size: int) -> Tensor:
     Raises:
         UserError: nothing there, or a file that is no image.
     """
-    root = Path(path)
-    files = sorted(f for f in root.iterdir() if f.suffix.lower() in SUFFIXES) if root.is_dir() else [root]
-    if not files or not all(file.is_file() for file in files):
-        raise UserError(f"init_path={path!r} holds no image; accepted: an image file or a folder of images.")
-    return torch.stack([_read_image(file, image_size) for file in files])
-
-
-def _read_image(file: Path, image_size: int) -> Tensor:
-    try:
-        image = Image.open(file).convert("RGB").resize((image_size, image_size), Image.Resampling.BICUBIC)
-    except (UnidentifiedImageError, OSError) as error:
-        raise UserError(f"init_path: {str(file)!r} cannot be read as an image ({error}).") from error
-    pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
-    return pixels.reshape(image_size, image_size, 3).permute(2, 0, 1).float() / 255
+    return torch.stack([read_image(file, image_size, "init_path") for file in list_images(path, "init_path")])
 
 
 def initial_particles(n: int, shape: tuple[int, ...], seed: int, scale: float = 1.0) -> Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-STREAMS = ("initial", "noise", "vsd_noise", "vsd_timestep", "sampling")
+STREAMS = ("initial", "noise", "vsd_noise", "vsd_timestep", "sampling", "measurement", "operator")
 
 
 def _seed(seed: int, stream: str, step: int, particle: int) -> int:
@@ -16,13 +16,25 @@ def _seed(seed: int, stream: str, step: int, particle: int) -> int:
     return int(words[0]) << 31 ^ int(words[1])
 
 
+def particle_generator(seed: int, stream: str, step: int = 0, particle: int = 0) -> torch.Generator:
+    """Generator on the CPU that depends on nothing but its arguments; `stream` is one of STREAMS."""
+    return torch.Generator().manual_seed(_seed(seed, stream, step, particle))
+
+
 def particle_noise(
-    seed: int, stream: str, step: int, n: int, shape: tuple[int, ...], device: torch.device | str = "cpu"
+    seed: int,
+    stream: str,
+    step: int,
+    n: int,
+    shape: tuple[int, ...],
+    device: torch.device | str = "cpu",
+    first: int = 0,
 ) -> Tensor:
-    """Standard normal noise for n particles, (n, *shape), drawn on the CPU so that devices agree."""
+    """Standard normal noise for the n particles from index `first` on, (n, *shape), drawn on the CPU so that devices
+    agree."""
     noise = [
-        torch.randn(shape, generator=torch.Generator().manual_seed(_seed(seed, stream, step, particle)))
-        for particle in range(n)
+        torch.randn(shape, generator=particle_generator(seed, stream, step, particle))
+        for particle in range(first, first + n)
     ]
     return torch.stack(noise).to(device)
 

@@ -1,0 +1,45 @@
+"""Phase retrieval from oversampled Fourier amplitudes (DPS, [5])."""
+
+from typing import Any
+
+import torch
+from deepinv.physics import PhaseRetrieval, Physics
+from deepinv.physics.structured_random import StructuredRandom
+from torch import Tensor
+
+
+class FourierAmplitude(PhaseRetrieval):
+    """y = |F P x|: P pads with zeros, F is the orthonormal Fourier transform of each channel.
+
+    deepinv's operator is the square, |F P x|^2, whose values span six decades for images in [0, 1]; the root is DPS's
+    operator. Images that are shifted within the padding, or turned by 180 degrees, have the same amplitudes.
+
+    Args:
+        image_shape: (3, H, W).
+        padded_shape: (3, H', W'), each even number of pixels larger, or as large.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], padded_shape: tuple[int, int, int]) -> None:
+        transform = StructuredRandom(
+            img_size=image_shape,
+            output_size=padded_shape,
+            n_layers=0.5,  # the Fourier transform alone, without a random phase mask
+            transform_func=_fourier,
+            transform_func_inv=_inverse_fourier,
+            diagonals=torch.empty(0),
+        )
+        super().__init__(transform)
+
+    def A(self, x: Tensor, **kwargs: Any) -> Tensor:
+        """(B, 3, H, W) -> (B, 3, H', W'); the gradient at an amplitude of 0 is 0."""
+        return self.B(x).abs()
+
+    A_vjp = Physics.A_vjp  # deepinv's is that of the square
+
+
+def _fourier(x: Tensor) -> Tensor:
+    return torch.fft.fft2(x, norm="ortho")
+
+
+def _inverse_fourier(x: Tensor) -> Tensor:
+    return torch.fft.ifft2(x, norm="ortho")

@@ -4,27 +4,27 @@ The field's usual one (Tran et al., 2021, in DPS) is a network that would have t
 nothing, and has the same trait: bright things spread further than dark ones, and the sensor saturates.
 """
 
-from typing import Any
-
-from deepinv.physics import Physics
+from deepinv.physics import BlurFFT, Physics
 from torch import Tensor
 
 CAMERA_GAMMA = 2.2  # of the response that turns light into stored values
-EXPOSURE = 1.2  # above 1, so that the brightest light saturates
 DARKEST = 1e-4  # where the response's slope is still finite
 
 
 class NonlinearBlur(Physics):
-    """f(x) = min(1.2 h * x^2.2, 1)^(1 / 2.2); images (M, C, H, W) in [0, 1] in and out.
+    """f(x) = min(exposure h * x^2.2, 1)^(1 / 2.2); images (M, C, H, W) in [0, 1] in and out.
 
     Args:
-        blur: the linear blur h.
+        kernel: h, (1, 1, n, n).
+        image_shape: (C, H, W).
+        exposure: light that is gathered; above 1 the brightest saturates.
     """
 
-    def __init__(self, blur: Any) -> None:
+    def __init__(self, kernel: Tensor, image_shape: tuple[int, int, int], exposure: float) -> None:
         super().__init__()
-        self.blur = blur
+        self.blur = BlurFFT(img_size=image_shape, filter=kernel)
+        self.exposure = exposure
 
     def A(self, x: Tensor, **kwargs: object) -> Tensor:
         light = self.blur.A(x.clamp(DARKEST, 1) ** CAMERA_GAMMA)
-        return (EXPOSURE * light).clamp(DARKEST, 1) ** (1 / CAMERA_GAMMA)
+        return (self.exposure * light).clamp(DARKEST, 1) ** (1 / CAMERA_GAMMA)

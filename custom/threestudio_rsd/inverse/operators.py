@@ -21,6 +21,8 @@ ImageShape = tuple[int, int, int]  # (3, H, W)
 
 @dataclass
 class OperatorConfig:
+    """An operator and the noise of its measurements."""
+
     name: str = "half-box"  # one of OPERATORS
     sigma: float = 0.001  # deviation of the noise, in units of y (Table 1)
     seed: int = 0  # of the operator's own randomness (mask, kernel) and, in another stream, of the noise
@@ -144,7 +146,12 @@ def _free_form(config: OperatorConfig, shape: ImageShape, generator: torch.Gener
     from .free_form import free_form_mask
 
     _check_share("stroke_share", config.stroke_share)
-    return _inpainting(free_form_mask(shape[1], shape[2], config.stroke_share, generator), shape)
+    mask = free_form_mask(shape[1], shape[2], config.stroke_share, generator)
+    if not mask.any():
+        raise UserError(
+            f"operator.stroke_share={config.stroke_share} hides every pixel of this mask; accepted: a smaller share."
+        )
+    return _inpainting(mask, shape)
 
 
 def _inpainting(mask: Tensor, shape: ImageShape) -> Any:

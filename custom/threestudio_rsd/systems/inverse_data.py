@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..host import parse_structured, register, warn
+from ..particles.image_files import list_images, read_image
 from ..paths import data_path
 from .data import ParticleImageDataModule
 
@@ -54,16 +55,15 @@ class InverseProblemDataModule(ParticleImageDataModule):
         Raises:
             UserError: another image_size than the prior's, no image that can be read, or an impossible operator.
         """
-        from ..inverse.images import list_images, read_image
         from ..inverse.operators import build_operator, measure
 
         wanted = self.cfg.image_size
         if wanted is not None and wanted != image_size:
             raise UserError(f"data.image_size={wanted} does not fit the prior; accepted: null or {image_size}.")
         images, self.files, self.failed = [], [], {}
-        for file in map(Path, list_images(self.path)):
+        for file in list_images(self.path, "data.image_path"):
             try:
-                images.append(read_image(file, image_size))
+                images.append(read_image(file, image_size, "data.image_path"))
                 self.files.append(file)
             except UserError as error:
                 self.failed[file.name] = str(error)

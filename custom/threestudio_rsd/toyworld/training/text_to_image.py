@@ -138,8 +138,8 @@ def train_text_to_image(renders: Renders, work: Path, output: Path) -> None:
     """Train U-Net and text encoder on the latents of the autoencoder in `output`/vae, and write the pipeline there."""
     autoencoder = AutoencoderKL.from_pretrained(output / "vae").eval()
     tokenizer = write_clip_tokenizer(output / "tokenizer")
-    # Stable Diffusion's, but noisier at its end (0.012 there): with alpha_T = 0.068 the network saw an image's mean colour
-    # in the last timestep, found none in pure noise, and made some colours seldom (2.69 bits of entropy in place of 2.96).
+    # Stable Diffusion's, but noisier at its end (0.012 there): with alpha_T = 0.068 the network saw an image's mean
+    # colour in the last timestep, found none in pure noise, and made some colours seldom (entropy 2.69 bits, not 2.96).
     scheduler = DDIMScheduler(
         beta_start=0.00085,
         beta_end=0.02,

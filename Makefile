@@ -1,9 +1,9 @@
 # make demo: one prompt, eight particles, without and with repulsion.   make test: the test suite.
 # Both set up .venv first. Another build of PyTorch (CPU only, or another CUDA):
-#   make setup TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"
+#   make setup TORCH="torch==2.14.1 torchvision==0.29.1 --index-url https://download.pytorch.org/whl/cpu"
 
 PYTHON ?= python3
-TORCH ?= torch==2.13.0
+TORCH ?= torch==2.14.1 torchvision==0.29.1
 BIN := .venv/bin
 READY := .venv/.ready
 

@@ -1,19 +1,22 @@
-"""High dynamic range: the measurement is overexposed and clipped (Mardani et al., 2023)."""
+"""High dynamic range: an exposure that saturates (RED-diff, [41])."""
+
+from typing import Any
 
 from deepinv.physics import Physics
 from torch import Tensor
 
 
 class HighDynamicRange(Physics):
-    """f(x) = clip(exposure x, -1, 1) in units of [-1, 1]; images (M, C, H, W) in [0, 1] in and out.
+    """f(v) = clip(exposure * v, -1, 1) for images v in [-1, 1]; here for x = (v + 1) / 2 in [0, 1], and y alike.
 
     Args:
-        exposure: slope of the curve.
+        exposure: slope of the curve about mid grey; 2 in RED-diff.
     """
 
     def __init__(self, exposure: float) -> None:
         super().__init__()
         self.exposure = exposure
 
-    def A(self, x: Tensor, **kwargs: object) -> Tensor:
+    def A(self, x: Tensor, **kwargs: Any) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W) in [0, 1]; no gradient where it saturates."""
         return (self.exposure * (x - 0.5) + 0.5).clamp(0, 1)

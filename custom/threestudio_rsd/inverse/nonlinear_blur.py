@@ -1,30 +1,50 @@
-"""A nonlinear blur: light is blurred, not the values that a camera stores for it.
+"""A blur that is not linear in the image: motion in linear light, seen by a camera that saturates.
 
-The field's usual one (Tran et al., 2021, in DPS) is a network that would have to be downloaded; this one is ours, needs
-nothing, and has the same trait: bright things spread further than dark ones, and the sensor saturates.
+This operator is ours. The field's usual one is a network trained on the GOPRO data (Tran et al., 2021), which needs a
+download; this has the same two ingredients, motion blur and a camera's response, in closed form.
 """
 
+from typing import Any
+
+import torch
 from deepinv.physics import BlurFFT, Physics
 from torch import Tensor
 
-CAMERA_GAMMA = 2.2  # of the response that turns light into stored values
-DARKEST = 1e-4  # where the response's slope is still finite
+# sRGB's curve (IEC 61966-2-1): linear near 0, so that slopes are finite everywhere.
+LINEAR_SLOPE = 12.92
+OFFSET = 0.055
+EXPONENT = 2.4
+ENCODED_JOIN = 0.04045
+LINEAR_JOIN = 0.0031308
 
 
 class NonlinearBlur(Physics):
-    """f(x) = min(exposure h * x^2.2, 1)^(1 / 2.2); images (M, C, H, W) in [0, 1] in and out.
+    """y = encode(1 - exp(-exposure * (kernel * decode(x)))), with the sRGB curve and circular borders; smooth.
 
     Args:
-        kernel: h, (1, 1, n, n).
-        image_shape: (C, H, W).
-        exposure: light that is gathered; above 1 the brightest saturates.
+        kernel: blur in linear light, (1, 1, h, w), sums to 1.
+        image_shape: (3, H, W).
+        exposure: light that the camera gathers; the larger, the more the lights saturate.
     """
 
     def __init__(self, kernel: Tensor, image_shape: tuple[int, int, int], exposure: float) -> None:
         super().__init__()
-        self.blur = BlurFFT(img_size=image_shape, filter=kernel)
         self.exposure = exposure
+        self.blur = BlurFFT(img_size=image_shape, filter=kernel)
 
-    def A(self, x: Tensor, **kwargs: object) -> Tensor:
-        light = self.blur.A(x.clamp(DARKEST, 1) ** CAMERA_GAMMA)
-        return (self.exposure * light).clamp(DARKEST, 1) ** (1 / CAMERA_GAMMA)
+    def A(self, x: Tensor, **kwargs: Any) -> Tensor:
+        """(B, 3, H, W) -> (B, 3, H, W), in [0, 1] for x in [0, 1]."""
+        light = self.blur.A(decode_srgb(x))
+        return encode_srgb(1 - torch.exp(-self.exposure * light))
+
+
+def decode_srgb(x: Tensor) -> Tensor:
+    """Linear light of sRGB values, both in [0, 1]; beyond, the curve goes on."""
+    power = ((x.clamp_min(ENCODED_JOIN) + OFFSET) / (1 + OFFSET)) ** EXPONENT
+    return torch.where(x > ENCODED_JOIN, power, x / LINEAR_SLOPE)
+
+
+def encode_srgb(light: Tensor) -> Tensor:
+    """sRGB values of linear light, both in [0, 1]; beyond, the curve goes on."""
+    power = (1 + OFFSET) * light.clamp_min(LINEAR_JOIN) ** (1 / EXPONENT) - OFFSET
+    return torch.where(light > LINEAR_JOIN, power, light * LINEAR_SLOPE)

@@ -146,12 +146,7 @@ def _free_form(config: OperatorConfig, shape: ImageShape, generator: torch.Gener
     from .free_form import free_form_mask
 
     _check_share("stroke_share", config.stroke_share)
-    mask = free_form_mask(shape[1], shape[2], config.stroke_share, generator)
-    if not mask.any():
-        raise UserError(
-            f"operator.stroke_share={config.stroke_share} hides every pixel of this mask; accepted: a smaller share."
-        )
-    return _inpainting(mask, shape)
+    return _inpainting(free_form_mask(shape[1], shape[2], config.stroke_share, generator), shape)
 
 
 def _inpainting(mask: Tensor, shape: ImageShape) -> Any:
@@ -254,7 +249,7 @@ def _hdr(config: OperatorConfig, shape: ImageShape, generator: torch.Generator) 
 
 
 def _decolorize(config: OperatorConfig, shape: ImageShape, generator: torch.Generator) -> Any:
-    from deepinv.physics import Decolorize
+    from .decolorize import Decolorize
 
     return Decolorize(channels=3)
 

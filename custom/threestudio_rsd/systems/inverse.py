@@ -1,18 +1,20 @@
 """`latent-inverse-system` and `pixel-inverse-system`: N answers to each measurement (section 5, Alg. 2)."""
 
 import time
+import warnings
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from omegaconf import OmegaConf
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..errors import UserError, check_choice
 from ..guidance.prior_config import PriorConfig, configured_prior, configured_seed
-from ..host import BaseSystem, get_device, register, warn
+from ..host import BaseSystem, get_device, parse_structured, register, warn
 from ..inverse import Problem, SolverConfig, make_solver
 from ..metrics import (
     ToyworldJudge,
@@ -51,22 +53,21 @@ class InverseSystem(BaseSystem):
     solvers: tuple[str, ...] = ()  # accepted; the first is the default
 
     def configure(self) -> None:
-        given = {"solver": self.solvers[0], "seed": configured_seed(None), "guidance_scale": self.cfg.guidance_scale}
-        given |= dict(self.cfg.solver)
-        unknown = sorted(given.keys() - SolverConfig.__dataclass_fields__.keys())
-        if unknown:
-            accepted = ", ".join(SolverConfig.__dataclass_fields__)
-            raise UserError(f"system.solver.{unknown[0]} is an unknown key; accepted: {accepted}.")
+        given: Any = self.cfg.solver
+        given.setdefault("solver", self.solvers[0])
+        given.setdefault("seed", configured_seed(None))
+        given.setdefault("guidance_scale", self.cfg.guidance_scale)
         check_choice("system.solver.solver", given["solver"], self.solvers)
         try:
-            self.settings = SolverConfig(**given)
-        except TypeError as error:
+            self.settings = OmegaConf.to_object(parse_structured(SolverConfig, given))
+        except TypeError as error:  # words where it compares numbers
             raise UserError(f"system.solver has a value of a wrong type ({error}); accepted: numbers.") from error
         prior = configured_prior(self.cfg)
         self.check_prior(prior)
         object.__setattr__(self, "prior", prior)  # not a submodule: checkpoints never carry its weights
         self.solver: Any = None
         self.automatic_optimization = False  # the solver moves the particles; the optimiser only counts the steps
+        warnings.filterwarnings("ignore", message=".*no pre-optimization state was saved.*")  # there is none to save
         self.counter = nn.Parameter(torch.zeros(()))
         self._seconds, self._steps = 0.0, 0
 
@@ -127,7 +128,7 @@ class InverseSystem(BaseSystem):
     on_test_epoch_end = on_predict_epoch_end = on_validation_epoch_end
 
     def save_results(self, folder: str) -> None:
-        """Write the answers to every image, the operator, the grid and the metrics."""
+        """Write the answers to every image, the operator, the grid and the metrics; say again what was left out."""
         answers, auxiliary = self.solver.reconstructions(), self.solver.auxiliary()
         self.save_json("metrics.json", self.measure(answers))
         answers, truth = answers.cpu(), self.data.images.cpu()
@@ -155,6 +156,8 @@ class InverseSystem(BaseSystem):
             key: value.detach().cpu().contiguous().clone() for key, value in operator_state(self.data.physics).items()
         }
         save_file(state, self.get_save_path(f"{folder}/operator.safetensors"))
+        for error in self.data.failed.values():
+            warn(f"Left out: {error}")
 
     @torch.no_grad()
     def measure(self, answers: Tensor) -> dict[str, Any]:

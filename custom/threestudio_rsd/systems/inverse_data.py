@@ -35,7 +35,8 @@ class InverseProblemDataModule(ParticleImageDataModule):
     images: Tensor  # truth, (M, 3, H, W) in [0, 1]
     measurement: Tensor  # y, (M, ...)
     names: list[str]  # of the images, each of them once
-    files: list[Path]
+    candidates: list[Path]  # files at image_path
+    files: list[Path]  # of them, those that could be read
     failed: dict[str, str]  # error by file, of images that cannot be read
     physics: Any
 
@@ -46,6 +47,7 @@ class InverseProblemDataModule(ParticleImageDataModule):
         self.operator = OmegaConf.to_object(parse_structured(OperatorConfig, self.cfg.operator))
         bundled = self.cfg.image_path == "bundled"
         self.path = str(data_path("load/inverse/examples")) if bundled else self.cfg.image_path
+        self.candidates = list_images(self.path, "data.image_path")
         if self.cfg.batch_size is not None and self.cfg.batch_size < 1:
             raise UserError(f"data.batch_size={self.cfg.batch_size} is impossible; accepted: null or at least 1.")
 
@@ -61,7 +63,7 @@ class InverseProblemDataModule(ParticleImageDataModule):
         if wanted is not None and wanted != image_size:
             raise UserError(f"data.image_size={wanted} does not fit the prior; accepted: null or {image_size}.")
         images, self.files, self.failed = [], [], {}
-        for file in list_images(self.path, "data.image_path"):
+        for file in self.candidates:
             try:
                 images.append(read_image(file, image_size, "data.image_path"))
                 self.files.append(file)
@@ -70,7 +72,7 @@ class InverseProblemDataModule(ParticleImageDataModule):
         if not images:
             raise UserError(f"data.image_path={self.path!r} has no image that can be read: {self.first_failure()}")
         if self.failed:
-            warn(f"{len(self.failed)} of {len(images) + len(self.failed)} images are left out: {self.first_failure()}")
+            warn(f"{len(self.failed)} of {len(self.candidates)} images are left out: {self.first_failure()}")
         stems = Counter(file.stem for file in self.files)
         self.names = [file.stem if stems[file.stem] == 1 else file.name for file in self.files]
         self.images = torch.stack(images).to(device)

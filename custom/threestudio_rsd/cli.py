@@ -13,7 +13,8 @@ USAGE = """usage: rsd COMMAND ...
 
 commands:
   launch    train, validate, test or export an experiment (the arguments of threestudio's launch.py)
-  demo      one prompt, several particles, without and with repulsion, as one page
+  demo      one prompt, several particles, without and with repulsion, as one page;
+            `rsd demo inverse`: several answers to each of three images whose half is hidden
   toy       the paper's two-dimensional problem
   toyworld  the bundled world: render it, check its networks, train them anew
 

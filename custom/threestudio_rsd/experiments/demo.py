@@ -5,16 +5,16 @@ Plain sampling (Euler ancestral, the paper's upper bound) stands beside them: it
 
 import argparse
 import json
-import math
 import shlex
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 
 from ..errors import UserError
+from .arguments import add_numbers, check_numbers
 from .folders import make_folder
 from .page import metrics_rows, write_page
-from .trials import Trial, read_trial
+from .tables import format_table
+from .trials import read_trial
 
 SDS, SAMPLING = "configs/text2image/sds.yaml", "configs/text2image/ancestral.yaml"
 # One step, in which the sampler runs: there is nothing to resume.
@@ -23,12 +23,16 @@ GAMMA = 20.0  # as in configs/text2image/sds.yaml: more diversity comes with art
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`rsd demo`: three runs, a table, a page.
+    """`rsd demo`: three runs, a table, a page; `rsd demo inverse` is another one, see `inverse_demo`.
 
     Raises:
         UserError: an impossible argument, or an output folder that cannot be made.
     """
     argv = list(argv or [])
+    if argv[:1] == ["inverse"]:
+        from .inverse_demo import main as inverse_main
+
+        return inverse_main(argv[1:])
     args = _parser().parse_args(argv)
     _check(args)
     make_folder(args.output)
@@ -55,22 +59,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"Score distillation without repulsion and with {with_repulsion}, {args.steps} steps, on the prior that ships; "
         "plain sampling shows how diverse that prior is by itself.",
     )
-    print(f"\n{format_metrics(trials)}\n")
+    print(f"\n{format_table(*metrics_rows(trials))}\n")
     for trial in trials:
         print(f"{trial.label + ':':<20} {trial.grid}")
     print(f"{'page:':<20} {page}")
     return 0
-
-
-def format_metrics(trials: Sequence[Trial]) -> str:
-    """The table of the page, for a terminal."""
-    headings, rows = metrics_rows(trials)
-    widths = [max(len(cell) for cell in column) for column in zip(headings, *rows, strict=True)]
-    lines = []
-    for cells in (headings, *rows):
-        first, *others = zip(cells, widths, strict=True)
-        lines.append("  ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]))
-    return "\n".join(lines)
 
 
 def _launch(args: argparse.Namespace, config: str, tag: str, overrides: list[str]) -> int:
@@ -94,26 +87,17 @@ def _quoted(text: str) -> str:
 
 
 def _check(args: argparse.Namespace) -> None:
-    for name in ("n", "steps"):
-        value = getattr(args, name)
-        if value < 1:
-            raise UserError(f"--{name}={value} is impossible; accepted: an integer of at least 1.")
-    if not (math.isfinite(args.gamma) and args.gamma > 0):
-        raise UserError(f"--gamma={args.gamma} is impossible; accepted: a number above 0.")
-    if args.seed < 0:
-        raise UserError(f"--seed={args.seed} is impossible; accepted: an integer of at least 0.")
+    check_numbers(args)
     if not args.prompt.strip():
         raise UserError(f"--prompt={args.prompt!r} is empty; accepted: a text such as 'a mushroom'.")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="rsd demo", description="One prompt, several particles, without and with repulsion, as one page."
+        prog="rsd demo",
+        description="One prompt, several particles, without and with repulsion, as one page.",
+        epilog="`rsd demo inverse` restores images whose half is hidden; `rsd demo inverse --help` says more.",
     )
     parser.add_argument("--prompt", default="a mushroom", help="what to show (default: a mushroom)")
-    parser.add_argument("--n", type=int, default=8, help="number of particles (default: 8)")
-    parser.add_argument("--gamma", type=float, default=GAMMA, help=f"repulsion weight (default: {GAMMA:g})")
-    parser.add_argument("--steps", type=int, default=300, help="optimisation steps (default: 300)")
-    parser.add_argument("--output", type=Path, default=Path("outputs/demo"), help="folder (default: outputs/demo)")
-    parser.add_argument("--seed", type=int, default=0, help="of particles, noise and timesteps (default: 0)")
+    add_numbers(parser, n=8, gamma=GAMMA, steps=300, output="outputs/demo")
     return parser

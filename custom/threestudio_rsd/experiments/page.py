@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from html import escape
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
+from .tables import format_number
 from .trials import Curve, Trial, config_differences
 
 VERSIONS_OF = ("threestudio-rsd", "torch", "pytorch-lightning", "diffusers", "transformers", "omegaconf")
@@ -73,8 +73,13 @@ def write_page(path: Path, title: str, command: str, trials: Sequence[Trial], no
         trials: runs to show, in order.
         note: a sentence under the heading.
     """
+    return write_whole(path, render_page(title, command, trials, note))
+
+
+def write_whole(path: Path, text: str) -> Path:
+    """Write a file of text whole or not at all."""
     unfinished = path.with_name(path.name + ".tmp")
-    unfinished.write_text(render_page(title, command, trials, note), encoding="utf-8")
+    unfinished.write_text(text, encoding="utf-8")
     os.replace(unfinished, path)
     return path
 
@@ -83,37 +88,54 @@ def render_page(title: str, command: str, trials: Sequence[Trial], note: str = "
     """The page as HTML; arguments as for `write_page`."""
     trials = list(trials)
     parts = [
-        f"<h1>{escape(title)}</h1>",
-        f"<p>{escape(note)}</p>" if note else "",
-        f'<code class="command" tabindex="0" aria-label="command">{escape(command)}</code>',
-        '<h2 id="images">Images</h2>',
+        *page_opening(title, note, command),
         f'<div class="side">{"".join(_grid(trial) for trial in trials)}</div>',
         '<h2 id="figures">Figures</h2>',
-        _scrolling(_metrics_table(trials), "figures"),
+        scrolling(metrics_table(*metrics_rows(trials)), "figures"),
         "<p>Diversity is 1 minus the mean cosine similarity of the particles' features: 0 for N times the same image. "
         "The network that guided the repulsion flatters it; the other took no part.</p>",
         '<h2 id="curves">Diversity over the steps</h2>',
         _curves(trials),
         '<h2 id="config">What differs in the configs</h2>',
-        _scrolling(_config_table(trials), "config differences"),
-        '<h2 id="versions">Versions</h2>',
-        f"<p>{escape(', '.join(f'{name} {version}' for name, version in versions().items()))}</p>",
+        scrolling(config_table(trials), "config differences"),
+        *versions_section(),
     ]
+    return render_document(title, parts)
+
+
+def render_document(title: str, parts: Sequence[str], style: str = "") -> str:
+    """A whole HTML document around the parts of its body; `style` is added to STYLE."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<link rel="icon" href="data:,">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        f"<title>{escape(title)}</title>\n<style>{STYLE}{style}</style>\n</head>\n<body>\n"
         '<a class="skip" href="#images">Skip to the images</a>\n<main>\n'
         + "\n".join(part for part in parts if part)
         + "\n</main>\n</body>\n</html>\n"
     )
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that a result depends on."""
+def page_opening(title: str, note: str, command: str) -> list[str]:
+    """Heading, note and command, up to the heading of the images."""
+    return [
+        f"<h1>{escape(title)}</h1>",
+        f"<p>{escape(note)}</p>" if note else "",
+        f'<code class="command" tabindex="0" aria-label="command">{escape(command)}</code>',
+        '<h2 id="images">Images</h2>',
+    ]
+
+
+def versions_section(*further: str) -> list[str]:
+    """Heading and text of `versions`."""
+    text = ", ".join(f"{name} {version}" for name, version in versions(*further).items())
+    return ['<h2 id="versions">Versions</h2>', f"<p>{escape(text)}</p>"]
+
+
+def versions(*further: str) -> dict[str, str]:
+    """Versions of Python and of the libraries that a result depends on, `further` ones too."""
     found = {"Python": platform.python_version()}
-    for name in VERSIONS_OF:
+    for name in (*VERSIONS_OF, *further):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -128,37 +150,38 @@ def metrics_rows(trials: Sequence[Trial]) -> tuple[list[str], list[list[str]]]:
     rows = []
     for trial in trials:
         metrics = trial.metrics
-        row = [trial.label, *(_number(metrics.get("diversity", {}).get(name), ".3f") for name in networks)]
+        row = [trial.label, *(format_number(metrics.get("diversity", {}).get(name), ".3f") for name in networks)]
         row += [
-            _number(metrics.get("colours"), "d"),
-            _number(metrics.get("classes_correct"), ".2f"),
-            _number(metrics.get("seconds_per_step"), ".2f"),
+            format_number(metrics.get("colours"), "d"),
+            format_number(metrics.get("classes_correct"), ".2f"),
+            format_number(metrics.get("seconds_per_step"), ".2f"),
         ]
         rows.append(row)
     return headings, rows
 
 
-def _number(value: Any, form: str) -> str:
-    return "-" if value is None or value != value else format(value, form)
-
-
 def _grid(trial: Trial) -> str:
-    data = base64.b64encode(trial.grid.read_bytes()).decode()
     n, prompt = trial.metrics.get("n", "?"), trial.metrics.get("prompt", "")
     about = f'{n} particles for "{prompt}"'
     return (
         f"<figure><figcaption>{escape(trial.label)}<small>{escape(about)}</small></figcaption>"
-        f'<img alt="{escape(f"{trial.label}: grid of {about}")}" src="data:image/png;base64,{data}"></figure>'
+        f"{embedded_image(trial.grid, f'{trial.label}: grid of {about}')}</figure>"
     )
 
 
-def _scrolling(table: str, name: str) -> str:
+def embedded_image(file: Path, alternative: str) -> str:
+    """A PNG as an `img` that needs no file."""
+    data = base64.b64encode(file.read_bytes()).decode()
+    return f'<img alt="{escape(alternative)}" src="data:image/png;base64,{data}">'
+
+
+def scrolling(table: str, name: str) -> str:
     """A table that scrolls by itself on a narrow screen, with the keyboard too."""
     return f'<div class="wide" role="region" aria-label="{name}" tabindex="0">{table}</div>'
 
 
-def _metrics_table(trials: list[Trial]) -> str:
-    headings, rows = metrics_rows(trials)
+def metrics_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Table of printable figures, a row for each run, its label first."""
     head = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in headings)
     body = ""
     for index, row in enumerate(rows):
@@ -171,7 +194,8 @@ def _swatch(index: int) -> str:
     return f'<span class="swatch" style="background:var(--c{index % 4})" aria-hidden="true"></span>'
 
 
-def _config_table(trials: list[Trial]) -> str:
+def config_table(trials: list[Trial]) -> str:
+    """Table of the config keys in which the trials differ."""
     differences = config_differences(trials)
     shown = {key: row for key, row in differences.items() if key not in SKIPPED_KEYS}
     if not shown:
@@ -203,10 +227,10 @@ def _values_table(network: str, trials: list[Trial]) -> str:
     head = "".join(f'<th scope="col">{escape(trial.label)}</th>' for trial in shown)
     body = ""
     for step in sorted(set().union(*by_step)):
-        cells = "".join(f"<td>{_number(values.get(step), '.3f')}</td>" for values in by_step)
+        cells = "".join(f"<td>{format_number(values.get(step), '.3f')}</td>" for values in by_step)
         body += f'<tr><th scope="row">{step + 1}</th>{cells}</tr>'
     table = f"<thead><tr><th>step, {escape(network)}</th>{head}</tr></thead><tbody>{body}</tbody>"
-    return _scrolling(f"<table>{table}</table>", f"diversity in {escape(network)}")
+    return scrolling(f"<table>{table}</table>", f"diversity in {escape(network)}")
 
 
 def draw_chart(network: str, trials: Sequence[Trial]) -> str:

@@ -4,7 +4,7 @@ import time
 import warnings
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -50,6 +50,7 @@ class InverseSystem(BaseSystem):
         lpips: bool = True  # whether LPIPS is measured
 
     cfg: Config
+    settings: SolverConfig
     solvers: tuple[str, ...] = ()  # accepted; the first is the default
 
     def configure(self) -> None:
@@ -59,7 +60,7 @@ class InverseSystem(BaseSystem):
         given.setdefault("guidance_scale", self.cfg.guidance_scale)
         check_choice("system.solver.solver", given["solver"], self.solvers)
         try:
-            self.settings = OmegaConf.to_object(parse_structured(SolverConfig, given))
+            self.settings = cast(SolverConfig, OmegaConf.to_object(parse_structured(SolverConfig, given)))
         except TypeError as error:  # words where it compares numbers
             raise UserError(f"system.solver has a value of a wrong type ({error}); accepted: numbers.") from error
         prior = configured_prior(self.cfg)

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from omegaconf import OmegaConf
@@ -44,7 +44,7 @@ class InverseProblemDataModule(ParticleImageDataModule):
         super().__init__(cfg)
         from ..inverse.operators import OperatorConfig
 
-        self.operator = OmegaConf.to_object(parse_structured(OperatorConfig, self.cfg.operator))
+        self.operator = cast(OperatorConfig, OmegaConf.to_object(parse_structured(OperatorConfig, self.cfg.operator)))
         bundled = self.cfg.image_path == "bundled"
         self.path = str(data_path("load/inverse/examples")) if bundled else self.cfg.image_path
         self.candidates = list_images(self.path, "data.image_path")

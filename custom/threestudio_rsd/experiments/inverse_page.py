@@ -17,12 +17,17 @@ from .tables import format_number
 from .trials import Trial
 
 STYLE = """
+.pair{display:flex;flex-wrap:wrap;gap:.5rem 1.5rem;align-items:center}
+.pair .wide{min-width:0}
+.given{display:flex;gap:.5rem;text-align:center;color:var(--soft)}
 .wide table.images{width:auto}
-.images th,.images td{padding:.25rem;border:0;text-align:center;vertical-align:middle;white-space:normal}
-.images tbody th{text-align:left;padding-left:.8rem;min-width:6.5rem}
-.images img{width:clamp(64px,8vw,104px)}
+.images th,.images td{padding:.2rem;border:0;text-align:center;vertical-align:middle;white-space:normal}
+.images thead th{font-weight:400;font-size:.85em}
+.images tbody th{text-align:left;min-width:4.2rem}
+.given img,.images img{width:clamp(60px,8vw,100px);margin:0 auto}
 figure+figure{margin-top:1rem}
 """
+GIVEN = ("measurement", "truth")
 FORMS = {
     "PSNR": ("psnr", ".2f"),
     "PSNR of mean": ("psnr_of_mean", ".2f"),
@@ -89,20 +94,22 @@ def render_page(
 
 
 def _image_figure(name: str, caption: str, problem: Path, trials: Sequence[Trial]) -> str:
-    """A table: measurement and truth to the left of all runs, which have a row each."""
+    """Measurement and truth, and beside them (below, on a narrow screen) a row for each run."""
     n = trials[0].metrics["n"]
+    given = "".join(f"<div>{_image(problem / f'{what}.png', name, what)}{what}</div>" for what in GIVEN)
+    head = "".join(f'<th scope="col">{text}</th>' for text in ("run", *result_headings(n)))
     body = ""
-    for index, trial in enumerate(trials):
-        cells = f'<th scope="row">{escape(trial.label)}</th>'
-        if index == 0:
-            given = [f"{_image(problem / f'{what}.png', name, what)}" for what in ("measurement", "truth")]
-            cells = "".join(f'<td rowspan="{len(trials)}">{image}</td>' for image in given) + cells
-        for heading, file in zip(result_headings(n), result_files(trial.grid.parent / name, n), strict=True):
-            cells += f"<td>{_image(file, name, f'{trial.label}, {heading}')}</td>"
-        body += f"<tr>{cells}</tr>"
-    head = "".join(f'<th scope="col">{text}</th>' for text in ("measurement", "truth", "run", *result_headings(n)))
+    for trial in trials:
+        cells = "".join(
+            f"<td>{_image(file, name, f'{trial.label}, {heading}')}</td>"
+            for heading, file in zip(result_headings(n), result_files(trial.grid.parent / name, n), strict=True)
+        )
+        body += f'<tr><th scope="row">{escape(trial.label)}</th>{cells}</tr>'
     table = f'<table class="images"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-    return f"<figure><figcaption>{escape(caption)}</figcaption>{scrolling(table, f'answers: {name}')}</figure>"
+    return (
+        f'<figure><figcaption>{escape(caption)}</figcaption><div class="pair"><div class="given">{given}</div>'
+        f"{scrolling(table, f'answers: {name}')}</div></figure>"
+    )
 
 
 def _image(file: Path, name: str, what: str) -> str:

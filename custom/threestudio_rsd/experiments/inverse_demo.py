@@ -190,11 +190,16 @@ def _save_task(task: Task, folder: Path) -> Path:
 
 def _settings(args: argparse.Namespace) -> list[tuple[str, str, SolverConfig]]:
     """Label, folder and settings of each run."""
-    common: dict[str, Any] = {"n_particles": args.n, "n_steps": args.steps, "seed": args.seed}
-    rsd = common | {"x_step": "closed-form", "kernel_input": "clean"}
+    common: dict[str, Any] = {
+        "n_particles": args.n,
+        "n_steps": args.steps,
+        "kernel_input": "clean",
+        "x_step": "closed-form",
+        "seed": args.seed,
+    }
     return [
-        ("rsd, gamma = 0", "gamma-0", SolverConfig(gamma=0.0, **rsd)),
-        (f"rsd, gamma = {args.gamma:g}", f"gamma-{args.gamma:g}", SolverConfig(gamma=args.gamma, **rsd)),
+        ("rsd, gamma = 0", "gamma-0", SolverConfig(gamma=0.0, **common)),
+        (f"rsd, gamma = {args.gamma:g}", f"gamma-{args.gamma:g}", SolverConfig(gamma=args.gamma, **common)),
         ("latent-reddiff", "latent-reddiff", SolverConfig(solver="latent-reddiff", **common)),
     ]
 

@@ -140,10 +140,11 @@ def measure_answers(
     `residual` is the root mean square of y - A(x) over the seen pixels; `consistent` the share of the particles whose
     class, by the judge, is the true one; `colours` how many of them an image's particles have.
     """
-    truth, n = task.images.cpu(), answers.shape[1]
-    seen = task.physics.mask.cpu()[0].bool()  # (3, H, W)
-    y = task.measurement.cpu()[:, seen]
-    quality = reconstruction_metrics(answers, truth)
+    answers = answers.to(task.images.device)
+    n = answers.shape[1]
+    seen = task.physics.mask[0].bool()  # (3, H, W)
+    y = task.measurement[:, seen]
+    quality = reconstruction_metrics(answers, task.images)
     images = {}
     with torch.no_grad():
         residual = torch.stack([measurement_residual(y, answers[:, j][:, seen]) for j in range(n)], 1).mean(1)

@@ -168,11 +168,8 @@ def save_answers(answers: Tensor, task: Task, folder: Path) -> Path:
     """Write every answer of (M, N, 3, H, W), means, deviations, and the contact sheet, whose path is returned."""
     rows = []
     for i, name in enumerate(task.captions):
-        results = [
-            *answers[i],
-            answers[i].mean(0),
-            2 * answers[i].std(0, unbiased=False),
-        ]  # white: the largest there is
+        deviation = 2 * answers[i].std(0, unbiased=False)  # white: the largest there is
+        results = [*answers[i], answers[i].mean(0), deviation]
         for image, file in zip(results, result_files(folder / name, answers.shape[1]), strict=True):
             save_image(image, file)
         rows += [task.measurement[i].cpu(), task.images[i].cpu(), *results]

@@ -37,7 +37,7 @@ class AugmentedSolver(VariationalSolver):
         with torch.no_grad():
             image_shape = prior.decode(self.z[:1, 0]).shape[1:]
         self.x = self.noise("initial", INITIAL_X, tuple(image_shape)).requires_grad_()  # in units of [-1, 1]
-        self.adam_x = torch.optim.Adam([self.x], config.lr_x, betas=BETAS)
+        self.adam_x = torch.optim.Adam([self.x], config.number("lr_x"), betas=BETAS)
 
     def step(self, step: int) -> dict[str, float]:
         images = self.decode(self.z)
@@ -45,7 +45,8 @@ class AugmentedSolver(VariationalSolver):
             self._x_step(images.detach())
         gap = 2 * images.detach() - 1 - self.x.detach()
         per_image = 2 / gap[0, 0].numel()  # a mean over the pixels, and D(z) in units of [-1, 1]
-        self.z.grad = self.gradient(step, images, per_image * gap, self.config.regularisation / self.config.coupling)
+        weight = self.config.number("regularisation") / self.config.number("coupling")
+        self.z.grad = self.gradient(step, images, per_image * gap, weight)
         self.adam_z.step()
         residual = self.residual(images.detach())
         if step == self.n_steps - 1:
@@ -76,12 +77,12 @@ class AugmentedSolver(VariationalSolver):
             loss = residual.square().flatten(2).mean(2).sum() / 2
             (gradient,) = torch.autograd.grad(loss, self.x)
         gap = self.x.detach() - (2 * images - 1)
-        self.x.grad = gradient + self.config.coupling / gap[0, 0].numel() * gap
+        self.x.grad = gradient + self.config.number("coupling") / gap[0, 0].numel() * gap
         self.adam_x.step()
 
     def _closest(self, images: Tensor) -> Tensor:
         """Minimum of the x-step, from deepinv's proximal map of gamma |y - A(x)|^2 / 2 at D(z)."""
         y = self.measurement
-        gamma = images[0, 0].numel() / y[0].numel() / self.config.coupling
+        gamma = images[0, 0].numel() / y[0].numel() / self.config.number("coupling")
         parts = [self.problem.physics.prox_l2(part, y, gamma) for part in images.unbind(1)]
         return torch.stack(parts, dim=1)

@@ -46,7 +46,7 @@ class PosteriorSampler(Solver):
 
     def loss(self, estimate: Tensor, images: Tensor, residual: Tensor) -> Tensor:
         """What the particles descend, (M, N): zeta |y - A(x_0)|, which has DPS's normalised step."""
-        return self.config.guidance * residual.flatten(2).norm(dim=2)
+        return self.config.number("guidance") * residual.flatten(2).norm(dim=2)
 
     def _predict(self, flat: Tensor, t: int) -> Tensor:
         """eps_w with gradient: (B, ...) -> (B, ...)."""
@@ -67,7 +67,10 @@ class PosteriorSampler(Solver):
         alpha, sigma = self.prior.alpha(t), self.prior.sigma(t)
         next_alpha, next_sigma = self.prior.alpha(following), self.prior.sigma(following)
         spread = (
-            self.config.stochasticity * next_sigma / sigma * (sigma**2 - (alpha / next_alpha * next_sigma) ** 2).sqrt()
+            self.config.number("stochasticity")
+            * next_sigma
+            / sigma
+            * (sigma**2 - (alpha / next_alpha * next_sigma) ** 2).sqrt()
         )
         along = (next_sigma**2 - spread**2).clamp_min(0).sqrt()
         return next_alpha * estimate + along * predicted + spread * noise
@@ -92,7 +95,7 @@ class LatentPosteriorSampler(PosteriorSampler):
         glued = images + self._adjoint(residual / 2)  # A^T y + (I - A^T A) D(z)
         encoded = self.prior.encode(glued.flatten(0, 1)).view_as(estimate)
         gap = (estimate - encoded).flatten(2).norm(dim=2)
-        return super().loss(estimate, images, residual) + self.config.gluing * gap
+        return super().loss(estimate, images, residual) + self.config.number("gluing") * gap
 
     def _adjoint(self, y: Tensor) -> Tensor:
         return torch.stack([self.problem.physics.A_adjoint(part) for part in y.unbind(1)], dim=1)

@@ -60,6 +60,10 @@ class SolverConfig:
         if self.solver == "rsd" and self.coupling == 0:
             raise UserError("coupling=0 is impossible: x and D(z) would not meet; accepted: a number above 0.")
 
+    def number(self, name: str) -> float:
+        """A setting that the solver has a default for."""
+        return float(getattr(self, name))
+
 
 DEFAULTS: dict[str, dict[str, float]] = {
     "rsd": {"regularisation": 0.01, "coupling": 0.075, "lr_x": 0.4, "lr_z": 0.8},  # D.2, half face

@@ -36,7 +36,7 @@ class VariationalSolver(Solver):
         super().__init__(config, problem, prior)
         self.z.requires_grad_()
         self.timesteps = TimestepSchedule("descending", config.n_steps)
-        self.adam_z = torch.optim.Adam([self.z], config.lr_z, betas=BETAS)
+        self.adam_z = torch.optim.Adam([self.z], config.number("lr_z"), betas=BETAS)
         of_latents = config.kernel_input != "clean"  # where the clean kernel acts, the decoded images are at hand
         decode = (lambda z: prior.decode(z, clamp=False)) if of_latents else None
         self.force = RepulsiveForce(features, decode=decode, chunk_size=config.chunk_size)

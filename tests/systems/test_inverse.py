@@ -183,7 +183,7 @@ def attempt(output: Path, capsys: Any, *overrides: str) -> tuple[int, str]:
         (["data.operator.sigma=-0.1"], ["operator.sigma=-0.1", "at least 0"]),
         (["data.operator.name=mask", "data.operator.mask_path={black}"], ["black.png", "hides every pixel"]),
         (["data.operator.name=mask", "data.operator.mask_path={small}"], ["small.png", "32x32", "64x64"]),
-        (["system.solver.solver=psld"], ["gamma=50", "psld"]),
+        (["system.solver.solver=psld"], ["gamma=15", "psld"]),
         (["system.solver.solver=dps"], ["system.solver.solver='dps'", "rsd, latent-reddiff, psld"]),
         (["system.solver.n_particles=1.5"], ["system.solver.n_particles=1.5", "int"]),
         (["system.solver.gamma=strong"], ["system.solver", "wrong type"]),

@@ -96,7 +96,11 @@ def operator_state(physics: Any) -> dict[str, Tensor]:
     Complex ones become real with a last axis of 2.
     """
     return {
-        name: (torch.view_as_real(value.resolve_conj()) if value.is_complex() else value).detach().cpu().clone()
+        name: (torch.view_as_real(value.resolve_conj()) if value.is_complex() else value)
+        .detach()
+        .cpu()
+        .contiguous()
+        .clone()
         for name, value in physics.state_dict().items()
         if value.numel()
     }

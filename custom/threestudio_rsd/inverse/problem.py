@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import UserError
+from ..errors import UserError, first_line
 from ..priors import Prior
 
 
@@ -40,10 +40,9 @@ class Problem:
             try:
                 produced = tuple(self.apply(images).shape)
             except RuntimeError as error:
-                first = str(error).strip().split("\n")[0]
                 raise UserError(
                     f"physics {type(self.physics).__name__} does not take the prior's images "
-                    f"{tuple(images.shape[1:])} ({first}); accepted: an operator for images of that size."
+                    f"{tuple(images.shape[1:])} ({first_line(error)}); accepted: an operator for images of that size."
                 ) from error
         if produced != shape:
             raise UserError(

@@ -32,6 +32,17 @@ class ParticlesConfig:
     init_scale: float = 1.0  # deviation of the random start, in latent units or units of [-1, 1] (ours)
 
 
+def measuring_networks(names: list[str], prior: Prior) -> dict[str, Any]:
+    """Feature networks by name; one that cannot be loaded is left out, with a line that says so."""
+    networks = {}
+    for name in names:
+        try:
+            networks[name] = load_features(name, bundled=prior.is_bundled, device=get_device())
+        except UserError as error:
+            warn(f"Diversity in {name} is not measured: {error}")
+    return networks
+
+
 class EnsembleSystem(BaseSystem):
     """N particles in the space of a prior, with metrics of diversity, and of truth on the bundled prior.
 
@@ -89,14 +100,9 @@ class EnsembleSystem(BaseSystem):
         return self.prior.decode(self.particles)
 
     def features(self) -> dict[str, Any]:
-        """The measuring networks by name; one that cannot be loaded is left out, with a line that says so."""
+        """The measuring networks by name, loaded once."""
         if self._networks is None:
-            self._networks = {}
-            for name in self.cfg.metrics:
-                try:
-                    self._networks[name] = load_features(name, bundled=self.prior.is_bundled, device=get_device())
-                except UserError as error:
-                    warn(f"Diversity in {name} is not measured: {error}")
+            self._networks = measuring_networks(self.cfg.metrics, self.prior)
         return self._networks
 
     @torch.no_grad()

@@ -26,8 +26,8 @@ from ..metrics import (
 )
 from ..particles import save_grid, save_image
 from ..paths import data_path
-from ..repulsion import load_features
 from ..toyworld.world import CLASSES
+from .ensemble import measuring_networks
 
 NOISE_DEVIATIONS = 3  # of the residual that noise alone explains
 TOLERANCE = 0.05  # further residual, as a share of the root mean square of y: what a decoder cannot show (ours)
@@ -153,10 +153,7 @@ class InverseSystem(BaseSystem):
             save_file(tensors, str(where / "particles.safetensors"))
         from ..inverse.operators import operator_state
 
-        state = {
-            key: value.detach().cpu().contiguous().clone() for key, value in operator_state(self.data.physics).items()
-        }
-        save_file(state, self.get_save_path(f"{folder}/operator.safetensors"))
+        save_file(operator_state(self.data.physics), self.get_save_path(f"{folder}/operator.safetensors"))
         for error in self.data.failed.values():
             warn(f"Left out: {error}")
 
@@ -175,7 +172,7 @@ class InverseSystem(BaseSystem):
                 "the prior may not know such images, or the run is too short."
             )
         quality = reconstruction_metrics(answers, data.images, self._lpips())
-        networks = self._features()
+        networks = measuring_networks(self.cfg.metrics, self.prior)
         judge = None
         if self.prior.is_bundled:
             judge = ToyworldJudge.from_folder(data_path("load/toyworld/judge")).to(answers.device)
@@ -213,16 +210,6 @@ class InverseSystem(BaseSystem):
             "mean": mean,
             "images": images,
         }
-
-    def _features(self) -> dict[str, Any]:
-        """The measuring networks by name; one that cannot be loaded is left out, with a line that says so."""
-        networks = {}
-        for name in self.cfg.metrics:
-            try:
-                networks[name] = load_features(name, bundled=self.prior.is_bundled, device=get_device())
-            except UserError as error:
-                warn(f"Diversity in {name} is not measured: {error}")
-        return networks
 
     def _lpips(self) -> Any:
         if not self.cfg.lpips:

@@ -6,17 +6,15 @@ Per particle, with means over the entries of y, of an image and of z, images in 
     x-step: |y - f(x)|^2 / 2 + (1 / rho^2) |x - D(z)|^2 / 2
 """
 
-from collections.abc import Callable
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..errors import UserError
 from ..priors import Prior
 from .problem import Problem
 from .settings import SolverConfig
 from .solver import INITIAL_X, root_mean_square
-from .variational import BETAS, VariationalSolver
+from .variational import BETAS, Features, VariationalSolver
 
 
 class AugmentedSolver(VariationalSolver):
@@ -27,7 +25,7 @@ class AugmentedSolver(VariationalSolver):
         config: SolverConfig,
         problem: Problem,
         prior: Prior,
-        features: str | nn.Module | Callable[[Tensor], Tensor] = "euclidean",
+        features: Features = "euclidean",
     ) -> None:
         super().__init__(config, problem, prior, features)
         if config.x_step == "closed-form" and not problem.is_linear:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from ..errors import UserError
@@ -16,6 +16,7 @@ from .problem import Problem
 from .red_diff import RedDiffSolver
 from .settings import SolverConfig
 from .solver import Solver
+from .variational import Features
 
 LATENT, PIXEL = ("latent-reddiff", "psld"), ("reddiff", "dps")  # the rest takes both kinds of prior
 
@@ -41,7 +42,7 @@ def make_solver(
     config: SolverConfig,
     problem: Problem,
     prior: Prior,
-    features: str | nn.Module | Callable[[Tensor], Tensor] = "dino",
+    features: Features = "dino",
 ) -> Solver:
     """Solver of a config.
 
@@ -73,7 +74,7 @@ def solve(
     prior: Prior,
     n_particles: int = 4,
     gamma: float = 0.0,
-    features: str | nn.Module | Callable[[Tensor], Tensor] = "dino",
+    features: Features = "dino",
     progress: bool = True,
     callback: Callable[[int, Solver], object] | None = None,
     **settings: Any,

@@ -15,6 +15,7 @@ from .problem import Problem
 from .settings import SolverConfig
 from .solver import Solver
 
+Features = str | nn.Module | Callable[[Tensor], Tensor]  # see RepulsiveForce
 BETAS = (0.9, 0.99)  # D.2
 
 
@@ -31,7 +32,7 @@ class VariationalSolver(Solver):
         config: SolverConfig,
         problem: Problem,
         prior: Prior,
-        features: str | nn.Module | Callable[[Tensor], Tensor] = "euclidean",
+        features: Features = "euclidean",
     ) -> None:
         super().__init__(config, problem, prior)
         self.z.requires_grad_()

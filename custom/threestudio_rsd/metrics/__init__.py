@@ -14,6 +14,7 @@ from .truth import (
     true_distribution,
     truth_metrics,
 )
+from .views import judge_objects, view_diversity
 
 __all__ = [
     "ToyworldJudge",
@@ -23,6 +24,7 @@ __all__ = [
     "expected_entropy",
     "expected_total_variation",
     "frechet_distance",
+    "judge_objects",
     "load_lpips",
     "lpips_distance",
     "measurement_residual",
@@ -35,4 +37,5 @@ __all__ = [
     "true_distribution",
     "truth_metrics",
     "vendi_score",
+    "view_diversity",
 ]

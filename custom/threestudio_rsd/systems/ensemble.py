@@ -32,12 +32,12 @@ class ParticlesConfig:
     init_scale: float = 1.0  # deviation of the random start, in latent units or units of [-1, 1] (ours)
 
 
-def measuring_networks(names: list[str], prior: Prior) -> dict[str, Any]:
+def measuring_networks(names: list[str], bundled: bool) -> dict[str, Any]:
     """Feature networks by name; one that cannot be loaded is left out, with a line that says so."""
     networks = {}
     for name in names:
         try:
-            networks[name] = load_features(name, bundled=prior.is_bundled, device=get_device())
+            networks[name] = load_features(name, bundled=bundled, device=get_device())
         except UserError as error:
             warn(f"Diversity in {name} is not measured: {error}")
     return networks
@@ -102,7 +102,7 @@ class EnsembleSystem(BaseSystem):
     def features(self) -> dict[str, Any]:
         """The measuring networks by name, loaded once."""
         if self._networks is None:
-            self._networks = measuring_networks(self.cfg.metrics, self.prior)
+            self._networks = measuring_networks(self.cfg.metrics, self.prior.is_bundled)
         return self._networks
 
     @torch.no_grad()

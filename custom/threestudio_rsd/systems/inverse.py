@@ -172,7 +172,7 @@ class InverseSystem(BaseSystem):
                 "the prior may not know such images, or the run is too short."
             )
         quality = reconstruction_metrics(answers, data.images, self._lpips())
-        networks = measuring_networks(self.cfg.metrics, self.prior)
+        networks = measuring_networks(self.cfg.metrics, self.prior.is_bundled)
         judge = None
         if self.prior.is_bundled:
             judge = ToyworldJudge.from_folder(data_path("load/toyworld/judge")).to(answers.device)

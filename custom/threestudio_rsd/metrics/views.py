@@ -1,0 +1,64 @@
+"""Measures of N objects that are each seen from V cameras: images (N, V, 3, H, W) in [0, 1]."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..toyworld.world import CLASSES, view_of
+from .diversity import diversity
+from .judge import ToyworldJudge
+from .truth import modes_covered
+
+
+@torch.no_grad()
+def view_diversity(images: Tensor, networks: Mapping[str, Callable[[Tensor], Tensor]]) -> dict[str, float]:
+    """Diversity (38) of the N objects in each network, from the same camera, as a mean over the V cameras.
+
+    Args:
+        images: (N, V, 3, H, W) in [0, 1].
+        networks: feature networks by name, (B, 3, H, W) -> (B, D).
+    """
+    n, v = images.shape[:2]
+    result = {}
+    for name, network in networks.items():
+        features = network(images.flatten(0, 1)).flatten(1).unflatten(0, (n, v))
+        result[name] = sum(float(diversity(features[:, camera])) for camera in range(v)) / v
+    return result
+
+
+@torch.no_grad()
+def judge_objects(
+    images: Tensor,
+    azimuth: Tensor,
+    elevation: Tensor,
+    judge: ToyworldJudge,
+    object_class: str | None = None,
+) -> dict[str, Any]:
+    """What the bundled world's judge sees in N objects.
+
+    Args:
+        images: (N, V, 3, H, W) in [0, 1].
+        azimuth, elevation: of the cameras, degrees, (V,).
+        judge: classifier that took no part in the guidance.
+        object_class: what the prompt names, if it names one.
+
+    Returns:
+        `colours`: how many colours the objects have, each object's being the one of most of its views; `class_accuracy`:
+        share of the views that show the class (with `object_class`), also `class_accuracy_each` (N values);
+        `view_accuracy`: share of the views whose face is the one that the camera looks at: a Janus object shows its
+        front to more cameras than it should.
+    """
+    n, v = images.shape[:2]
+    labels = {name: label.unflatten(0, (n, v)) for name, label in judge.predict(images.flatten(0, 1)).items()}
+    true_view = view_of(azimuth, elevation).to(labels["view"].device)
+    result: dict[str, Any] = {
+        "colours": modes_covered(labels["colour"].mode(dim=1).values),
+        "view_accuracy": float((labels["view"] == true_view).float().mean()),
+    }
+    if object_class is not None:
+        correct = (labels["class"] == CLASSES.index(object_class)).float()
+        result["class_accuracy"] = float(correct.mean())
+        result["class_accuracy_each"] = correct.mean(1).tolist()
+    return result

@@ -1,0 +1,1 @@
+"""Geometries, materials, backgrounds, renderers and exporters that configs name; importing registers them."""

@@ -208,7 +208,7 @@ def test_repulsion_spreads_the_particles(solver: str) -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"solver": "dps", "n_steps": 200, "guidance": 0.02},
+        {"solver": "dps", "n_steps": 200, "guidance": 0.02, "clip_estimate": False},
         {"solver": "rsd", "n_steps": 300, "gamma": 0.3, "x_step": "closed-form", "lr_z": 0.05, "coupling": 0.1},
         {"solver": "reddiff", "n_steps": 300, "gamma": 1.0, "lr_z": 0.05},
     ],
@@ -229,11 +229,19 @@ def test_posterior_sampler_without_guidance_samples_the_prior() -> None:
     deviation = 0.15  # far above sigma_0 = 0.03, below which no sampler of this schedule resolves anything
     means, weights = torch.tensor([[0.5, -1.0], [0.5, 1.0]]), torch.tensor([0.5, 0.5])
     prior = GaussianMixturePrior(means, torch.full((2,), deviation**2), weights)
-    settings = {"solver": "dps", "guidance": 0.0, "n_steps": 300, "n_particles": 400}
+    settings = {"solver": "dps", "guidance": 0.0, "n_steps": 300, "n_particles": 400, "clip_estimate": False}
     latents = run(prior, torch.zeros(1, 1), FirstValues(1), **settings)[0]
     assert abs(float(latents[:, 0].mean()) - 0.5) < 0.04
     assert abs(float(latents[:, 0].std()) / deviation - 1) < 0.15
     assert 0.4 < float((latents[:, 1] > 0).float().mean()) < 0.6
+
+
+def test_dps_keeps_its_estimate_within_the_range_of_images() -> None:
+    prior = GaussianMixturePrior(torch.tensor([[1.5, -1.5]]), torch.full((1,), 0.01), torch.ones(1))
+    settings = {"solver": "dps", "guidance": 0.0, "n_steps": 20}
+    free = run(prior, torch.zeros(1, 1), FirstValues(1), clip_estimate=False, **settings)
+    assert float(free.abs().min()) > 1
+    assert float(run(prior, torch.zeros(1, 1), FirstValues(1), **settings).abs().max()) <= 1
 
 
 def test_the_measurement_wins_where_it_says_something() -> None:

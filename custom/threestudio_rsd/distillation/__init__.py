@@ -1,6 +1,7 @@
 """How one particle follows a prior, and how an ensemble follows it with repulsion."""
 
-from .method import Method, Step
+from .camera import flat_cameras
+from .method import Method, Step, Views
 from .nfsd import NFSD, nfsd_direction
 from .rsd import RepulsiveDistillation, RepulsiveGradient
 from .sds import SDS
@@ -19,6 +20,8 @@ __all__ = [
     "RepulsiveDistillation",
     "RepulsiveGradient",
     "TimestepSchedule",
+    "Views",
+    "flat_cameras",
     "force_scale",
     "nfsd_direction",
     "svgd_direction",

@@ -9,6 +9,19 @@ from ..priors import NoisePredictions, Prior, PromptEmbedding
 
 
 @dataclass
+class Views:
+    """What a method's own noise network is told about the views.
+
+    Attributes:
+        cameras: flattened camera matrices, (N, 16).
+        embedding: the prompt without words for the direction of view, which the cameras say.
+    """
+
+    cameras: Tensor
+    embedding: PromptEmbedding
+
+
+@dataclass
 class Step:
     """What a base method sees of one step.
 
@@ -19,6 +32,7 @@ class Step:
         noise: independent standard normal noise, like x_0.
         predictions: the prior's noise predictions of x_t.
         embedding: the prompt.
+        views: for methods with a noise network of their own that is told the cameras.
     """
 
     x_0: Tensor
@@ -27,6 +41,7 @@ class Step:
     noise: Tensor
     predictions: NoisePredictions
     embedding: PromptEmbedding
+    views: Views | None = None
 
 
 class Method(nn.Module):

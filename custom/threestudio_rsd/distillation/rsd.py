@@ -7,7 +7,7 @@ from torch import Tensor
 from ..errors import check_choice
 from ..priors import PromptEmbedding
 from ..repulsion import RepulsiveForce
-from .method import Method, Step
+from .method import Method, Step, Views
 from .weights import force_scale, timestep_weight
 
 KERNEL_INPUTS = ("noisy", "clean", "denoised")
@@ -53,7 +53,13 @@ class RepulsiveDistillation:
         self.force_scaling = force_scaling
 
     def __call__(
-        self, x_0: Tensor, t: int, noise: Tensor, embedding: PromptEmbedding, gamma: float = 0.0
+        self,
+        x_0: Tensor,
+        t: int,
+        noise: Tensor,
+        embedding: PromptEmbedding,
+        gamma: float = 0.0,
+        views: Views | None = None,
     ) -> RepulsiveGradient:
         """Gradient for particles x_0 (N, ...), noise like x_0, one t for all; gamma = 0 runs no decoder."""
         prior = self.method.prior
@@ -61,7 +67,7 @@ class RepulsiveDistillation:
         alpha, sigma = prior.alpha(t), prior.sigma(t)
         x_t = alpha * x_0 + sigma * noise
         predictions = prior.noise_predictions(x_t, t, embedding, negative=self.method.needs_negative)
-        direction = self.method.direction(Step(x_0, x_t, t, noise, predictions, embedding))
+        direction = self.method.direction(Step(x_0, x_t, t, noise, predictions, embedding, views))
         weight = timestep_weight(self.weighting, alpha, sigma)
         if self.force is None or gamma == 0:
             return RepulsiveGradient(weight * direction, direction, None)

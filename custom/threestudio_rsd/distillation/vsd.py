@@ -1,7 +1,7 @@
 """Variational score distillation (ProlificDreamer; Wang et al., 2024; eqs. 34 and 35)."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError, check_choice, require
 from ..priors import Prior, PromptEmbedding
+from .camera import CameraEmbedding
 from .method import Method, Step
 
 NETWORKS = ("lora", "unet")
@@ -26,9 +27,12 @@ class VSD(Method):
         lora_rank: rank of the adapters.
         unet_channels: widths of the U-Net's levels, each halving the resolution; None: (128, 256, 256), or
             (32, 64) for particles of at most 16 pixels.
+        camera_condition: whether eps_phi is told the views' cameras, as in ProlificDreamer.
+        guidance_scale_lora: weight of the camera in eps_phi's own prediction, like `guidance_scale` for the prompt;
+            1 asks for the camera alone.
 
     Raises:
-        UserError: unknown network, rank < 1, or no peft where it is needed.
+        UserError: unknown network, rank < 1, a guidance_scale_lora without cameras, or no peft where it is needed.
     """
 
     unet: Any  # one of the two: the U-Net from scratch
@@ -42,36 +46,83 @@ class VSD(Method):
         network: str = "lora",
         lora_rank: int = 4,
         unet_channels: tuple[int, ...] | None = None,
+        camera_condition: bool = False,
+        guidance_scale_lora: float = 1.0,
     ) -> None:
         super().__init__(prior, guidance_scale)
         check_choice("vsd_network", network, NETWORKS)
+        if guidance_scale_lora < 0 or (guidance_scale_lora != 1 and not camera_condition):
+            raise UserError(
+                f"guidance_scale_lora={guidance_scale_lora} is impossible; accepted: 1, or with a camera_condition a "
+                "number of at least 0."
+            )
         self.network = network
+        self.guidance_scale_lora = guidance_scale_lora
         if network == "lora":
             if lora_rank < 1:
                 raise UserError(f"lora_rank={lora_rank} is impossible; accepted: an integer of at least 1.")
             self._layers, self.lora = _add_lora(prior.unet, lora_rank)
         else:
             self.unet = _small_unet(prior.latent_shape, unet_channels).to(prior.device)
+        self.camera = CameraEmbedding(self._own_unet) if camera_condition else None
 
     def direction(self, step: Step) -> Tensor:
         """See `Method.direction`."""
         with torch.no_grad():
-            own = self.predict_noise(step.x_t, step.t, step.embedding)
-            return step.predictions.guided(self.guidance_scale) - own
+            return step.predictions.guided(self.guidance_scale) - self._own_noise(step)
 
-    def predict_noise(self, x_t: Tensor, t: int | Tensor, embedding: PromptEmbedding) -> Tensor:
-        """eps_phi of x_t (N, ...), t int or (N,): differentiable in phi."""
-        if self.network == "unet":
-            return self.unet(x_t, t).sample
+    def predict_noise(
+        self, x_t: Tensor, t: int | Tensor, embedding: PromptEmbedding, cameras: Tensor | None = None
+    ) -> Tensor:
+        """eps_phi of x_t (N, ...), t int or (N,), cameras (N, 16) if it is told them: differentiable in phi.
+
+        Raises:
+            ValueError: cameras are missing, or were given to a network that does not know them.
+        """
+        if (cameras is None) != (self.camera is None):
+            raise ValueError("eps_phi takes cameras exactly if it was made with camera_condition.")
         text = embedding.expand(len(x_t)).conditional
-        with self._adapters_on():
-            return self.prior.raw_predict(x_t, t, text)
+        with self._cameras_on(cameras):
+            if self.network == "unet":
+                return self.unet(x_t, t).sample
+            with self._adapters_on():
+                return self.prior.raw_predict(x_t, t, text)
 
-    def loss(self, x_0: Tensor, t: Tensor, noise: Tensor, embedding: PromptEmbedding) -> Tensor:
-        """Denoising loss (35), a mean so that it does not grow with N: particles (N, ...), t (N,) -> scalar."""
+    def loss(
+        self, x_0: Tensor, t: Tensor, noise: Tensor, embedding: PromptEmbedding, cameras: Tensor | None = None
+    ) -> Tensor:
+        """Denoising loss (35), a mean so that it does not grow with N.
+
+        Args:
+            x_0: particles (N, ...).
+            t: timesteps (N,).
+            noise: like x_0.
+            embedding: the prompt.
+            cameras: (N, 16) if eps_phi is told them; zeros stand for no camera.
+        """
         x_0 = x_0.detach()
         x_t = self.prior.alpha(t) * x_0 + self.prior.sigma(t) * noise
-        return F.mse_loss(self.predict_noise(x_t, t, embedding), noise)
+        return F.mse_loss(self.predict_noise(x_t, t, embedding, cameras), noise)
+
+    @property
+    def _own_unet(self) -> Any:
+        return self.unet if self.network == "unet" else self.prior.unet
+
+    def _own_noise(self, step: Step) -> Tensor:
+        """eps_phi(x_t), guided by the camera where it is told one."""
+        if step.views is None:
+            return self.predict_noise(step.x_t, step.t, step.embedding)
+        embedding, cameras = step.views.embedding, step.views.cameras
+        seen = self.predict_noise(step.x_t, step.t, embedding, cameras)
+        if self.guidance_scale_lora == 1:
+            return seen
+        unseen = self.predict_noise(step.x_t, step.t, embedding, torch.zeros_like(cameras))
+        return unseen + self.guidance_scale_lora * (seen - unseen)
+
+    def _cameras_on(self, cameras: Tensor | None) -> AbstractContextManager[None]:
+        if self.camera is None or cameras is None:
+            return nullcontext()
+        return self.camera.added_to(self._own_unet, cameras)
 
     @contextmanager
     def _adapters_on(self) -> Iterator[None]:

@@ -21,6 +21,7 @@ class PosteriorSampler(Solver):
         super().__init__(config, problem, prior)
         last = prior.num_train_timesteps - 1
         self.timesteps = torch.linspace(last, 0, config.n_steps).round().long().tolist()
+        self.clips = config.clip_estimate and not prior.is_latent
 
     def step(self, step: int) -> dict[str, float]:
         t = self.timesteps[step]
@@ -35,6 +36,8 @@ class PosteriorSampler(Solver):
                 predicted = self._predict(flat, t).view_as(z_t)
                 alpha, sigma = self.prior.alpha(t), self.prior.sigma(t)
                 estimate = (z_t - sigma * predicted) / alpha
+                if self.clips:  # near t = T the division by alpha_t would let it explode
+                    estimate = estimate.clamp(-1, 1)
                 images = self.decode(estimate)
                 residual = 2 * self.residual(images)
                 loss = self.loss(estimate, images, residual).sum()

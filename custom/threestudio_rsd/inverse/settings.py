@@ -28,6 +28,7 @@ class SolverConfig:
     guidance: float | None = None  # step of the likelihood's gradient: eta of PSLD, zeta of DPS
     gluing: float | None = None  # gamma of PSLD: step towards what the autoencoder can show
     stochasticity: float | None = None  # eta of DDIM in psld and dps: 0 deterministic, 1 as DDPM
+    clip_estimate: bool = True  # dps: keep the estimate of x_0 within the range of images, as its authors' code does
     prompt: str = ""  # the empty one is unconditional, omega = 0 in (24); D.2
     guidance_scale: float = 1.0  # of the prompt, as in diffusers; 1: the prompt alone
     chunk_size: int | None = None  # particles in the networks at once, to save memory; null: all

@@ -45,7 +45,7 @@ def judge_objects(
         object_class: what the prompt names, if it names one.
 
     Returns:
-        `colours`: how many colours the objects have, each object's being the one of most of its views; `class_accuracy`:
+        `colours`: how many colours the objects have, each being that of most of its views; `class_accuracy`:
         share of the views that show the class (with `object_class`), also `class_accuracy_each` (N values);
         `view_accuracy`: share of the views whose face is the one that the camera looks at: a Janus object shows its
         front to more cameras than it should.

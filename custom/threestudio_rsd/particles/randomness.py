@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-STREAMS = ("initial", "noise", "vsd_noise", "vsd_timestep", "sampling", "measurement", "operator")
+STREAMS = ("initial", "noise", "vsd_noise", "vsd_timestep", "sampling", "measurement", "operator", "camera")
 
 
 def _seed(seed: int, stream: str, step: int, particle: int) -> int:
@@ -43,3 +43,9 @@ def particle_timesteps(seed: int, step: int, n: int, total: int, device: torch.d
     """One uniform timestep in [0, total) per particle, (n,), for the training of eps_phi (35)."""
     draws = [_seed(seed, "vsd_timestep", step, particle) % total for particle in range(n)]
     return torch.tensor(draws, device=device)
+
+
+def particle_chances(seed: int, stream: str, step: int, n: int, chance: float) -> Tensor:
+    """Whether something that has this chance happens to each particle, (n,) bool."""
+    draws = [torch.rand((), generator=particle_generator(seed, stream, step, particle)) for particle in range(n)]
+    return torch.stack(draws) < chance

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from threestudio_rsd.distillation import NFSD, SDS, SVGD, VSD, RepulsiveDistillation, Step
+from threestudio_rsd.distillation import NFSD, SDS, SVGD, VSD, RepulsiveDistillation, Step, Views
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.priors import GaussianMixturePrior, NoisePredictions, load_prior
 from threestudio_rsd.repulsion import RBFKernel, RepulsiveForce
@@ -145,6 +145,48 @@ class TestVSD:
         state = VSD(prior, lora_rank=2).state_dict()
         assert state and all("lora" in name for name in state)
 
+    @pytest.mark.parametrize("network", ["lora", "unet"])
+    def test_cameras_are_learned_and_never_reach_the_prior(self, prior, network: str) -> None:
+        embedding = prior.embed("a b")
+        x, noise = torch.randn(2, 4, 8, 8), torch.randn(2, 4, 8, 8)
+        t, cameras = torch.tensor([100, 700]), torch.randn(2, 16)
+        before = prior.predict_noise(x, 300, embedding, 3.0)
+        vsd = VSD(prior, network=network, lora_rank=2, unet_channels=(8, 16), camera_condition=True)
+        camera_weights = dict(vsd.camera.named_parameters())
+        assert camera_weights.keys() <= {name.removeprefix("camera.") for name in vsd.state_dict()}
+        optimizer = torch.optim.Adam(vsd.parameters(), 1e-2)
+        for _ in range(2):
+            optimizer.zero_grad()
+            vsd.loss(x, t, noise, embedding, cameras).backward()
+            assert torch.equal(prior.predict_noise(x, 300, embedding, 3.0), before)
+            optimizer.step()
+        assert all(weight.grad.abs().sum() > 0 for weight in camera_weights.values())
+        from_here, from_there = (vsd.predict_noise(x, 300, embedding, c) for c in (cameras, -cameras))
+        assert not torch.allclose(from_here, from_there)
+
+    def test_a_camera_that_is_not_trained_changes_nothing(self, prior) -> None:
+        embedding, x = prior.embed("a"), torch.randn(2, 4, 8, 8)
+        vsd = VSD(prior, camera_condition=True)
+        expected = prior.predict_noise(x, 300, embedding, 1.0)
+        assert torch.equal(vsd.predict_noise(x, 300, embedding, torch.randn(2, 16)), expected)
+
+    def test_the_own_prediction_is_guided_by_the_camera(self, prior) -> None:
+        embedding, x, cameras = prior.embed("a"), torch.randn(2, 4, 8, 8), torch.randn(2, 16)
+        vsd = VSD(prior, guidance_scale=1.0, camera_condition=True, guidance_scale_lora=3.0)
+        torch.nn.init.normal_(vsd.camera.layers[2].weight)
+        predicted = prior.noise_predictions(x, 300, embedding)
+        step = Step(x, x, 300, torch.zeros_like(x), predicted, embedding, Views(cameras, embedding))
+        seen, unseen = (vsd.predict_noise(x, 300, embedding, c) for c in (cameras, torch.zeros(2, 16)))
+        expected = predicted.conditional - (unseen + 3 * (seen - unseen))
+        torch.testing.assert_close(vsd.direction(step), expected)
+
+    @pytest.mark.parametrize("camera_condition", [True, False])
+    def test_missing_and_surplus_cameras_are_refused(self, prior, camera_condition: bool) -> None:
+        vsd = VSD(prior, camera_condition=camera_condition)
+        cameras = None if camera_condition else torch.zeros(1, 16)
+        with pytest.raises(ValueError, match="cameras"):
+            vsd.predict_noise(torch.zeros(1, 4, 8, 8), 300, prior.embed("a"), cameras)
+
 
 @pytest.mark.parametrize(
     "make",
@@ -152,6 +194,7 @@ class TestVSD:
         lambda prior: SDS(prior, guidance_scale=-1),
         lambda prior: SVGD(prior, base="vsd"),
         lambda prior: VSD(prior, network="mlp"),
+        lambda prior: VSD(prior, guidance_scale_lora=2.0),
         lambda prior: RepulsiveDistillation(SDS(prior), kernel_input="raw"),
     ],
 )

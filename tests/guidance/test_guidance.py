@@ -130,6 +130,52 @@ def test_nfsd_tells_the_empty_prompt_from_the_negative_one() -> None:
     assert norms[0] != pytest.approx(norms[1], rel=1e-5)
 
 
+class TestCameraCondition:
+    @staticmethod
+    def call_with_cameras(guidance: RepulsiveGuidance, **batch: Any) -> dict[str, Any]:
+        torch.manual_seed(1)
+        cameras = {"c2w": torch.randn(2, 4, 4), "mvp_mtx": torch.randn(2, 4, 4)}
+        return call(guidance, torch.randn(2, 4, 16, 16), **{**cameras, **batch})
+
+    @pytest.mark.parametrize("condition, matrix", [("extrinsics", "c2w"), ("mvp", "mvp_mtx")])
+    def test_eps_phi_learns_from_the_matrix_that_is_named(self, condition: str, matrix: str) -> None:
+        guidance = build("repulsive-vsd-guidance", camera_condition=condition, lora_cfg_training=False)
+        weight = guidance.method.camera.layers[2].weight
+        self.call_with_cameras(guidance)["loss_lora"].backward()
+        gradient = weight.grad.clone()
+        weight.grad = None
+        self.call_with_cameras(guidance, **{matrix: torch.eye(4).repeat(2, 1, 1)})["loss_lora"].backward()
+        assert gradient.abs().sum() > 0 and not torch.allclose(weight.grad, gradient)
+
+    def test_checkpoints_hold_the_embedding(self) -> None:
+        names = build("repulsive-vsd-guidance", camera_condition="mvp").state_dict()
+        assert any(name.startswith("method.camera.") for name in names)
+        assert all("lora" in name or "camera" in name for name in names)
+
+    def test_eps_phi_is_told_no_direction_of_view(self) -> None:
+        guidance = build("repulsive-vsd-guidance", camera_condition="mvp", view_dependent_prompting=True)
+        front = torch.zeros(1)
+        views = guidance.views(prompt_utils(), front, front + 180, front, {"mvp_mtx": torch.zeros(1, 4, 4)})
+        assert torch.equal(views.embedding.conditional, guidance.prior.embed("a mushroom").conditional)
+
+    def test_without_condition_cameras_change_nothing(self) -> None:
+        with_cameras = self.call_with_cameras(build("repulsive-vsd-guidance"))
+        without = self.call_with_cameras(build("repulsive-vsd-guidance"), c2w=None, mvp_mtx=None)
+        assert all(torch.equal(with_cameras[name], without[name]) for name in ("loss_vsd", "loss_lora"))
+
+    @pytest.mark.parametrize(
+        "config, batch, message",
+        [
+            ({"camera_condition": "pose"}, {}, "camera_condition='pose'.*extrinsics, mvp"),
+            ({"camera_condition": "mvp"}, {"mvp_mtx": None}, "camera_condition='mvp'.*null"),
+            ({"guidance_scale_lora": 2.0}, {}, "guidance_scale_lora=2.0"),
+        ],
+    )
+    def test_mistakes_are_named(self, config: dict[str, Any], batch: dict[str, Any], message: str) -> None:
+        with pytest.raises(UserError, match=message):
+            self.call_with_cameras(build("repulsive-vsd-guidance", **config), **batch)
+
+
 def test_checkpoints_would_hold_no_prior() -> None:
     assert list(build().state_dict()) == []
     assert all("lora" in name for name in build("repulsive-vsd-guidance").state_dict())

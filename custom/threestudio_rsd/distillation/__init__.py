@@ -1,6 +1,5 @@
 """How one particle follows a prior, and how an ensemble follows it with repulsion."""
 
-from .camera import flat_cameras
 from .method import Method, Step, Views
 from .nfsd import NFSD, nfsd_direction
 from .rsd import RepulsiveDistillation, RepulsiveGradient
@@ -21,7 +20,6 @@ __all__ = [
     "RepulsiveGradient",
     "TimestepSchedule",
     "Views",
-    "flat_cameras",
     "force_scale",
     "nfsd_direction",
     "svgd_direction",

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..distillation import Method, RepulsiveDistillation, TimestepSchedule
+from ..distillation import Method, RepulsiveDistillation, TimestepSchedule, Views
 from ..errors import UserError, check_choice
 from ..host import BaseModule, C, get_device, info
 from ..particles import particle_noise
@@ -125,6 +125,7 @@ class RepulsiveGuidance(BaseModule):
             rgb: images (N, H, W, 3) in [0, 1], or with `rgb_as_latents` latents (N, H, W, C).
             prompt_utils: what the prompt processor returned.
             elevation, azimuth (degrees), camera_distances: (N,), of the views.
+            batch: what else the data gave; `c2w` and `mvp_mtx` (N, 4, 4) are read where the method knows cameras.
 
         Returns:
             `loss_*`, to be weighted by the system's lambdas, and scalars to log.
@@ -137,7 +138,8 @@ class RepulsiveGuidance(BaseModule):
         noise = particle_noise(
             self.seed, "noise", self.step, len(particles), tuple(particles.shape[1:]), particles.device
         )
-        result = self.distillation(particles, t, noise, embedding, self._gamma_at(t))
+        views = self.views(prompt_utils, elevation, azimuth, camera_distances, batch)
+        result = self.distillation(particles, t, noise, embedding, self._gamma_at(t), views)
         gradient = result.gradient
         if self.grad_clip is not None:
             gradient = gradient.clamp(-self.grad_clip, self.grad_clip)
@@ -151,10 +153,16 @@ class RepulsiveGuidance(BaseModule):
             "force_norm": 0.0 if result.force is None else result.force.norm(),
             "timestep": float(t),
             "gamma": float(self.gamma),
-            **self.method_losses(particles, embedding),
+            **self.method_losses(particles, embedding, views),
         }
 
-    def method_losses(self, particles: Tensor, embedding: PromptEmbedding) -> dict[str, Tensor]:
+    def views(
+        self, prompt_utils: Any, elevation: Tensor, azimuth: Tensor, camera_distances: Tensor, batch: dict[str, Any]
+    ) -> Views | None:
+        """What the base method's own network is told about the views."""
+        return None
+
+    def method_losses(self, particles: Tensor, embedding: PromptEmbedding, views: Views | None) -> dict[str, Tensor]:
         """Losses of what the base method trains beside the particles."""
         return {}
 

@@ -1,6 +1,14 @@
 """What is optimised, and the randomness that belongs to each particle."""
 
 from .images import initial_particles, read_images, save_grid, save_image
-from .randomness import particle_noise, particle_timesteps
+from .randomness import particle_chances, particle_noise, particle_timesteps
 
-__all__ = ["initial_particles", "particle_noise", "particle_timesteps", "read_images", "save_grid", "save_image"]
+__all__ = [
+    "initial_particles",
+    "particle_chances",
+    "particle_noise",
+    "particle_timesteps",
+    "read_images",
+    "save_grid",
+    "save_image",
+]

@@ -16,11 +16,17 @@ commands:
   demo      one prompt, several particles, without and with repulsion, as one page;
             `rsd demo inverse`: several answers to each of three images whose half is hidden
   toy       the paper's two-dimensional problem
+  reproduce a table of the paper on the bundled prior
   toyworld  the bundled world: render it, check its networks, train them anew
 
 `rsd COMMAND --help` says more; --verbose shows the traceback of an error."""
 
-COMMANDS = {"demo": ".experiments.demo", "toy": ".experiments.toy", "toyworld": ".toyworld.command"}
+COMMANDS = {
+    "demo": ".experiments.demo",
+    "reproduce": ".experiments.reproduce",
+    "toy": ".experiments.toy",
+    "toyworld": ".toyworld.command",
+}
 MODES = ("train", "validate", "test", "export")
 USER_ERROR = 2
 INTERRUPTED = 130

@@ -1,5 +1,6 @@
 """How one particle follows a prior, and how an ensemble follows it with repulsion."""
 
+from .loss import loss_with_gradient
 from .method import Method, Step, Views
 from .nfsd import NFSD, nfsd_direction
 from .rsd import RepulsiveDistillation, RepulsiveGradient
@@ -21,6 +22,7 @@ __all__ = [
     "TimestepSchedule",
     "Views",
     "force_scale",
+    "loss_with_gradient",
     "nfsd_direction",
     "svgd_direction",
     "timestep_weight",

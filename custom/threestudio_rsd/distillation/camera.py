@@ -33,7 +33,7 @@ class CameraEmbedding(nn.Module):
         A hook rather than diffusers' own class embedding, which a prior that shares the U-Net would have to be given
         as well.
         """
-        addend = self.layers(cameras.to(self.layers[0].weight))
+        addend = self.layers(cameras.float())
 
         def add(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
             return output + addend.to(output.dtype)

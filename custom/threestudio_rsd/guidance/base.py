@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..distillation import Method, RepulsiveDistillation, TimestepSchedule, Views
+from ..distillation import Method, RepulsiveDistillation, TimestepSchedule, Views, loss_with_gradient
 from ..errors import UserError, check_choice
 from ..host import BaseModule, C, get_device, info
 from ..particles import particle_noise
@@ -143,7 +143,7 @@ class RepulsiveGuidance(BaseModule):
         gradient = result.gradient
         if self.grad_clip is not None:
             gradient = gradient.clamp(-self.grad_clip, self.grad_clip)
-        loss = _loss_with_gradient(particles, gradient)
+        loss = loss_with_gradient(particles, gradient)
         if self.cfg.loss_reduction == "mean":
             loss = loss / len(particles)
         return {
@@ -181,11 +181,6 @@ class RepulsiveGuidance(BaseModule):
         ).to(self.prior.device)
         conditional, negative = text.chunk(2)
         return PromptEmbedding(conditional, negative, negative)
-
-
-def _loss_with_gradient(particles: Tensor, gradient: Tensor) -> Tensor:
-    """Half the squared norm of `gradient`, with exactly `gradient` as its derivative in the particles."""
-    return (gradient * (particles - particles.detach())).sum() + 0.5 * gradient.square().sum()
 
 
 def _scheduled(key: str, value: Any, epoch: int, step: int, upper: float) -> float:

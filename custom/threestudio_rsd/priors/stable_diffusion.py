@@ -42,8 +42,11 @@ class StableDiffusionPrior(DiffusersPrior):
 
     def encode(self, images: Tensor) -> Tensor:
         """See `Prior.encode`; the mean of the posterior, so that nothing random hides in it."""
-        posterior = self.vae.encode((self.resize(images) * 2 - 1).to(self.vae.dtype)).latent_dist
-        return posterior.mean.float() * self.vae.config.scaling_factor
+        return self.posterior(images).mean.float() * self.vae.config.scaling_factor
+
+    def posterior(self, images: Tensor) -> Any:
+        """What the VAE makes of images (N, 3, H, W) in [0, 1]: diffusers' Gaussian over latents that are not scaled."""
+        return self.vae.encode((self.resize(images) * 2 - 1).to(self.vae.dtype)).latent_dist
 
     def decode(self, latents: Tensor, clamp: bool = True) -> Tensor:
         images = self.vae.decode((latents / self.vae.config.scaling_factor).to(self.vae.dtype)).sample.float()

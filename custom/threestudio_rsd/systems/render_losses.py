@@ -61,3 +61,11 @@ def z_variance_loss(out: dict[str, Any], n: int = 1) -> Tensor:
     # Chosen, not multiplied: the variance of an empty ray may be NaN.
     variance = torch.where(solid, out["z_variance"].reshape(n, -1), 0)
     return (variance.sum(1) / solid.sum(1).clamp_min(1)).sum()
+
+
+RENDER_LOSSES = {
+    "orient": orientation_loss,
+    "sparsity": sparsity_loss,
+    "opaque": opacity_loss,
+    "z_variance": z_variance_loss,
+}  # by the name after `lambda_`

@@ -1,8 +1,8 @@
-"""Repulsive Score Distillation as a threestudio extension; importing it registers the guidance modules and systems."""
+"""Repulsive Score Distillation as a threestudio extension; importing it registers its modules and systems."""
 
 import sys
 
 __version__ = "0.1.0"
 
 if "threestudio" in sys.modules:  # threestudio's launch.py imports its custom/ folder for the sake of registration
-    from . import guidance, systems  # noqa: F401
+    from . import guidance, systems, wrappers  # noqa: F401

@@ -4,11 +4,28 @@ So particle i of N does not depend on N, on the rank or on the chunk size, and a
 to go on as if it had not been interrupted.
 """
 
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 from torch import Tensor
 
-STREAMS = ("initial", "noise", "vsd_noise", "vsd_timestep", "sampling", "measurement", "operator", "camera")
+STREAMS = (
+    "initial",
+    "noise",
+    "vsd_noise",
+    "vsd_timestep",
+    "sampling",
+    "measurement",
+    "operator",
+    "camera",
+    "geometry",
+    "material",
+    "background",
+    "renderer",
+)
 
 
 def _seed(seed: int, stream: str, step: int, particle: int) -> int:
@@ -49,3 +66,24 @@ def particle_chances(seed: int, stream: str, step: int, n: int, chance: float) -
     """Whether something that has this chance happens to each particle, (n,) bool."""
     draws = [torch.rand((), generator=particle_generator(seed, stream, step, particle)) for particle in range(n)]
     return torch.stack(draws) < chance
+
+
+@contextmanager
+def particle_random_state(seed: int, stream: str, particle: int) -> Iterator[int]:
+    """Global generators of Python, NumPy and torch that depend on the arguments alone, for code that draws from them.
+
+    They go on afterwards as if nothing had been drawn. Yields a 31-bit seed for libraries with generators of their
+    own.
+    """
+    python, numpy = random.getstate(), np.random.get_state()
+    seed = _seed(seed, stream, 0, particle)
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices):
+        try:
+            torch.manual_seed(seed)
+            random.seed(seed)
+            np.random.seed(seed % 2**32)
+            yield seed % 2**31
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)

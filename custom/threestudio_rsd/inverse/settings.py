@@ -28,6 +28,7 @@ class SolverConfig:
     guidance: float | None = None  # step of the likelihood's gradient: eta of PSLD, zeta of DPS
     gluing: float | None = None  # gamma of PSLD: step towards what the autoencoder can show
     stochasticity: float | None = None  # eta of DDIM in psld and dps: 0 deterministic, 1 as DDPM
+    initial_scale: float | None = None  # deviation of the start; 1 is noise, which Alg. 2 and the samplers start from
     clip_estimate: bool = True  # dps: keep the estimate of x_0 within the range of images, as its authors' code does
     prompt: str = ""  # the empty one is unconditional, omega = 0 in (24); D.2
     guidance_scale: float = 1.0  # of the prompt, as in diffusers; 1: the prompt alone
@@ -67,9 +68,9 @@ class SolverConfig:
 
 
 DEFAULTS: dict[str, dict[str, float]] = {
-    "rsd": {"regularisation": 0.01, "coupling": 0.075, "lr_x": 0.4, "lr_z": 0.8},  # D.2, half face
-    "latent-reddiff": {"regularisation": 0.1, "lr_z": 0.1},  # ours; D.3 gives none
-    "reddiff": {"regularisation": 0.25, "lr_z": 0.1},  # Mardani et al. (2023)
-    "psld": {"guidance": 1.0, "gluing": 0.1, "stochasticity": 1.0},  # Rout et al. (2023)
-    "dps": {"guidance": 1.0, "stochasticity": 1.0},  # Chung et al. (2022)
+    "rsd": {"regularisation": 0.01, "coupling": 0.075, "lr_x": 0.4, "lr_z": 0.8, "initial_scale": 1.0},  # D.2, half face
+    "latent-reddiff": {"regularisation": 0.133, "lr_z": 0.15, "initial_scale": 1.0},  # ours: lambda rho^2 of rsd
+    "reddiff": {"regularisation": 0.25, "lr_z": 0.1, "initial_scale": 1.0},  # Mardani et al. (2023)
+    "psld": {"guidance": 1.0, "gluing": 0.1, "stochasticity": 1.0, "initial_scale": 1.0},  # Rout et al. (2023)
+    "dps": {"guidance": 1.0, "stochasticity": 1.0, "initial_scale": 1.0},  # Chung et al. (2022)
 }

@@ -35,7 +35,7 @@ class Solver:
         self.seeds = [_image_seed(config.seed, index) for index in range(self.n_images)]
         with torch.no_grad():
             self.embedding = prior.embed(config.prompt)
-        self.z = self.noise("initial", INITIAL_Z, prior.latent_shape)
+        self.z = config.number("initial_scale") * self.noise("initial", INITIAL_Z, prior.latent_shape)
 
     def step(self, step: int) -> dict[str, float]:
         """Move all particles by one step, 0 <= step < n_steps; returns what is worth a line in a log.

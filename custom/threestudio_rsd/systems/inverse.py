@@ -188,6 +188,7 @@ class InverseSystem(BaseSystem):
                 right = labels["class"] == CLASSES.index(known["class"])
                 record["consistent"] = float(right.float().mean())
                 record["answers"] = modes_covered(labels["colour"])
+                record["faces"] = modes_covered(labels["view"])
             images[name] = record
         mean: dict[str, Any] = {"lpips": None}
         for key, values in quality.items():
@@ -196,7 +197,7 @@ class InverseSystem(BaseSystem):
         mean["diversity"] = {
             key: sum(record["diversity"][key] for record in images.values()) / len(images) for key in networks
         }
-        for key in ("consistent", "answers"):
+        for key in ("consistent", "answers", "faces"):
             found = [record[key] for record in images.values() if key in record]
             if found:
                 mean[key] = sum(found) / len(found)

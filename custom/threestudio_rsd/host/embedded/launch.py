@@ -98,6 +98,8 @@ def prepare(config: str, mode: str, overrides: Sequence[str] = (), n_gpus: int =
     data = _find("data_type", cfg.data_type)(cfg.data)
     system = _find("system_type", cfg.system_type)(cfg.system, resumed=cfg.resume is not None)
     system.set_save_dir(os.path.join(cfg.trial_dir, "save"))
+    if hasattr(system, "check_data"):  # what only the data can show, before a folder is made
+        system.check_data(data)
     check_resumed(checkpoint, cfg.resume, system)
     if mode == "train":
         check_training(system)

@@ -157,8 +157,13 @@ class SaverMixin:
             save_format: `mp4` or `gif`.
             fps: images a second.
             name, step: under which it is logged.
+
+        Raises:
+            UserError: there is no imageio_ffmpeg, which films need.
         """
-        imageio = require("imageio", "video")
+        imageio = require("imageio")
+        if save_format == "mp4":
+            require("imageio_ffmpeg")  # without it imageio tries to write a TIFF
         if not filename.endswith(f".{save_format}"):
             filename = f"{filename}.{save_format}"
         folder = os.path.join(self.get_save_dir(), img_dir)
@@ -166,8 +171,9 @@ class SaverMixin:
         matches.sort(key=lambda match: int(match.group(1)))
         images = [np.asarray(Image.open(os.path.join(folder, match.string)).convert("RGB")) for match in matches]
         path = self.get_save_path(filename)
-        # A GIF counts milliseconds a frame, a film frames a second.
-        imageio.mimsave(path, images, **({"duration": 1000 / fps} if save_format == "gif" else {"fps": fps}))
+        # A GIF counts milliseconds a frame, a film frames a second; a film's sides are even.
+        options = {"duration": 1000 / fps} if save_format == "gif" else {"fps": fps, "macro_block_size": 2}
+        imageio.mimsave(path, images, **options)
         self._log_media(path, name, step, video=True)
         return path
 

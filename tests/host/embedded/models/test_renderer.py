@@ -70,7 +70,7 @@ def make(geometry=None, normals=False, train=True, **cfg):
         middles = (torch.arange(32) + 0.5) / 16 - 1
         distance = torch.stack(torch.meshgrid(middles, middles, middles, indexing="ij")).norm(dim=0)
         reached = distance < geometry.radius + 3**0.5 / 32
-        renderer.estimator.occs.copy_(reached.flatten() * float(geometry.density) * renderer.render_step_size)
+        renderer.estimator.occs.copy_(reached.flatten() * float(geometry.density.detach()) * renderer.render_step_size)
         renderer.estimator.binaries[0] = reached & (geometry.density > 0)
     return renderer.train(train)
 

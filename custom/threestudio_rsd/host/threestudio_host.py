@@ -1,6 +1,8 @@
 """The real threestudio, under the names of the seam."""
 
 from threestudio import debug, find, info, register, warn
+from threestudio.models.exporters.base import Exporter, ExporterOutput
+from threestudio.models.mesh import Mesh
 from threestudio.models.prompt_processors.base import DirectionConfig, PromptProcessor, PromptProcessorOutput
 from threestudio.systems.base import BaseLift3DSystem, BaseSystem
 from threestudio.systems.utils import parse_optimizer, parse_scheduler
@@ -17,6 +19,9 @@ __all__ = [
     "C",
     "DirectionConfig",
     "ExperimentConfig",
+    "Exporter",
+    "ExporterOutput",
+    "Mesh",
     "PromptProcessor",
     "PromptProcessorOutput",
     "SaverMixin",

@@ -6,6 +6,8 @@ from .devices import get_device, get_rank
 from .experiment import ExperimentConfig, load_config
 from .lift3d import BaseLift3DSystem
 from .messages import debug, info, warn
+from .models.exporter import Exporter, ExporterOutput
+from .models.mesh import Mesh
 from .optimizers import parse_optimizer, parse_scheduler
 from .prompts import DirectionConfig, PromptProcessor, PromptProcessorOutput
 from .registry import find, register
@@ -21,6 +23,9 @@ __all__ = [
     "C",
     "DirectionConfig",
     "ExperimentConfig",
+    "Exporter",
+    "ExporterOutput",
+    "Mesh",
     "PromptProcessor",
     "PromptProcessorOutput",
     "SaverMixin",

@@ -1,5 +1,6 @@
 """Saving what a system makes, below one folder."""
 
+import importlib.util
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from PIL import Image, ImageDraw
 
 from ...errors import require
 from .config import config_to_primitive
+from .mesh_files import TEXTURES, glb_bytes, mtl_text, obj_text
 from .pictures import grayscale_picture, picture_grid, rgb_picture, uv_picture
 
 
@@ -185,6 +187,61 @@ class SaverMixin:
         np.savez(path, **data) if isinstance(data, dict) else np.save(path, data)
         return path
 
+    def save_obj(
+        self,
+        filename: str,
+        mesh: Any,
+        save_mat: bool = False,
+        save_normal: bool = False,
+        save_uv: bool = False,
+        save_vertex_color: bool = False,
+        map_Kd: Any = None,
+        map_Ks: Any = None,
+        map_Bump: Any = None,
+        map_Pm: Any = None,
+        map_Pr: Any = None,
+        map_format: str = "jpg",
+    ) -> list[str]:
+        """Save a mesh as OBJ, and as a GLB of the same name where trimesh is installed.
+
+        Args:
+            filename: of the mesh; .obj is added if it lacks it.
+            mesh: `Mesh`, with what the other arguments ask for.
+            save_mat: write a material (MTL), and the textures that are given, beside it.
+            save_normal, save_uv, save_vertex_color: write these, too.
+            map_Kd, map_Ks, map_Bump: textures (H, W, 3) in [0, 1]: colours, highlights, normals.
+            map_Pm, map_Pr: textures (H, W) or (H, W, 1) in [0, 1]: how metallic, how rough.
+            map_format: ending of the textures' names.
+
+        Returns:
+            Paths of all files.
+        """
+        path = self.get_save_path(filename if filename.endswith(".obj") else f"{filename}.obj")
+        stem = path.removesuffix(".obj")
+        positions, faces = self.convert_data(mesh.v_pos), self.convert_data(mesh.t_pos_idx)
+        colors = self.convert_data(mesh.v_rgb) if save_vertex_color else None
+        text = obj_text(
+            positions,
+            faces,
+            colors,
+            normals=self.convert_data(mesh.v_nrm) if save_normal else None,
+            texture_coordinates=self.convert_data(mesh.v_tex) if save_uv else None,
+            texture_faces=self.convert_data(mesh.t_tex_idx) if save_uv else None,
+            material=f"{os.path.basename(stem)}.mtl" if save_mat else None,
+        )
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        paths = [path]
+        if save_mat:
+            maps = {"map_Kd": map_Kd, "map_Ks": map_Ks, "map_Bump": map_Bump, "map_Pm": map_Pm, "map_Pr": map_Pr}
+            given = {key: image for key, image in maps.items() if image is not None}
+            paths += self._save_material(stem, given, map_format)
+        if importlib.util.find_spec("trimesh") is not None:
+            paths.append(f"{stem}.glb")
+            with open(paths[-1], "wb") as binary:
+                binary.write(glb_bytes(positions, faces, colors))
+        return paths
+
     def save_state_dict(self, filename: str, data: dict) -> str:
         """Save tensors with torch.save."""
         path = self.get_save_path(filename)
@@ -203,6 +260,20 @@ class SaverMixin:
         with open(path, "w", encoding="utf-8") as file:
             json.dump(payload, file, indent=1, ensure_ascii=False)
         return path
+
+    def _save_material(self, stem: str, maps: dict[str, Any], map_format: str) -> list[str]:
+        names = {key: f"{TEXTURES[key]}.{map_format}" for key in maps}
+        paths = [os.path.join(os.path.dirname(stem), name) for name in names.values()]
+        for path, (key, image) in zip(paths, maps.items(), strict=True):
+            pixels = self.convert_data(image)
+            if key in ("map_Pm", "map_Pr"):
+                picture = grayscale_picture(pixels.reshape(pixels.shape[:2]), (0, 1), cmap=None)
+            else:
+                picture = rgb_picture(pixels)
+            Image.fromarray(picture).save(path)
+        with open(f"{stem}.mtl", "w", encoding="utf-8") as file:
+            file.write(mtl_text(names))
+        return [f"{stem}.mtl", *paths]
 
     def _save_picture(
         self, filename: str, picture: np.ndarray, name: str | None = None, step: int | None = None

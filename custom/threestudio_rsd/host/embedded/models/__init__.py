@@ -1,5 +1,5 @@
 """Geometries, materials, backgrounds, renderers and exporters that configs name; importing registers them."""
 
-from . import backgrounds, materials, renderer
+from . import backgrounds, exporter, geometry, materials, renderer
 
-__all__ = ["backgrounds", "materials", "renderer"]
+__all__ = ["backgrounds", "exporter", "geometry", "materials", "renderer"]

@@ -3,9 +3,9 @@
 import random
 
 import pytest
+import threestudio_rsd.host.embedded.models  # noqa: F401
 import torch
 from threestudio_rsd.errors import UserError
-import threestudio_rsd.host.embedded.models  # noqa: F401
 from threestudio_rsd.host import find
 
 NAMES = ("solid-color-background", "neural-environment-map-background")

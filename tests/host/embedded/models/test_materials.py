@@ -3,9 +3,9 @@
 import random
 
 import pytest
+import threestudio_rsd.host.embedded.models  # noqa: F401
 import torch
 from threestudio_rsd.errors import UserError
-import threestudio_rsd.host.embedded.models  # noqa: F401
 from threestudio_rsd.host import find
 
 MLP = {"otype": "VanillaMLP", "activation": "ReLU", "n_neurons": 8, "n_hidden_layers": 1}

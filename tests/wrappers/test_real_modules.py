@@ -26,6 +26,7 @@ PARTS = {
 }
 RENDERER = {
     "particle_type": "nerf-volume-renderer",
+    "batched": False,  # one after the other, to the bit
     "particle": {"radius": 1.0, "num_samples_per_ray": 16, "randomized": False},
 }
 

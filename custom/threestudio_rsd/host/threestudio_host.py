@@ -11,6 +11,8 @@ from threestudio.utils.config import ExperimentConfig, config_to_primitive, load
 from threestudio.utils.misc import C, get_device, get_rank
 from threestudio.utils.saving import SaverMixin
 
+joint_rendering = None  # its renderers draw one scene at a time
+
 __all__ = [
     "BaseLift3DSystem",
     "BaseModule",
@@ -32,6 +34,7 @@ __all__ = [
     "get_device",
     "get_rank",
     "info",
+    "joint_rendering",
     "load_config",
     "parse_optimizer",
     "parse_scheduler",

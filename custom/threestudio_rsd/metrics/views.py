@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..toyworld.world import CLASSES, view_of
+from ..toyworld.world import view_of
 from .diversity import diversity
 from .judge import ToyworldJudge
 from .truth import modes_covered
@@ -34,7 +34,7 @@ def judge_objects(
     azimuth: Tensor,
     elevation: Tensor,
     judge: ToyworldJudge,
-    object_class: str | None = None,
+    object_class: int | None = None,
 ) -> dict[str, Any]:
     """What the bundled world's judge sees in N objects.
 
@@ -42,7 +42,7 @@ def judge_objects(
         images: (N, V, 3, H, W) in [0, 1].
         azimuth, elevation: of the cameras, degrees, (V,).
         judge: classifier that took no part in the guidance.
-        object_class: what the prompt names, if it names one.
+        object_class: index into CLASSES of what the prompt names, if it names one.
 
     Returns:
         `colours`: how many colours the objects have, each being that of most of its views; `class_accuracy`:
@@ -58,7 +58,7 @@ def judge_objects(
         "view_accuracy": float((labels["view"] == true_view).float().mean()),
     }
     if object_class is not None:
-        correct = (labels["class"] == CLASSES.index(object_class)).float()
+        correct = (labels["class"] == object_class).float()
         result["class_accuracy"] = float(correct.mean())
         result["class_accuracy_each"] = correct.mean(1).tolist()
     return result

@@ -1,8 +1,10 @@
 """`particles-renderer`: N renderers of any registered type, one for each particle."""
 
+from dataclasses import dataclass
 from typing import Any
 
-from ..host import register
+from ..errors import UserError
+from ..host import joint_rendering, register
 from .ensemble import ParticleEnsemble, find_particle_type, particles_of_parts
 from .views import join_views, split_views
 
@@ -19,6 +21,10 @@ class ParticlesRenderer(ParticleEnsemble):
         UserError: a geometry that has no particles, parts with different numbers of them, or a type that is not
             registered; the inner renderers' own errors pass.
     """
+
+    @dataclass
+    class Config(ParticleEnsemble.Config):
+        batched: bool | None = None  # all particles in one call; null: where that is possible and faster (ours)
 
     kind = "renderer"
 
@@ -55,9 +61,23 @@ class ParticlesRenderer(ParticleEnsemble):
             UserError: in training, B does not divide by N.
         """
         parts = split_views(batch, self.n_particles, share=not self.training)
+        if self._renders_together(parts[0]):
+            return joint_rendering.render_together(self.particles, parts)
         outputs = [_render(renderer, part) for renderer, part in zip(self.particles, parts, strict=True)]
         n_rays = parts[0]["rays_o"][..., 0].numel() if "rays_o" in batch else 0
         return join_views(outputs, n_rays)
+
+    def _renders_together(self, part: dict[str, Any]) -> bool:
+        if self.cfg.batched is False or not self.training:
+            return False
+        if joint_rendering is None or not joint_rendering.can_render_together(self.particles):
+            if self.cfg.batched:
+                raise UserError(
+                    "system.renderer.batched=true is impossible: it needs nerf-volume-renderer and implicit-volume "
+                    "without threestudio or nerfacc; accepted here: null or false."
+                )
+            return False
+        return self.cfg.batched or joint_rendering.is_faster_together(part)
 
     def batch_forward(self, batch: dict[str, Any]) -> dict[str, Any]:
         """`forward` as threestudio-3dgs calls it."""

@@ -6,6 +6,7 @@ from .devices import get_device, get_rank
 from .experiment import ExperimentConfig, load_config
 from .lift3d import BaseLift3DSystem
 from .messages import debug, info, warn
+from .models import joint_rendering
 from .models.exporter import Exporter, ExporterOutput
 from .models.mesh import Mesh
 from .optimizers import parse_optimizer, parse_scheduler
@@ -36,6 +37,7 @@ __all__ = [
     "get_device",
     "get_rank",
     "info",
+    "joint_rendering",
     "load_config",
     "parse_optimizer",
     "parse_scheduler",

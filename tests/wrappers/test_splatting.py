@@ -3,10 +3,12 @@
 from types import SimpleNamespace
 
 import pytest
+import pytorch_lightning as pl
 import torch
-from threestudio_rsd.host import find
+from threestudio_rsd.host import BaseSystem, find, load_config
 from threestudio_rsd.particles.optimizers import JointOptimizer
 from torch import nn
+from torch.utils.data import DataLoader, Dataset
 
 N, V = 3, 2
 
@@ -63,6 +65,58 @@ def test_particles_are_trained_towards_their_own_colours_and_grow():
         len(particle.get_xyz) for particle in scene.geometry.particles
     ]
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.01 / 12)
+
+
+class Cameras(Dataset):
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        return cameras(N * V)
+
+
+class System(BaseSystem):
+    """Trains gaussians as threestudio-3dgs's system does."""
+
+    def configure(self):
+        self.automatic_optimization = False
+        scene = make_scene(densification_interval=1)
+        self.geometry, self.renderer = scene.geometry, scene.renderer
+
+    def configure_optimizers(self):
+        return [self.geometry.optimizer]
+
+    def training_step(self, batch, batch_idx):
+        optimizer = self.optimizers()
+        self.geometry.update_learning_rate(self.global_step)
+        out = self.renderer.batch_forward(batch)
+        out["comp_rgb"].square().sum().backward()
+        step = self.global_step
+        self.geometry.update_states(step, out["visibility_filter"], out["radii"], out["viewspace_points"])
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+
+def test_lightning_takes_the_particles_optimizer():
+    system = System(load_config("{tag: test, use_timestamp: false}", from_string=True, system={}).system)
+    before = system.geometry.particles[2]._features_dc.detach().clone()
+    trainer = pl.Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        devices=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(system, DataLoader(Cameras(), batch_size=None))
+    sizes = [len(particle.get_xyz) for particle in system.geometry.particles]
+    assert sizes == [48] * N
+    assert system.geometry.particles[2]._features_dc[:12].ne(before).all()
+    (optimizer,) = trainer.optimizers
+    state = optimizer.state_dict()
+    optimizer.load_state_dict(state)
+    assert [len(group["params"][0]) for group in optimizer.param_groups[::3]] == sizes
 
 
 def test_each_particle_grows_by_its_own_views():

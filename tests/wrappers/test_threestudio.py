@@ -1,4 +1,4 @@
-"""The tests of this folder on a real threestudio, when THREESTUDIO_ROOT is a checkout (see tests/host/test_contract.py).
+"""The tests of this folder on a real threestudio, when THREESTUDIO_ROOT is a checkout (as in tests/host).
 
 As a program, this file runs them in its own process.
 """

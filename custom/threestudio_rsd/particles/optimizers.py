@@ -39,4 +39,4 @@ class JointOptimizer(Optimizer):
         """Give each optimiser its state back."""
         for optimizer, state in zip(self.optimizers, state_dict["optimizers"], strict=True):
             optimizer.load_state_dict(state)
-        self.param_groups = self._groups()
+        self.param_groups[:] = self._groups()  # in place: what wraps an optimiser keeps this list

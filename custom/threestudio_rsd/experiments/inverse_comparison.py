@@ -165,7 +165,7 @@ def run(name: str, argv: Sequence[str]) -> int:
             save_grid(_sheet(answers, images), folder / f"{_file_name(row.label)}.png", columns=1 + args.n)
             write_whole(file, json.dumps(result, indent=1) + "\n")
         results[row.label] = result
-    record = {"title": comparison.title, "command": f"rsd reproduce {name} {' '.join(argv)}".strip()}
+    record: dict[str, Any] = {"title": comparison.title, "command": f"rsd reproduce {name} {' '.join(argv)}".strip()}
     record |= {"floor_frechet": instruments.floor(args.images * args.n), "rows": results}
     write_whole(folder / "table.json", json.dumps(record, indent=1) + "\n")
     print(f"\n{comparison.title}; {args.images} images, {args.n} answers each, {args.steps} steps\n")

@@ -1,5 +1,7 @@
 """The real threestudio, under the names of the seam."""
 
+from typing import Any
+
 from threestudio import debug, find, info, register, warn
 from threestudio.models.exporters.base import Exporter, ExporterOutput
 from threestudio.models.mesh import Mesh
@@ -11,7 +13,7 @@ from threestudio.utils.config import ExperimentConfig, config_to_primitive, load
 from threestudio.utils.misc import C, get_device, get_rank
 from threestudio.utils.saving import SaverMixin
 
-joint_rendering = None  # its renderers draw one scene at a time
+joint_rendering: Any = None  # its renderers draw one scene at a time
 
 __all__ = [
     "BaseLift3DSystem",

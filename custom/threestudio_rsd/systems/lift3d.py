@@ -46,6 +46,7 @@ class ParticleLift3DSystem(BaseLift3DSystem):
         super().configure()
         self.n_particles = int(getattr(self.geometry, "n_particles", 1))
         self._networks: dict[str, Any] | None = None
+        self._views: ParticleViews | None = None
         self._seconds, self._steps = 0.0, 0
 
     def make_guidance(self) -> None:

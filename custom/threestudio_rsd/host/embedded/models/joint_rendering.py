@@ -66,8 +66,8 @@ def render_together(renderers: Sequence[NeRFVolumeRenderer], batches: Sequence[d
     background = torch.cat(
         [renderer.background(dirs=batch["rays_d"]) for renderer, batch in zip(renderers, batches, strict=True)]
     )
-    given = [batch.get("bg_color") for batch in batches]
-    behind = None if given[0] is None else torch.cat(given)
+    given = [batch["bg_color"] for batch in batches if batch.get("bg_color") is not None]
+    behind = torch.cat(given) if given else None
     return compose_images(pixels, background, behind, shape) | describe_samples(samples, weights) | field
 
 

@@ -1,10 +1,15 @@
 """N modules that answer as one."""
 
+import random
+
+import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 from threestudio_rsd import host
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.host import find
+from threestudio_rsd.particles.randomness import particle_random_state
 from threestudio_rsd.wrappers.ensemble import redraw_tinycudann
 from torch import nn
 
@@ -27,12 +32,25 @@ def test_a_particle_starts_as_the_seed_and_its_index_say_whatever_n_is(kind):
 
 
 def test_building_leaves_the_global_generators_alone():
-    torch.manual_seed(5)
-    expected = torch.rand(3)
-    torch.manual_seed(5)
+    def draws():
+        return torch.rand(3).tolist(), random.random(), np.random.random()
+
+    pl.seed_everything(5)
+    expected = draws()
+    pl.seed_everything(5)
     wrapper("geometry", 3)
     assert torch.initial_seed() == 5
-    assert torch.equal(torch.rand(3), expected)
+    assert draws() == expected
+
+
+@pytest.mark.parametrize("draw", [lambda: torch.rand(()).item(), random.random, np.random.random])
+def test_every_generator_a_particle_may_draw_from_is_its_own(draw):
+    def drawn(seed, particle):
+        with particle_random_state(seed, "geometry", particle):
+            return draw()
+
+    assert drawn(0, 1) == drawn(0, 1)
+    assert len({drawn(0, 0), drawn(0, 1), drawn(1, 0)}) == 3
 
 
 def test_updates_reach_every_particle():

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from threestudio_rsd import host
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.host import find
 from threestudio_rsd.wrappers import exporter as exporter_module
@@ -49,3 +50,39 @@ def test_empty_particles_are_named_and_the_others_exported(monkeypatch):
         geometry.particles[1].sharpness.zero_()
     with pytest.raises(UserError, match="particle_00 is not exported: The field has no surface"):
         exporter()
+
+
+MLP = {"otype": "VanillaMLP", "activation": "ReLU", "n_neurons": 8, "n_hidden_layers": 1}
+ENCODING = {"otype": "ProgressiveBandFrequency", "n_frequencies": 2, "n_masking_step": 0}
+
+
+def real_exporter(density_bias):
+    """Of the host's own NeRF."""
+    particle = {
+        "pos_encoding_config": ENCODING,
+        "mlp_network_config": MLP,
+        "density_bias": density_bias,
+        "isosurface_method": "mc-cpu",
+        "isosurface_resolution": 16,
+        "isosurface_threshold": 1.0,
+    }
+    parts = {
+        "geometry": wrapper("geometry", 2, "implicit-volume", **particle),
+        "material": wrapper("material", 2, "no-material"),
+        "background": wrapper("background", 2),
+    }
+    mesh = {"fmt": "obj", "save_uv": False}
+    if host.HOST == "threestudio":
+        mesh["context_type"] = "cuda"  # its other rasteriser needs a display
+    return find("particles-exporter")({"particle": mesh}, **parts)
+
+
+def test_meshes_of_the_hosts_own_geometry():
+    files = real_exporter("blob_magic3d")()
+    assert [file.save_name for file in files] == ["particle_00/model.obj", "particle_01/model.obj"]
+    assert all(len(file.params["mesh"].v_pos) > 0 for file in files)
+
+
+def test_fields_without_a_surface():
+    with pytest.raises(UserError, match=r"particle_00 is not exported: .*isosurface_threshold.* or train longer\.$"):
+        real_exporter(-50.0)()

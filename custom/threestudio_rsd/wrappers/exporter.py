@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from ..errors import UserError
+from ..errors import UserError, first_line
 from ..host import BaseObject, register, warn
 from .ensemble import ParticleConfig, answering, find_particle_type, particles_of_parts
 from .folders import particle_folder
@@ -48,8 +48,8 @@ class ParticlesExporter(BaseObject):
             folder = particle_folder(index)
             try:
                 files = exporter()
-            except UserError as error:
-                failures.append(f"{folder} is not exported: {error}")
+            except (ValueError, IndexError) as error:
+                failures.append(f"{folder} is not exported: {_reason(error)}")
                 continue
             outputs += [dataclasses.replace(file, save_name=f"{folder}/{file.save_name}") for file in files]
         if len(failures) == len(self.particles):
@@ -57,3 +57,13 @@ class ParticlesExporter(BaseObject):
         for failure in failures:
             warn(failure)
         return outputs
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UserError):
+        return str(error)
+    # What threestudio's meshes raise where they have no vertices.
+    return (
+        f"its field has no surface, it seems ({first_line(error)}); lower "
+        "system.geometry.particle.isosurface_threshold or train longer."
+    )

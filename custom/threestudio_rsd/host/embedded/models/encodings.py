@@ -164,6 +164,8 @@ class Frequency(nn.Module):
         UserError: a config value that is impossible.
     """
 
+    bands: Tensor  # factors of the points (n_frequencies,)
+
     def __init__(self, n_input_dims: int, config: Any) -> None:
         super().__init__()
         self.cfg = parse_structured(FrequencyConfig, config)
@@ -184,6 +186,9 @@ class ProgressiveBandFrequency(nn.Module, Updateable):
     Raises:
         UserError: a config value that is impossible.
     """
+
+    bands: Tensor  # factors of the points (n_frequencies,)
+    mask: Tensor  # weights of the octaves (n_frequencies,)
 
     def __init__(self, n_input_dims: int, config: Any) -> None:
         super().__init__()
@@ -211,12 +216,12 @@ class ProgressiveBandFrequency(nn.Module, Updateable):
 class CompositeEncoding(nn.Module, Updateable):
     """An encoding, with `include_xyz` behind the points themselves, scaled from [0, 1] to [-1, 1]."""
 
-    def __init__(self, encoding: nn.Module, include_xyz: bool = False) -> None:
+    def __init__(self, encoding: Any, include_xyz: bool = False) -> None:
         super().__init__()
         self.encoding = encoding
         self.include_xyz = include_xyz
-        self.n_input_dims = encoding.n_input_dims
-        self.n_output_dims = encoding.n_output_dims + (self.n_input_dims if include_xyz else 0)
+        self.n_input_dims: int = encoding.n_input_dims
+        self.n_output_dims: int = encoding.n_output_dims + (self.n_input_dims if include_xyz else 0)
 
     def forward(self, points: Tensor) -> Tensor:
         """(N, D) in [0, 1] to (N, n_output_dims)."""

@@ -280,7 +280,7 @@ class ImplicitVolume(BaseImplicitGeometry):
 
     def _finest_cell(self, step: int) -> float:
         """Edge of a cell of the finest level in use at this step, in world units."""
-        grid = self.encoding.encoding
+        grid: Any = self.encoding.encoding
         grid.update_step(0, step)
         resolution = grid.cfg.base_resolution * grid.cfg.per_level_scale ** (grid.current_level - 1)
         return 2 * self.cfg.radius / resolution

@@ -26,7 +26,7 @@ def marching_cubes(level: Tensor, resolution: int, box: Tensor) -> Mesh:
         UserError: scikit-image is not installed.
     """
     measure = require("skimage.measure", "mesh")
-    volume = -level.detach().cpu().float().view(resolution, resolution, resolution).numpy()
+    volume = level.detach().cpu().float().view(resolution, resolution, resolution).numpy()
     vertices, faces, _, _ = measure.marching_cubes(volume, 0.0, allow_degenerate=False)
     share = torch.from_numpy(vertices.astype(np.float32)).to(box) / (resolution - 1)
     return Mesh(box[0] + share * (box[1] - box[0]), torch.from_numpy(faces.astype(np.int64)).to(box.device))

@@ -73,8 +73,9 @@ class VanillaMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(*N, n_input_dims) to (*N, n_output_dims)."""
+        precision = next(self.parameters()).dtype
         with torch.autocast(x.device.type, enabled=False):
-            return self.output_activation(self.layers(x.to(self.layers[0].weight.dtype)))
+            return self.output_activation(self.layers(x.to(precision)))
 
 
 def get_encoding(n_input_dims: int, config: Any) -> CompositeEncoding:

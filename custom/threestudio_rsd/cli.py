@@ -14,6 +14,7 @@ USAGE = """usage: rsd COMMAND ...
 commands:
   launch    train, validate, test or export an experiment (the arguments of threestudio's launch.py)
   demo      one prompt, several particles, without and with repulsion, as one page;
+            `rsd demo 3d`: the same for NeRFs;
             `rsd demo inverse`: several answers to each of three images whose half is hidden
   toy       the paper's two-dimensional problem
   reproduce a table of the paper on the bundled prior
@@ -74,7 +75,7 @@ def launch_main(arguments: Sequence[str]) -> int:
     from .host.embedded.quiet import set_up_messages
 
     set_up_messages(args.verbose)
-    for package in (".guidance", ".systems"):  # registers what configs name
+    for package in (".guidance", ".systems", ".wrappers", ".stock"):  # registers what configs name
         importlib.import_module(package, __package__)
     mode = next(mode for mode in MODES if getattr(args, mode))
     return launch(find_config(args.config), mode, overrides, n_gpus, ["rsd", "launch", *arguments])

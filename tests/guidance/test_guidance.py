@@ -210,3 +210,33 @@ def test_bad_values_are_named(config: dict[str, Any], message: str) -> None:
 def test_bad_prompts_are_named(config: dict[str, Any]) -> None:
     with pytest.raises(UserError):
         find("rsd-prompt-processor")({"spawn": False, **config})
+
+
+def test_views_meet_the_same_view_of_the_other_particles_only() -> None:
+    """Three particles in two views: the gradients are those of two guidance calls of three images each."""
+    guidance = build(gamma=30.0, kernel_input="clean")
+    latents = torch.randn(3, 2, 4, 16, 16)
+    flat = latents.flatten(0, 1).requires_grad_()
+    output = call(guidance, flat, n_particles=3, views_per_particle=2)
+    output["loss_sds"].backward()
+    force = guidance.distillation.force
+    expected = torch.stack([force(latents[:, view]) for view in range(2)], 1)
+    base = build(gamma=0.0)
+    alone = latents.flatten(0, 1).requires_grad_()
+    call(base, alone, n_particles=3, views_per_particle=2)["loss_sds"].backward()
+    t = int(output["timestep"])
+    scale = 30.0 * guidance.prior.sigma(t) * guidance.prior.sigma(t) ** 2 / 2  # w(t) of sds, mean over two views
+    torch.testing.assert_close((flat.grad - alone.grad).view_as(expected), scale * expected, rtol=1e-3, atol=1e-5)
+
+
+def test_one_particle_in_several_views_is_not_repelled() -> None:
+    latents = torch.randn(3, 4, 16, 16)
+    assert float(call(build(gamma=30.0), latents, n_particles=1, views_per_particle=3)["force_norm"]) == 0
+    assert float(call(build(gamma=30.0), latents)["force_norm"]) > 0  # without the word each row is a particle
+
+
+def test_views_that_do_not_divide_are_said() -> None:
+    with pytest.raises(UserError, match="views_per_particle=2 does not divide the 3 views"):
+        call(build(), torch.randn(3, 4, 16, 16), views_per_particle=2)
+    with pytest.raises(UserError, match="one view a particle"):
+        call(build("svgd-guidance"), torch.randn(4, 4, 16, 16), views_per_particle=2)

@@ -60,8 +60,13 @@ class RepulsiveDistillation:
         embedding: PromptEmbedding,
         gamma: float = 0.0,
         views: Views | None = None,
+        views_per_particle: int = 1,
     ) -> RepulsiveGradient:
-        """Gradient for particles x_0 (N, ...), noise like x_0, one t for all; gamma = 0 runs no decoder."""
+        """Gradient for particles x_0 (N, ...), noise like x_0, one t for all; gamma = 0 runs no decoder.
+
+        With `views_per_particle` = V, x_0 (N V, ...) holds V views of each particle, one particle after the other; the
+        force compares the particles within each view.
+        """
         prior = self.method.prior
         x_0 = x_0.detach()
         alpha, sigma = prior.alpha(t), prior.sigma(t)
@@ -75,6 +80,14 @@ class RepulsiveDistillation:
             kernel_input = (x_t - sigma * predictions.conditional) / alpha
         else:
             kernel_input = x_t if self.kernel_input == "noisy" else x_0
-        force = self.force(kernel_input)
+        force = _force_by_view(self.force, kernel_input, views_per_particle)
         scale = gamma * force_scale(self.force_scaling, alpha, sigma)
         return RepulsiveGradient(weight * (direction + scale * force), direction, force)
+
+
+def _force_by_view(force: RepulsiveForce, x: Tensor, v: int) -> Tensor:
+    """Force on x (N V, ...), in which view i of a particle meets view i of the others only."""
+    if v == 1:
+        return force(x)
+    by_view = x.unflatten(0, (-1, v)).transpose(0, 1)
+    return force(by_view.flatten(0, 1), ensembles=v).view_as(by_view).transpose(0, 1).flatten(0, 1)

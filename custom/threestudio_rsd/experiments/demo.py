@@ -4,6 +4,7 @@ Plain sampling (Euler ancestral, the paper's upper bound) stands beside them: it
 """
 
 import argparse
+import importlib
 import json
 import shlex
 from collections.abc import Sequence
@@ -19,20 +20,19 @@ from .trials import read_trial
 SDS, SAMPLING = "configs/text2image/sds.yaml", "configs/text2image/ancestral.yaml"
 # One step, in which the sampler runs: there is nothing to resume.
 NO_CHECKPOINT = ["checkpoint.save_last=false", "checkpoint.save_top_k=0", "checkpoint.every_n_train_steps=0"]
+OTHERS = {"3d": ".nerf_demo", "inverse": ".inverse_demo"}
 GAMMA = 20.0  # as in configs/text2image/sds.yaml: more diversity comes with artefacts
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`rsd demo`: three runs, a table, a page; `rsd demo inverse` is another one, see `inverse_demo`.
+    """`rsd demo`: three runs, a table, a page; `rsd demo inverse` and `rsd demo 3d` are others, see OTHERS.
 
     Raises:
         UserError: an impossible argument, or an output folder that cannot be made.
     """
     argv = list(argv or [])
-    if argv[:1] == ["inverse"]:
-        from .inverse_demo import main as inverse_main
-
-        return inverse_main(argv[1:])
+    if argv and argv[0] in OTHERS:
+        return importlib.import_module(OTHERS[argv[0]], __package__).main(argv[1:])
     args = _parser().parse_args(argv)
     _check(args)
     make_folder(args.output)
@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rsd demo",
         description="One prompt, several particles, without and with repulsion, as one page.",
-        epilog="`rsd demo inverse` restores images whose half is hidden; `rsd demo inverse --help` says more.",
+        epilog="`rsd demo 3d` makes objects, `rsd demo inverse` restores images whose half is hidden.",
     )
     parser.add_argument("--prompt", default="a mushroom", help="what to show (default: a mushroom)")
     add_numbers(parser, n=8, gamma=GAMMA, steps=300, output="outputs/demo")

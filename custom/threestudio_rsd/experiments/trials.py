@@ -1,4 +1,4 @@
-"""What a finished 2D run left in its trial folder, read back for tables and pages."""
+"""What a finished run left in its trial folder, read back for tables and pages."""
 
 import csv
 import json
@@ -34,12 +34,12 @@ class Trial:
 
 
 def read_trial(folder: Path, label: str) -> Trial:
-    """Read a trial folder of `particle-image-system` or `ancestral-sampling-system`.
+    """Read a trial folder of one of the systems of this package.
 
     Raises:
         UserError: the run has not finished: there is no grid or no metrics.
     """
-    metrics, grids = folder / "save" / "metrics.json", sorted((folder / "save").glob("it*-test.png"), key=_step)
+    metrics, grids = folder / "save" / "metrics.json", _grids(folder / "save")
     if not metrics.is_file() or not grids:
         raise UserError(f"{str(folder)!r} holds no finished run: save/metrics.json or save/it*-test.png is missing.")
     parsed = folder / "configs" / "parsed.yaml"
@@ -91,6 +91,12 @@ def config_differences(trials: list[Trial]) -> dict[str, list[Any]]:
         return any(row[index] != row[group[0]] for group in systems.values() for index in group)
 
     return {key: row for key, row in rows.items() if differs(key, row)}
+
+
+def _grids(folder: Path) -> list[Path]:
+    """Grids of images, or contact sheets of 3D objects, the last one last."""
+    found = [*folder.glob("it*-test.png"), *folder.glob("it*-test-sheet.png")]
+    return sorted(found, key=_step)
 
 
 def _step(grid: Path) -> int:

@@ -50,7 +50,8 @@ class RepulsiveGuidance(BaseModule):
         repulsion_every: int = 1  # steps from one action of the force to the next (ours)
         chunk_size: int | None = None  # particles decoded and differentiated at once; null: all (ours)
         # Bookkeeping.
-        loss_reduction: str = "sum"  # sum: independent of N; mean: over the batch, threestudio's
+        # sum: over the particles (a mean over the views of each), independent of N; mean: over the batch, threestudio's
+        loss_reduction: str = "sum"
         seed: int | None = None  # of noise and timesteps; null: the run's seed
 
     cfg: Config
@@ -125,11 +126,17 @@ class RepulsiveGuidance(BaseModule):
             rgb: images (N, H, W, 3) in [0, 1], or with `rgb_as_latents` latents (N, H, W, C).
             prompt_utils: what the prompt processor returned.
             elevation, azimuth (degrees), camera_distances: (N,), of the views.
-            batch: what else the data gave; `c2w` and `mvp_mtx` (N, 4, 4) are read where the method knows cameras.
+            batch: what else the data gave. `views_per_particle` = V says that the rows are V views of each particle,
+                one particle after the other; without it each row is a particle. `c2w` and `mvp_mtx` (N, 4, 4) are
+                read where the method knows cameras.
 
         Returns:
             `loss_*`, to be weighted by the system's lambdas, and scalars to log.
+
+        Raises:
+            UserError: rows that do not divide by V.
         """
+        v = self._views_per_particle(len(rgb), batch)
         particles = rgb.permute(0, 3, 1, 2).float()
         if not rgb_as_latents:
             particles = self.prior.encode(particles)
@@ -139,13 +146,12 @@ class RepulsiveGuidance(BaseModule):
             self.seed, "noise", self.step, len(particles), tuple(particles.shape[1:]), particles.device
         )
         views = self.views(prompt_utils, elevation, azimuth, camera_distances, batch)
-        result = self.distillation(particles, t, noise, embedding, self._gamma_at(t), views)
+        result = self.distillation(particles, t, noise, embedding, self._gamma_at(t), views, v)
         gradient = result.gradient
         if self.grad_clip is not None:
             gradient = gradient.clamp(-self.grad_clip, self.grad_clip)
         loss = loss_with_gradient(particles, gradient)
-        if self.cfg.loss_reduction == "mean":
-            loss = loss / len(particles)
+        loss = loss / (len(particles) if self.cfg.loss_reduction == "mean" else v)
         return {
             f"loss_{self.loss_name}": loss,
             "grad_norm": gradient.norm(),
@@ -165,6 +171,12 @@ class RepulsiveGuidance(BaseModule):
     def method_losses(self, particles: Tensor, embedding: PromptEmbedding, views: Views | None) -> dict[str, Tensor]:
         """Losses of what the base method trains beside the particles."""
         return {}
+
+    def _views_per_particle(self, n_views: int, batch: dict[str, Any]) -> int:
+        v = int(batch.get("views_per_particle", 1))
+        if v < 1 or n_views % v:
+            raise UserError(f"views_per_particle={v} does not divide the {n_views} views of the batch; mend the data.")
+        return v
 
     def _gamma_at(self, t: int) -> float:
         """gamma where the force acts in this step, else 0."""

@@ -1,6 +1,7 @@
 """`svgd-guidance`: Stein variational gradient descent, the baseline of Fig. 5."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from ..distillation import SVGD
 from ..errors import UserError
@@ -25,6 +26,15 @@ class SVGDGuidance(EmptyPromptGuidance):
         if self.cfg.gamma != 0:
             raise UserError(f"gamma={self.cfg.gamma} is impossible: svgd-guidance has its own repulsion; set 0.")
         super().configure()
+
+    def _views_per_particle(self, n_views: int, batch: dict[str, Any]) -> int:
+        v = super()._views_per_particle(n_views, batch)
+        if v > 1:
+            raise UserError(
+                f"svgd-guidance compares whole particles, not {v} views of each; accepted: one view a particle, "
+                "data.batch_size=data.n_particles."
+            )
+        return v
 
     def make_method(self) -> SVGD:
         euclidean = self.cfg.features == "euclidean"

@@ -3,6 +3,11 @@
 from typing import Any
 
 from threestudio import debug, find, info, register, warn
+from threestudio.data.uncond import (
+    RandomCameraDataModule,
+    RandomCameraDataModuleConfig,
+    RandomCameraIterableDataset,
+)
 from threestudio.models.exporters.base import Exporter, ExporterOutput
 from threestudio.models.mesh import Mesh
 from threestudio.models.prompt_processors.base import DirectionConfig, PromptProcessor, PromptProcessorOutput
@@ -28,6 +33,9 @@ __all__ = [
     "Mesh",
     "PromptProcessor",
     "PromptProcessorOutput",
+    "RandomCameraDataModule",
+    "RandomCameraDataModuleConfig",
+    "RandomCameraIterableDataset",
     "SaverMixin",
     "Updateable",
     "config_to_primitive",

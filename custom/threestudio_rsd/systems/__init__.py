@@ -1,5 +1,14 @@
 """Registered systems and their data."""
 
-from . import ancestral, data, images, inverse, inverse_data
+from . import ancestral, data, dreamfusion, images, inverse, inverse_data, particle_cameras, prolificdreamer
 
-__all__ = ["ancestral", "data", "images", "inverse", "inverse_data"]
+__all__ = [
+    "ancestral",
+    "data",
+    "dreamfusion",
+    "images",
+    "inverse",
+    "inverse_data",
+    "particle_cameras",
+    "prolificdreamer",
+]

@@ -1,6 +1,7 @@
 """Stand-in for threestudio: the smallest host that runs the configs of this package, and others like them."""
 
 from .base import BaseModule, BaseObject, Updateable, update_if_possible
+from .cameras import RandomCameraDataModule, RandomCameraDataModuleConfig, RandomCameraIterableDataset
 from .config import config_to_primitive, parse_structured
 from .devices import get_device, get_rank
 from .experiment import ExperimentConfig, load_config
@@ -29,6 +30,9 @@ __all__ = [
     "Mesh",
     "PromptProcessor",
     "PromptProcessorOutput",
+    "RandomCameraDataModule",
+    "RandomCameraDataModuleConfig",
+    "RandomCameraIterableDataset",
     "SaverMixin",
     "Updateable",
     "config_to_primitive",

@@ -1,0 +1,76 @@
+"""Cameras and their rays in threestudio's conventions.
+
+The world is right-handed with z up; azimuth 0 looks from +x, azimuth 90 from +y. A camera looks along its own -z, x to
+the right and y up. Angles that enter here are radians.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+NEAR, FAR = 0.01, 100.0  # planes of the projection matrix; threestudio
+
+
+def orbit_positions(elevation: Tensor, azimuth: Tensor, distance: Tensor) -> Tensor:
+    """Points (B, 3) at angles (B,) and distances (B,) from the origin."""
+    horizontal = distance * elevation.cos()
+    return torch.stack([horizontal * azimuth.cos(), horizontal * azimuth.sin(), distance * elevation.sin()], dim=-1)
+
+
+def look_at(positions: Tensor, targets: Tensor, ups: Tensor) -> Tensor:
+    """Camera-to-world matrices (B, 4, 4) of cameras at positions (B, 3) that look at targets, with ups about upward."""
+    forward = functional.normalize(targets - positions, dim=-1)
+    right = functional.normalize(torch.linalg.cross(forward, ups), dim=-1)
+    up = functional.normalize(torch.linalg.cross(right, forward), dim=-1)
+    matrices = torch.eye(4).repeat(len(positions), 1, 1)
+    matrices[:, :3] = torch.stack([right, up, -forward, positions], dim=-1)
+    return matrices
+
+
+def camera_rays(c2w: Tensor, fovy: Tensor, height: int, width: int, normalize: bool = True) -> tuple[Tensor, Tensor]:
+    """Rays through the centres of the pixels.
+
+    Args:
+        c2w: camera-to-world matrices, (B, 4, 4).
+        fovy: vertical field of view, (B,).
+        height, width: of the images, pixels.
+        normalize: unit directions; else their component along the camera's axis is 1.
+
+    Returns:
+        origins and directions, each (B, H, W, 3).
+    """
+    rows, columns = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+    plane = torch.stack([columns - width / 2, height / 2 - rows], dim=-1)  # (H, W, 2), pixels from the centre
+    focal = 0.5 * height / (0.5 * fovy).tan()
+    across = plane / focal[:, None, None, None]
+    in_camera = torch.cat([across, -torch.ones_like(across[..., :1])], dim=-1)
+    directions = torch.einsum("bij,bhwj->bhwi", c2w[:, :3, :3], in_camera)
+    if normalize:
+        directions = functional.normalize(directions, dim=-1)
+    return c2w[:, None, None, :3, 3].expand_as(directions).contiguous(), directions
+
+
+def projection_matrices(fovy: Tensor, aspect: float) -> Tensor:
+    """OpenGL's projection (B, 4, 4) with y downward, as rasterisers want it; aspect is width by height."""
+    matrices = torch.zeros(len(fovy), 4, 4)
+    scale = 1 / (fovy / 2).tan()
+    matrices[:, 0, 0] = scale / aspect
+    matrices[:, 1, 1] = -scale
+    matrices[:, 2, 2] = -(FAR + NEAR) / (FAR - NEAR)
+    matrices[:, 2, 3] = -2 * FAR * NEAR / (FAR - NEAR)
+    matrices[:, 3, 2] = -1
+    return matrices
+
+
+def view_batch(c2w: Tensor, fovy: Tensor, height: int, width: int, normalize: bool = True) -> dict[str, Tensor]:
+    """What a batch says of B cameras: rays_o, rays_d (B, H, W, 3), mvp_mtx, c2w, proj_mtx (B, 4, 4), fovy (B,)."""
+    rays_o, rays_d = camera_rays(c2w, fovy, height, width, normalize)
+    projection = projection_matrices(fovy, width / height)
+    return {
+        "rays_o": rays_o,
+        "rays_d": rays_d,
+        "mvp_mtx": projection @ torch.linalg.inv(c2w),
+        "c2w": c2w,
+        "proj_mtx": projection,
+        "fovy": fovy,
+    }

@@ -7,7 +7,6 @@ Each `check_*` takes the module `threestudio_rsd.host`. As a program, this file 
 import json
 import math
 import os
-import sys
 import tempfile
 import traceback
 from dataclasses import dataclass, field
@@ -376,12 +375,9 @@ CHECKS = {name: function for name, function in list(globals().items()) if name.s
 
 
 def main() -> None:
-    prelude = os.environ.get("THREESTUDIO_PRELUDE")  # a module that fits the machine to threestudio, say without CUDA
-    if prelude:
-        import importlib
+    from real_threestudio import prelude
 
-        sys.path.insert(0, os.path.dirname(prelude))
-        importlib.import_module(Path(prelude).stem).install()
+    prelude()
     from threestudio_rsd import host
 
     results = {}

@@ -68,7 +68,7 @@ class SolverConfig:
 
 
 DEFAULTS: dict[str, dict[str, float]] = {
-    "rsd": {"regularisation": 0.01, "coupling": 0.075, "lr_x": 0.4, "lr_z": 0.8, "initial_scale": 1.0},  # D.2, half face
+    "rsd": {"regularisation": 0.01, "coupling": 0.075, "lr_x": 0.4, "lr_z": 0.8, "initial_scale": 1.0},  # D.2
     "latent-reddiff": {"regularisation": 0.133, "lr_z": 0.15, "initial_scale": 1.0},  # ours: lambda rho^2 of rsd
     "reddiff": {"regularisation": 0.25, "lr_z": 0.1, "initial_scale": 1.0},  # Mardani et al. (2023)
     "psld": {"guidance": 1.0, "gluing": 0.1, "stochasticity": 1.0, "initial_scale": 1.0},  # Rout et al. (2023)

@@ -74,7 +74,7 @@ def test_lights_lie_where_they_should():
     light = torch.nn.functional.normalize(steep["light_positions"], dim=-1)
     assert float((outward * light).sum(-1).min()) >= 0.5 - 1e-5  # within 60 degrees
     distance = batch(batch_size=64)["light_positions"].norm(dim=-1)
-    assert 0.8 <= distance.min() and distance.max() <= 1.5
+    assert distance.min() >= 0.8 and distance.max() <= 1.5
 
 
 def test_stages_follow_the_milestones():

@@ -7,9 +7,9 @@ from threestudio_rsd.host import find
 
 
 def batch(n, size, **config):
+    pl.seed_everything(3)
     data = find("particle-camera-datamodule")({"n_particles": n, "batch_size": size, "height": 4, "width": 4, **config})
     data.setup("fit")
-    pl.seed_everything(3)
     return next(iter(data.train_dataloader()))
 
 
@@ -31,6 +31,18 @@ def test_cameras_do_not_depend_on_the_number_of_particles():
 def test_azimuths_spread_within_a_particles_views():
     azimuth = batch(2, 8)["azimuth"][:4]
     assert torch.equal(((azimuth + 180) // 90).long(), torch.arange(4))
+
+
+def test_a_step_has_its_cameras_wherever_the_run_began():
+    pl.seed_everything(3)
+    data = find("particle-camera-datamodule")({"n_particles": 2, "batch_size": 4, "height": 4, "width": 4})
+    data.setup("fit")
+    torch.rand(5)  # what else draws does not matter
+    drawn = [data.train_dataset.collate(None)["azimuth"] for _ in range(3)]
+    data.setup("fit")
+    data.train_dataset.first_step = lambda: 2
+    assert torch.equal(data.train_dataset.collate(None)["azimuth"], drawn[2])
+    assert not torch.equal(drawn[1], drawn[2])
 
 
 def test_stages_are_shared_out_as_well():

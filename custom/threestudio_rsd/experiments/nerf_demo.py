@@ -84,5 +84,5 @@ def _parser() -> argparse.ArgumentParser:
         description="One prompt, several NeRFs, without and with repulsion, as one page.",
     )
     parser.add_argument("--prompt", default="a mushroom", help="what to show (default: a mushroom)")
-    add_numbers(parser, n=4, gamma=GAMMA, steps=600, output="outputs/3d-demo")
+    add_numbers(parser, n=4, gamma=GAMMA, steps=400, output="outputs/3d-demo")
     return parser

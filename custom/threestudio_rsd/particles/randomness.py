@@ -25,6 +25,7 @@ STREAMS = (
     "material",
     "background",
     "renderer",
+    "views",
 )
 
 
@@ -69,14 +70,14 @@ def particle_chances(seed: int, stream: str, step: int, n: int, chance: float) -
 
 
 @contextmanager
-def particle_random_state(seed: int, stream: str, particle: int) -> Iterator[int]:
+def particle_random_state(seed: int, stream: str, particle: int = 0, step: int = 0) -> Iterator[int]:
     """Global generators of Python, NumPy and torch that depend on the arguments alone, for code that draws from them.
 
     They go on afterwards as if nothing had been drawn. Yields a 31-bit seed for libraries with generators of their
     own.
     """
     python, numpy = random.getstate(), np.random.get_state()
-    seed = _seed(seed, stream, 0, particle)
+    seed = _seed(seed, stream, step, particle)
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices):
         try:

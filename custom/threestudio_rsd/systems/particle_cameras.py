@@ -1,9 +1,11 @@
 """`particle-camera-datamodule`: in each step the same random cameras for every particle."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from torch import Tensor
 
 from ..errors import UserError
@@ -14,6 +16,7 @@ from ..host import (
     parse_structured,
     register,
 )
+from ..particles.randomness import particle_random_state
 
 
 @dataclass
@@ -26,15 +29,23 @@ class ParticleCameraConfig(RandomCameraDataModuleConfig):
 class ParticleCameras(RandomCameraIterableDataset):
     """Draws V cameras and repeats them N times, particle by particle, so that a kernel compares like with like.
 
-    The V azimuths spread over the whole circle, and the draw does not depend on N. A batch says `n_particles` and
-    `views_per_particle`, besides what the host's does.
+    The V azimuths spread over the whole circle. The draw depends on seed and step alone, so neither on N nor on where
+    a run was resumed. A batch says `n_particles` and `views_per_particle`, besides what the host's does.
+
+    Args:
+        cfg: the module's config.
+        seed: of the cameras.
+        first_step: asked at the first draw; the step that it is for. (Loaders draw ahead: `update_step` is too late.)
 
     Raises:
         UserError: fewer than one particle, or a batch size that does not divide by N.
     """
 
-    def __init__(self, cfg: Any) -> None:
+    def __init__(self, cfg: Any, seed: int = 0, first_step: Callable[[], int] = lambda: 0) -> None:
         super().__init__(cfg)
+        self.seed = seed
+        self.first_step = first_step
+        self.draws = 0
         n = cfg.n_particles
         if n < 1:
             raise UserError(f"data.n_particles={n} is impossible; accepted: an integer of at least 1.")
@@ -49,10 +60,15 @@ class ParticleCameras(RandomCameraIterableDataset):
 
     def collate(self, batch: Any) -> dict[str, Any]:
         """Cameras of one step, B = N V rows."""
+        if self.draws == 0:
+            self.begun_at = self.first_step()
+        step = self.begun_at + self.draws
+        self.draws += 1
         n, total = self.cfg.n_particles, self.batch_size
         self.batch_size = total // n  # what the host's draw goes by
         try:
-            views = super().collate(batch)
+            with particle_random_state(self.seed, "views", step=step):
+                views = super().collate(batch)
         finally:
             self.batch_size = total
         repeated = {name: _repeat(value, n) for name, value in views.items()}
@@ -70,12 +86,16 @@ class ParticleCameraDataModule(RandomCameraDataModule):
     def __init__(self, cfg: Any = None) -> None:
         pl.LightningDataModule.__init__(self)  # the host's own would parse the config without `n_particles`
         self.cfg = parse_structured(ParticleCameraConfig, cfg)
+        self.seed = torch.initial_seed() % 2**32  # the run's
         ParticleCameras(self.cfg)  # its checks, before anything is written
 
     def setup(self, stage: str | None = None) -> None:
         super().setup(stage)
         if stage in (None, "fit"):
-            self.train_dataset = ParticleCameras(self.cfg)
+            self.train_dataset = ParticleCameras(self.cfg, self.seed, self._global_step)
+
+    def _global_step(self) -> int:
+        return self.trainer.global_step if self.trainer is not None else 0
 
 
 def _repeat(value: Any, n: int) -> Any:

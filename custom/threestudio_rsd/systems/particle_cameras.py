@@ -41,6 +41,8 @@ class ParticleCameras(RandomCameraIterableDataset):
         UserError: fewer than one particle, or a batch size that does not divide by N.
     """
 
+    batch_size: int  # of the stage, all particles together
+
     def __init__(self, cfg: Any, seed: int = 0, first_step: Callable[[], int] = lambda: 0) -> None:
         super().__init__(cfg)
         self.seed = seed

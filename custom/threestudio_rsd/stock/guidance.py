@@ -112,7 +112,12 @@ class ScoreDistillationGuidance(BaseObject):
 
         Returns:
             `loss_sds`, and numbers to log.
+
+        Raises:
+            UserError: the prompt processor asks for Perp-Neg.
         """
+        if prompt_utils.use_perp_neg:
+            raise UserError("use_perp_neg=True needs threestudio with this guidance; accepted: False.")
         text = prompt_utils.get_text_embeddings(
             elevation, azimuth, camera_distances, self.cfg.view_dependent_prompting
         ).to(self.prior.device)

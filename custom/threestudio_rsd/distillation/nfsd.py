@@ -38,6 +38,7 @@ class NFSD(Method):
         small_t = step.t * TRAINED_T < SMALL_T * self.prior.num_train_timesteps
         predictions = step.predictions
         assert predictions.negative is not None
+        conditional = predictions.guided(1)  # eps_u + d_c, with Perp-Neg in d_c
         return nfsd_direction(
-            predictions.unconditional, predictions.conditional, predictions.negative, small_t, self.guidance_scale
+            predictions.unconditional, conditional, predictions.negative, small_t, self.guidance_scale
         )

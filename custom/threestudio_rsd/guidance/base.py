@@ -14,6 +14,7 @@ from ..particles import particle_noise
 from ..priors import Prior, PromptEmbedding
 from ..repulsion import RBFKernel, RepulsiveForce, load_features
 from .prior_config import PriorConfig, configured_prior, configured_seed
+from .prompt_embedding import embedding_of_views
 
 REDUCTIONS = ("sum", "mean")
 
@@ -188,11 +189,14 @@ class RepulsiveGuidance(BaseModule):
         self, prompt_utils: Any, elevation: Tensor, azimuth: Tensor, camera_distances: Tensor
     ) -> PromptEmbedding:
         """Of (prompt, negative prompt), which a processor gives; CFG runs against the negative one."""
-        text = prompt_utils.get_text_embeddings(
-            elevation, azimuth, camera_distances, self.cfg.view_dependent_prompting
-        ).to(self.prior.device)
-        conditional, negative = text.chunk(2)
-        return PromptEmbedding(conditional, negative, negative)
+        return embedding_of_views(
+            prompt_utils,
+            elevation,
+            azimuth,
+            camera_distances,
+            self.cfg.view_dependent_prompting,
+            device=self.prior.device,
+        )
 
 
 def _scheduled(key: str, value: Any, epoch: int, step: int, upper: float) -> float:

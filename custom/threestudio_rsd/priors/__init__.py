@@ -5,6 +5,7 @@ from .deep_floyd import DeepFloydPrior
 from .embeddings import embed_prompts
 from .gaussian_mixture import GaussianMixturePrior
 from .loading import load_prior
+from .perp_neg import WeightedNegatives
 from .sampling import sample_ancestral
 from .stable_diffusion import StableDiffusionPrior
 
@@ -15,6 +16,7 @@ __all__ = [
     "Prior",
     "PromptEmbedding",
     "StableDiffusionPrior",
+    "WeightedNegatives",
     "embed_prompts",
     "load_prior",
     "sample_ancestral",

@@ -7,27 +7,32 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
+from .perp_neg import WeightedNegatives, perp_neg_condition
 
 
 @dataclass
 class PromptEmbedding:
     """Text embeddings of the prompt, the empty prompt and the negative prompt, each (1 or N, L, D).
 
-    `negative` equals `unconditional` where there is no negative prompt.
+    `negative` equals `unconditional` where there is no negative prompt; `perp_neg` holds Perp-Neg's own negatives.
     """
 
     conditional: Tensor
     unconditional: Tensor
     negative: Tensor
+    perp_neg: WeightedNegatives | None = None
 
     def expand(self, n: int) -> "PromptEmbedding":
         """The same for n particles."""
         parts = (self.conditional, self.unconditional, self.negative)
-        return PromptEmbedding(*(part.expand(n, *part.shape[1:]) for part in parts))
+        perp_neg = None if self.perp_neg is None else self.perp_neg.expand(n)
+        return PromptEmbedding(*(part.expand(n, *part.shape[1:]) for part in parts), perp_neg)
 
     def to(self, device: torch.device | str) -> "PromptEmbedding":
         """The same on another device."""
-        return PromptEmbedding(self.conditional.to(device), self.unconditional.to(device), self.negative.to(device))
+        parts = (self.conditional, self.unconditional, self.negative)
+        perp_neg = None if self.perp_neg is None else self.perp_neg.to(device)
+        return PromptEmbedding(*(part.to(device) for part in parts), perp_neg)
 
 
 @dataclass
@@ -40,12 +45,21 @@ class NoisePredictions:
     conditional: Tensor
     unconditional: Tensor
     negative: Tensor | None = None
+    perp_neg: WeightedNegatives | None = None
+
+    @property
+    def condition(self) -> Tensor:
+        """What guidance scales: d_c = eps_c - eps_u, steered away from Perp-Neg's negatives where there are any."""
+        condition = self.conditional - self.unconditional
+        if self.perp_neg is None:
+            return condition
+        return perp_neg_condition(condition, self.unconditional, self.perp_neg)
 
     def guided(self, guidance_scale: float) -> Tensor:
-        """eps_w = eps_u + w (eps_c - eps_u), eq. (24)."""
-        if guidance_scale == 1:
+        """eps_w = eps_u + w d_c, eq. (24)."""
+        if guidance_scale == 1 and self.perp_neg is None:
             return self.conditional
-        return self.unconditional + guidance_scale * (self.conditional - self.unconditional)
+        return self.unconditional + guidance_scale * self.condition
 
 
 class Prior(nn.Module):
@@ -125,10 +139,17 @@ class Prior(nn.Module):
             texts = [embedding.conditional, embedding.unconditional, embedding.negative]
         else:
             texts = [embedding.conditional, embedding.negative]
+        n_plain = len(texts)
+        if embedding.perp_neg is not None:
+            texts.extend(embedding.perp_neg.values.unbind(1))
         copies = len(texts)
         t_all = t if isinstance(t, int) else t.repeat(copies)
         noise = self.raw_predict(torch.cat([x_t] * copies), t_all, torch.cat(texts))
-        return NoisePredictions(*noise.split(n))
+        parts = noise.split(n)
+        predictions = NoisePredictions(*parts[:n_plain])
+        if embedding.perp_neg is not None:
+            predictions.perp_neg = WeightedNegatives(torch.stack(parts[n_plain:], 1), embedding.perp_neg.weights)
+        return predictions
 
     @torch.no_grad()
     def predict_noise(
@@ -140,7 +161,7 @@ class Prior(nn.Module):
             UserError: x_t of another shape than the prior's, or t outside [0, T).
         """
         self._check(x_t, t)
-        if guidance_scale == 1:
+        if guidance_scale == 1 and embedding.perp_neg is None:
             return self.raw_predict(x_t, t, embedding.expand(len(x_t)).conditional)
         return self.noise_predictions(x_t, t, embedding).guided(guidance_scale)
 

@@ -33,7 +33,7 @@ class PromptProcessorOutput:
     uncond_text_embeddings_vd: torch.Tensor  # (directions, L, D)
     directions: list[DirectionConfig]
     direction2idx: dict[str, int]
-    use_perp_neg: bool
+    use_perp_neg: bool  # whether guidance is to ask for `get_text_embeddings_perp_neg`
     perp_neg_f_sb: tuple[float, float, float]
     perp_neg_f_fsb: tuple[float, float, float]
     perp_neg_f_fs: tuple[float, float, float]
@@ -67,6 +67,62 @@ class PromptProcessorOutput:
             conditional = self.text_embeddings.expand(n_views, -1, -1)
             unconditional = self.uncond_text_embeddings.expand(n_views, -1, -1)
         return torch.cat([conditional, unconditional])
+
+    def get_text_embeddings_perp_neg(
+        self,
+        elevation: torch.Tensor,
+        azimuth: torch.Tensor,
+        camera_distances: torch.Tensor,
+        view_dependent_prompting: bool = True,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Embeddings and weights of Perp-Neg (Armandpour et al., 2023) for B views.
+
+        The prompt is interpolated between the two directions next to the view: front and side, or side and back. The
+        negatives are the front and the side; an overhead view has none.
+
+        Args:
+            elevation, azimuth: degrees, (B,).
+            camera_distances: (B,).
+            view_dependent_prompting: must be True.
+
+        Returns:
+            Embeddings (4 B, L, D): the prompt's, the negative prompt's, then the two negatives of each view, one view
+            after the other; and the negatives' weights (B, 2).
+
+        Raises:
+            UserError: the prompt is not to name the direction of view.
+        """
+        if not view_dependent_prompting:
+            raise UserError("use_perp_neg=True needs view_dependent_prompting=True; accepted: both, or neither.")
+        index = self.direction_index(elevation, azimuth, camera_distances)
+        front, side, back, overhead = (
+            self.text_embeddings_vd[self.direction2idx[name]] for name in ("front", "side", "back", "overhead")
+        )
+        quarters = (_from_front(azimuth) / 90).to(index.device)  # 0 front, 1 side, 2 back
+        ahead, above = quarters < 1, index == self.direction2idx["overhead"]
+        share = torch.where(ahead, 1 - quarters, 2 - quarters)  # of the nearer to the front of the two directions
+
+        def by_view(condition: torch.Tensor, yes: torch.Tensor, no: torch.Tensor) -> torch.Tensor:
+            return torch.where(condition[:, None, None], yes, no)
+
+        first, second = by_view(ahead, front, side), by_view(ahead, side, back)
+        conditional = by_view(above, overhead, torch.lerp(second, first, share.to(first.dtype)[:, None, None]))
+        unconditional = self.uncond_text_embeddings_vd[index]
+        negatives = [first, by_view(ahead, side, front)]
+        negatives = [by_view(above, unconditional, negative) for negative in negatives]
+        weights = self._perp_neg_weights(ahead, share).masked_fill(above[:, None], 0)
+        return torch.cat([conditional, unconditional, torch.stack(negatives, 1).flatten(0, 1)]), weights
+
+    def _perp_neg_weights(self, ahead: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+        """Weights (B, 2) of (front, side) between front and side, and of (side, front) between side and back.
+
+        Args:
+            ahead: whether the view lies between front and side, (B,).
+            share: of the nearer to the front of its two directions, (B,).
+        """
+        front_half = [_decay(self.perp_neg_f_fs, share), _decay(self.perp_neg_f_sf, 1 - share)]
+        back_half = [_decay(self.perp_neg_f_sb, share), _decay(self.perp_neg_f_fsb, share)]
+        return -torch.where(ahead[:, None], torch.stack(front_half, 1), torch.stack(back_half, 1))
 
     def direction_index(
         self, elevation: torch.Tensor, azimuth: torch.Tensor, camera_distances: torch.Tensor
@@ -105,12 +161,14 @@ class PromptProcessor(BaseObject):
         use_cache: bool = True
         spawn: bool = True  # accepted for threestudio's configs
 
-        # threestudio's only: refused if on
+        # Perp-Neg: a negative's weight is -(a exp(-b r) + c), r the prompt's share of the direction nearer to the front
+        # (for sf: of the side); numbers are threestudio's
         use_perp_neg: bool = False
-        perp_neg_f_sb: tuple[float, float, float] = (1, 0.5, -0.606)
-        perp_neg_f_fsb: tuple[float, float, float] = (1, 0.5, 0.967)
-        perp_neg_f_fs: tuple[float, float, float] = (4, 0.5, -2.426)
-        perp_neg_f_sf: tuple[float, float, float] = (4, 0.5, -2.426)
+        perp_neg_f_sb: tuple[float, float, float] = (1, 0.5, -0.606)  # side, seen between side and back
+        perp_neg_f_fsb: tuple[float, float, float] = (1, 0.5, 0.967)  # front, seen between side and back
+        perp_neg_f_fs: tuple[float, float, float] = (4, 0.5, -2.426)  # front, seen between front and side
+        perp_neg_f_sf: tuple[float, float, float] = (4, 0.5, -2.426)  # side, seen between front and side
+        # threestudio's only: refused if on
         use_prompt_debiasing: bool = False
         pretrained_model_name_or_path_prompt_debiasing: str = "bert-base-uncased"
         prompt_debiasing_mask_ids: list[int] | None = None
@@ -118,9 +176,11 @@ class PromptProcessor(BaseObject):
     cfg: Any  # Config
 
     def configure(self) -> None:
-        for key in ("use_perp_neg", "use_prompt_debiasing"):
-            if self.cfg[key]:
-                raise UserError(f"{key}=True needs threestudio; without it the accepted value is False.")
+        if self.cfg.use_prompt_debiasing:
+            raise UserError("use_prompt_debiasing=True needs threestudio; without it the accepted value is False.")
+        for key in ("perp_neg_f_sb", "perp_neg_f_fsb", "perp_neg_f_fs", "perp_neg_f_sf"):
+            if len(self.cfg[key]) != 3:
+                raise UserError(f"{key}={list(self.cfg[key])} is impossible; accepted: three numbers [a, b, c].")
         self.prompt = self.preprocess_prompt(self.cfg.prompt)
         self.negative_prompt = self.cfg.negative_prompt or ""
         self.directions = self._make_directions()
@@ -199,3 +259,9 @@ class PromptProcessor(BaseObject):
 def _from_front(azimuth: Any) -> Any:
     """Degrees between the view and the front, in [0, 180]."""
     return ((azimuth + 180) % 360 - 180).abs()
+
+
+def _decay(numbers: tuple[float, float, float], r: torch.Tensor) -> torch.Tensor:
+    """a exp(-b r) + c."""
+    a, b, c = numbers
+    return a * torch.exp(-b * r) + c

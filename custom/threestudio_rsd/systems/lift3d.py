@@ -12,6 +12,7 @@ from ..errors import UserError
 from ..host import BaseLift3DSystem, find
 from ..metrics import view_diversity
 from ..particles.gradients import clip_particle_gradients
+from ..priors.files import is_bundled
 from .ensemble import measuring_networks
 from .particle_views import ParticleViews
 from .render_losses import opacity_loss, orientation_loss, sparsity_loss, z_variance_loss
@@ -58,7 +59,7 @@ class ParticleLift3DSystem(BaseLift3DSystem):
     @property
     def is_bundled(self) -> bool:
         """Whether the prior is the one that ships, on whose world the truth is known."""
-        return self.cfg.guidance.get("pretrained_model_name_or_path") == "bundled"
+        return is_bundled(self.cfg.guidance.get("pretrained_model_name_or_path", ""))
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Render (n_particles V, H, W, C), particle by particle; in evaluation every particle renders each view."""

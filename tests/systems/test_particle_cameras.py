@@ -1,9 +1,9 @@
 import pytest
 import pytorch_lightning as pl
 import torch
-from threestudio_rsd import systems  # noqa: F401 registers them
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.host import find
+from threestudio_rsd.systems import particle_cameras
 
 
 def batch(n, size, **config):
@@ -70,3 +70,18 @@ def test_what_does_not_divide_is_said(n, size, words):
     with pytest.raises(UserError) as error:
         batch(n, size, **stages)
     assert all(word in str(error.value) for word in words)
+
+
+@pytest.mark.parametrize(
+    "config, word",
+    [
+        ({"n_particles": 2, "batch_size": 6}, "data.batch_size=6.*4 or 8"),
+        ({"n_test_views": 3}, "data.n_test_views=3"),
+    ],
+)
+def test_three_views_are_refused_in_threestudio_which_skews_them(monkeypatch, config, word):
+    make = find("particle-camera-datamodule")
+    make(config)
+    monkeypatch.setattr(particle_cameras, "HOST", "threestudio")
+    with pytest.raises(UserError, match=word):
+        make(config)

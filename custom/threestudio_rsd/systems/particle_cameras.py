@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..host import (
+    HOST,
     RandomCameraDataModule,
     RandomCameraDataModuleConfig,
     RandomCameraIterableDataset,
@@ -17,6 +18,9 @@ from ..host import (
     register,
 )
 from ..particles.randomness import particle_random_state
+
+# threestudio takes cross products along the first axis of length 3, and that of a batch of views is their number.
+SKEWED_VIEWS = 3
 
 
 @dataclass
@@ -38,7 +42,7 @@ class ParticleCameras(RandomCameraIterableDataset):
         first_step: asked at the first draw; the step that it is for. (Loaders draw ahead: `update_step` is too late.)
 
     Raises:
-        UserError: fewer than one particle, or a batch size that does not divide by N.
+        UserError: fewer than one particle, a batch size that does not divide by N, or what threestudio cannot do.
     """
 
     batch_size: int  # of the stage, all particles together
@@ -58,6 +62,16 @@ class ParticleCameras(RandomCameraIterableDataset):
                 raise UserError(
                     f"data.batch_size={size} does not divide among data.n_particles={n}; accepted: {accepted}, or "
                     "another multiple."
+                )
+            if HOST == "threestudio" and size == SKEWED_VIEWS * n:
+                raise UserError(
+                    f"data.batch_size={size} gives each of data.n_particles={n} three views, whose cameras threestudio "
+                    f"0.2.3 skews; accepted: {(SKEWED_VIEWS - 1) * n} or {(SKEWED_VIEWS + 1) * n}, or another multiple."
+                )
+        for key in ("n_val_views", "n_test_views"):
+            if HOST == "threestudio" and cfg[key] == SKEWED_VIEWS:
+                raise UserError(
+                    f"data.{key}=3 is impossible: threestudio 0.2.3 fails on three views; accepted: 2 or 4."
                 )
 
     def collate(self, batch: Any) -> dict[str, Any]:

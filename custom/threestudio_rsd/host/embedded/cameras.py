@@ -3,7 +3,7 @@
 import bisect
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,17 @@ from .rays import look_at, orbit_positions, view_batch
 from .registry import register
 
 LIGHTS = ("dreamfusion", "magic3d")
-RANGES = ("elevation_range", "azimuth_range", "camera_distance_range", "fovy_range", "light_distance_range")
+# What [lowest, highest] of each range must keep, and how that is said.
+RANGES: dict[str, tuple[Callable[[float, float], bool], str]] = {
+    "elevation_range": (lambda low, high: low >= -90 and high <= 90, "degrees from -90 to 90"),
+    "azimuth_range": (lambda low, high: True, "degrees"),
+    "camera_distance_range": (lambda low, high: low > 0, "distances above 0"),
+    "fovy_range": (lambda low, high: low > 0 and high < 180, "degrees between 0 and 180"),
+    "light_distance_range": (lambda low, high: low >= 0, "distances of at least 0"),
+}
+COUNTS = ("eval_height", "eval_width", "n_val_views", "n_test_views")
+# A camera straight above the object would have no upward direction.
+EVALUATION = {"eval_elevation_deg": (-90, 90), "eval_camera_distance": (0, math.inf), "eval_fovy_deg": (0, 180)}
 
 
 @dataclass
@@ -58,25 +68,21 @@ class RandomCameraIterableDataset(IterableDataset, Updateable):
     """Endless batches; `update_step` moves it from stage to stage.
 
     Raises:
-        UserError: stages of different number, or an impossible range.
+        UserError: stages of different number, or an impossible value, of the evaluation too.
     """
 
     def __init__(self, cfg: Any) -> None:
         super().__init__()
         self.cfg = cfg
-        check_choice("data.light_sample_strategy", cfg.light_sample_strategy, LIGHTS)
-        for name in RANGES:
-            low, high = cfg[name]
-            if low > high:
-                raise UserError(f"data.{name}={[low, high]} is impossible; accepted: [lowest, highest].")
+        _check(cfg)
         stages = {name: _stages(name, cfg[name]) for name in ("height", "width", "batch_size")}
         self.heights, self.widths, self.batch_sizes = stages.values()
         milestones = list(cfg.resolution_milestones)
         n_stages = max(len(values) for values in stages.values())
-        if n_stages > 1 and len(milestones) != n_stages - 1:
+        if n_stages > 1 and (len(milestones) != n_stages - 1 or milestones != sorted(milestones)):
             raise UserError(
                 f"data.resolution_milestones={milestones} does not fit {n_stages} stages of height, width and "
-                f"batch_size; accepted: {n_stages - 1} steps."
+                f"batch_size; accepted: {n_stages - 1} steps in ascending order."
             )
         for name, values in stages.items():
             if len(values) != n_stages:
@@ -172,8 +178,6 @@ class RandomCameraDataset(Dataset):
         self.cfg = cfg
         self.split = split
         self.n_views = cfg.n_val_views if split == "val" else cfg.n_test_views
-        if self.n_views < 1:
-            raise UserError(f"data.n_{split}_views={self.n_views} is impossible; accepted: an integer of at least 1.")
         steps = self.n_views + 1 if split == "val" else self.n_views
         azimuth = torch.linspace(0, 360.0, steps)[: self.n_views]
         elevation = torch.full_like(azimuth, cfg.eval_elevation_deg)
@@ -235,6 +239,21 @@ class RandomCameraDataModule(pl.LightningDataModule):
     def general_loader(self, dataset: Any, batch_size: int | None, collate_fn: Any = None) -> DataLoader:
         """Loader in this process: `update_step` changes the data set while it is in use."""
         return DataLoader(dataset, num_workers=0, batch_size=batch_size, collate_fn=collate_fn)
+
+
+def _check(cfg: Any) -> None:
+    check_choice("data.light_sample_strategy", cfg.light_sample_strategy, LIGHTS)
+    for name, (keeps, accepted) in RANGES.items():
+        low, high = cfg[name]
+        if not low <= high or not keeps(low, high):
+            raise UserError(f"data.{name}={[low, high]} is impossible; accepted: [lowest, highest], {accepted}.")
+    for name in COUNTS:
+        if cfg[name] < 1:
+            raise UserError(f"data.{name}={cfg[name]} is impossible; accepted: an integer of at least 1.")
+    for name, (low, high) in EVALUATION.items():
+        if not low < cfg[name] < high:
+            accepted = f"a number above {low}" if high == math.inf else f"a number between {low} and {high}"
+            raise UserError(f"data.{name}={cfg[name]} is impossible; accepted: {accepted}.")
 
 
 def _stages(name: str, value: Any) -> list[int]:

@@ -24,15 +24,21 @@ class PromptEmbedding:
 
     def expand(self, n: int) -> "PromptEmbedding":
         """The same for n particles."""
-        parts = (self.conditional, self.unconditional, self.negative)
-        perp_neg = None if self.perp_neg is None else self.perp_neg.expand(n)
-        return PromptEmbedding(*(part.expand(n, *part.shape[1:]) for part in parts), perp_neg)
+        return PromptEmbedding(
+            self.conditional.expand(n, -1, -1),
+            self.unconditional.expand(n, -1, -1),
+            self.negative.expand(n, -1, -1),
+            None if self.perp_neg is None else self.perp_neg.expand(n),
+        )
 
     def to(self, device: torch.device | str) -> "PromptEmbedding":
         """The same on another device."""
-        parts = (self.conditional, self.unconditional, self.negative)
-        perp_neg = None if self.perp_neg is None else self.perp_neg.to(device)
-        return PromptEmbedding(*(part.to(device) for part in parts), perp_neg)
+        return PromptEmbedding(
+            self.conditional.to(device),
+            self.unconditional.to(device),
+            self.negative.to(device),
+            None if self.perp_neg is None else self.perp_neg.to(device),
+        )
 
 
 @dataclass

@@ -93,7 +93,7 @@ class PromptProcessorOutput:
             UserError: the prompt is not to name the direction of view.
         """
         if not view_dependent_prompting:
-            raise UserError("use_perp_neg=True needs view_dependent_prompting=True; accepted: both, or neither.")
+            raise UserError("use_perp_neg=True needs view_dependent_prompting=True; set both or neither.")
         index = self.direction_index(elevation, azimuth, camera_distances)
         front, side, back, overhead = (
             self.text_embeddings_vd[self.direction2idx[name]] for name in ("front", "side", "back", "overhead")

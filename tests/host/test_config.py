@@ -190,7 +190,13 @@ def test_prompt_must_say_something(prompt):
         PromptProcessor({"prompt": prompt})
 
 
-@pytest.mark.parametrize("key", ["use_perp_neg", "use_prompt_debiasing"])
-def test_prompt_options_of_threestudio_alone(key):
-    with pytest.raises(UserError, match=f"{key}=True"):
-        PromptProcessor({"prompt": "a fox", key: True})
+@pytest.mark.parametrize(
+    "config, message",
+    [
+        ({"use_prompt_debiasing": True}, "use_prompt_debiasing=True"),
+        ({"perp_neg_f_fs": [1.0, 2.0]}, "perp_neg_f_fs"),
+    ],
+)
+def test_prompt_options_that_are_refused(config, message):
+    with pytest.raises(UserError, match=message):
+        PromptProcessor({"prompt": "a fox", **config})

@@ -11,8 +11,11 @@ import torch
 GUIDANCE_SCALE = 20.0
 
 
-def gradient(kind: str, model: str) -> torch.Tensor:
-    """Gradient (2, 64, 64, 3) of `KIND-guidance`'s loss in fixed images, with the global generator seeded."""
+def gradient(kind: str, model: str, perp_neg: bool = False) -> torch.Tensor:
+    """Gradient (B, 64, 64, 3) of `KIND-guidance`'s loss in fixed images, with the global generator seeded.
+
+    B is 2, but 1 with Perp-Neg, where threestudio lets several views' negatives change places.
+    """
     from threestudio_rsd.host import find
 
     config = {
@@ -22,21 +25,35 @@ def gradient(kind: str, model: str) -> torch.Tensor:
     }
     guidance = find(f"{kind}-guidance")(config)
     generator = torch.Generator().manual_seed(1)
-    rgb = torch.rand(2, 64, 64, 3, generator=generator).requires_grad_()
+    n = 1 if perp_neg else 2
+    rgb = torch.rand(n, 64, 64, 3, generator=generator).requires_grad_()
     text = torch.randn(4, 8, 16, generator=generator)
-    prompts = SimpleNamespace(use_perp_neg=False, get_text_embeddings=lambda *args, **kwargs: text)
-    views = {"elevation": torch.zeros(2), "azimuth": torch.zeros(2), "camera_distances": torch.ones(2)}
+    prompts = SimpleNamespace(
+        use_perp_neg=perp_neg,
+        get_text_embeddings=lambda *views: text,
+        get_text_embeddings_perp_neg=lambda *views: (text, torch.tensor([[-0.7, -1.3]])),
+    )
+    views = {"elevation": torch.zeros(n), "azimuth": torch.zeros(n), "camera_distances": torch.ones(n)}
     torch.manual_seed(2)
     guidance(rgb, prompts, **views)["loss_sds"].backward()
     return rgb.grad
+
+
+def all_gradients(models: dict[str, str]) -> dict[str, torch.Tensor]:
+    """Of every kind, without and with Perp-Neg."""
+    return {
+        f"{kind}{' perp-neg' if perp_neg else ''}": gradient(kind, model, perp_neg)
+        for kind, model in models.items()
+        for perp_neg in (False, True)
+    }
 
 
 def main() -> None:
     from real_threestudio import prelude
 
     prelude()
-    gradients = {kind: gradient(kind, model) for kind, model in (argument.split("=") for argument in sys.argv[2:])}
-    torch.save(gradients, sys.argv[1])
+    models = dict(argument.split("=") for argument in sys.argv[2:])
+    torch.save(all_gradients(models), sys.argv[1])
 
 
 if __name__ == "__main__":

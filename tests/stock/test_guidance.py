@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from threestudio_rsd import stock  # noqa: F401 registers
 from threestudio_rsd.errors import UserError
+from threestudio_rsd.guidance.prompt_embedding import embedding_of_views
 from threestudio_rsd.host import find
 
 from tests.tiny_models import tiny_deep_floyd, tiny_stable_diffusion
@@ -79,6 +80,37 @@ def test_the_gradient_is_threestudios(build, prompt_utils, kind: str, weighting:
     torch.testing.assert_close(rgb.grad, again.grad, rtol=1e-4, atol=1e-5)
     assert output["loss_sds"].item() == pytest.approx(expected.square().sum().item() / 4, rel=1e-4)
     assert (output["min_step"], output["max_step"]) == (20, 980)
+
+
+def test_perp_neg_scales_the_prompt_once_as_threestudio_does(build, prompt_utils) -> None:
+    prompts = prompt_utils("deep-floyd", use_perp_neg=True)
+    guidance = build("deep-floyd", guidance_scale=5.0, weighting_strategy="uniform")
+    rgb = torch.rand(2, 16, 16, 3, requires_grad=True)
+    step(guidance, rgb, prompts)["loss_sds"].backward()
+    torch.manual_seed(3)
+    t = torch.randint(20, 981, [2])
+    x_0 = rgb.detach().permute(0, 3, 1, 2) * 2 - 1
+    noise = torch.randn_like(x_0)
+    prior = guidance.prior
+    embedding = embedding_of_views(prompts, FRONT, FRONT + 180, FRONT + 1.5, True, prior.device)
+    predictions = prior.noise_predictions(prior.alpha(t) * x_0 + prior.sigma(t) * noise, t, embedding)
+    direction = predictions.unconditional + 5.0 * predictions.condition - noise
+    torch.testing.assert_close(rgb.grad, direction.permute(0, 2, 3, 1), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_perp_neg_counts_its_scale_from_the_unconditional_prediction(build, prompt_utils, kind: str) -> None:
+    """With weights of zero the guided noise is unconditional + s (text - unconditional): plain guidance of s - 1."""
+    rgb = torch.rand(2, 12, 12, 3)
+    prompts = prompt_utils(kind, use_perp_neg=True)
+    prompts.perp_neg_f_sb = prompts.perp_neg_f_fsb = (0.0, 0.0, 0.0)
+    norms = [
+        step(build(kind, guidance_scale=5.0), rgb, prompts)["grad_norm"],
+        step(build(kind, guidance_scale=4.0), rgb, prompt_utils(kind))["grad_norm"],
+        step(build(kind, guidance_scale=5.0), rgb, prompt_utils(kind, use_perp_neg=True))["grad_norm"],
+    ]
+    torch.testing.assert_close(norms[0], norms[1], rtol=1e-4, atol=0)
+    assert (norms[2] - norms[0]).abs() > 1e-3 * norms[0]
 
 
 @pytest.mark.parametrize("kind", KINDS)

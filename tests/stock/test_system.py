@@ -154,9 +154,9 @@ def test_a_loss_without_weight_is_named(launch, capsys) -> None:
     assert "system.loss.lambda_sds is missing" in capsys.readouterr().err
 
 
-def test_perp_neg_is_refused_by_name(launch, capsys) -> None:
-    launch("stable-diffusion", "train", "system.prompt_processor.use_perp_neg=true", code=2)
-    assert "use_perp_neg" in capsys.readouterr().err
+def test_perp_neg_trains_as_it_is_asked(launch) -> None:
+    trial = launch("stable-diffusion", "train", "system.prompt_processor.use_perp_neg=true", "trainer.max_steps=1")
+    assert checkpoint(trial)["global_step"] == 1
 
 
 @pytest.mark.skipif("THREESTUDIO_ROOT" not in os.environ, reason="THREESTUDIO_ROOT is not set to a checkout")

@@ -1,7 +1,7 @@
 """`stable-diffusion-guidance` and `deep-floyd-guidance`: DreamFusion's SDS as threestudio defines it.
 
 It differs from `repulsive-sds-guidance` in the scale of the prompt, which is s in text + s (text - unconditional), so
-w = s + 1 in eq. (24); in each view's timestep of its own; in a sample from the VAE's posterior; in random numbers from
+w = s + 1 in eq. (24), but w = s with Perp-Neg; in each view's timestep of its own; in a sample from the VAE's posterior; in random numbers from
 torch's global generator; and in a loss that is divided by the number of views.
 """
 
@@ -15,6 +15,8 @@ from torch import Tensor
 from ..distillation import loss_with_gradient, timestep_weight
 from ..errors import UserError, check_choice
 from ..guidance.prior_config import PriorConfig, configured_prior
+from ..guidance.prompt_embedding import embedding_of_views
+from ..guidance.prompt_embedding import embedding_of_views
 from ..host import BaseObject, C, info, register, warn
 from ..priors import PromptEmbedding
 from .models import DEEP_FLOYD, STABLE_DIFFUSION
@@ -114,18 +116,20 @@ class ScoreDistillationGuidance(BaseObject):
             `loss_sds`, and numbers to log.
 
         Raises:
-            UserError: the prompt processor asks for Perp-Neg.
+            UserError: Perp-Neg for prompts that do not name the direction of view, or latents where there are none.
         """
-        if prompt_utils.use_perp_neg:
-            raise UserError("use_perp_neg=True needs threestudio with this guidance; accepted: False.")
-        text = prompt_utils.get_text_embeddings(
-            elevation, azimuth, camera_distances, self.cfg.view_dependent_prompting
-        ).to(self.prior.device)
-        conditional, negative = text.chunk(2)
+        embedding = embedding_of_views(
+            prompt_utils,
+            elevation,
+            azimuth,
+            camera_distances,
+            self.cfg.view_dependent_prompting,
+            device=self.prior.device,
+        )
         with torch.autocast(rgb.device.type, enabled=False):  # the prior has the precision of its weights
             latents = self.latents(rgb.permute(0, 3, 1, 2).float(), rgb_as_latents)
             t = torch.randint(self.min_step, self.max_step + 1, [len(latents)], device=latents.device)
-            gradient = self.gradient(latents.detach(), t, PromptEmbedding(conditional, negative, negative))
+            gradient = self.gradient(latents.detach(), t, embedding)
             loss = loss_with_gradient(latents, gradient) / len(latents)
         return {
             "loss_sds": loss,
@@ -144,7 +148,9 @@ class ScoreDistillationGuidance(BaseObject):
         alpha, sigma = prior.alpha(t), prior.sigma(t)
         noise = torch.randn_like(x_0)
         predictions = prior.noise_predictions(alpha * x_0 + sigma * noise, t, embedding)
-        direction = predictions.guided(self.cfg.guidance_scale + 1) - noise
+        # threestudio's own two conventions: text + s (text - unconditional), but unconditional + s (...) with Perp-Neg.
+        scale = self.cfg.guidance_scale + (1 if embedding.perp_neg is None else 0)
+        direction = predictions.guided(scale) - noise
         gradient = torch.nan_to_num(timestep_weight(self.cfg.weighting_strategy, alpha, sigma) * direction)
         return gradient if self.grad_clip is None else gradient.clamp(-self.grad_clip, self.grad_clip)
 

@@ -130,6 +130,64 @@ def test_nfsd_tells_the_empty_prompt_from_the_negative_one() -> None:
     assert norms[0] != pytest.approx(norms[1], rel=1e-5)
 
 
+class TestPerpNeg:
+    @staticmethod
+    def output(name: str, rgb: torch.Tensor, prompts: Any, **config: Any) -> dict[str, Any]:
+        guidance = build(name, view_dependent_prompting=True, **config)
+        azimuth = torch.tensor([0.0, 60.0, 180.0])
+        return guidance(rgb, prompts, torch.zeros(3), azimuth, torch.ones(3), rgb_as_latents=True)
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_it_changes_the_gradient_of_every_method(self, name: str) -> None:
+        gradients = []
+        for use_perp_neg in (False, True):
+            rgb = torch.randn(3, 16, 16, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
+            self.output(name, rgb, prompt_utils(use_perp_neg=use_perp_neg))[NAMES[name]].backward()
+            gradients.append(rgb.grad)
+        plain, steered = gradients
+        assert steered.isfinite().all() and (steered - plain).norm() > 1e-3 * plain.norm()
+
+    def test_in_front_and_behind_with_no_weights_it_is_plain_guidance(self) -> None:
+        """Only there is the prompt not interpolated."""
+        guidance = build(view_dependent_prompting=True)
+        rgb, azimuth = torch.randn(2, 16, 16, 4), torch.tensor([0.0, 180.0])
+        losses = []
+        for use_perp_neg in (False, True):
+            prompts = prompt_utils(use_perp_neg=use_perp_neg)
+            for key in ("f_sb", "f_fsb", "f_fs", "f_sf"):
+                setattr(prompts, f"perp_neg_{key}", (0.0, 0.0, 0.0))
+            views = (torch.zeros(2), azimuth, torch.ones(2))
+            losses.append(guidance(rgb, prompts, *views, rgb_as_latents=True)["loss_sds"])
+        torch.testing.assert_close(*losses, rtol=1e-4, atol=0)
+
+    def test_without_it_the_prior_sees_two_prompts_and_no_negatives(self, monkeypatch) -> None:
+        seen = []
+        guidance = build(view_dependent_prompting=True)
+        ask = guidance.prior.raw_predict
+        monkeypatch.setattr(guidance.prior, "raw_predict", lambda x, t, text: seen.append(len(x)) or ask(x, t, text))
+        for use_perp_neg in (False, True):
+            call_views = (torch.zeros(3), torch.zeros(3), torch.ones(3))
+            prompts = prompt_utils(use_perp_neg=use_perp_neg)
+            guidance(torch.randn(3, 16, 16, 4), prompts, *call_views, rgb_as_latents=True)
+        assert seen == [6, 12]
+
+    def test_eps_phi_sees_the_prompt_alone(self, monkeypatch) -> None:
+        seen = []
+        guidance = build("repulsive-vsd-guidance", view_dependent_prompting=True)
+        ask = guidance.prior.raw_predict
+        monkeypatch.setattr(guidance.prior, "raw_predict", lambda x, t, text: seen.append(len(x)) or ask(x, t, text))
+        front = torch.zeros(3)
+        guidance(torch.randn(3, 16, 16, 4), prompt_utils(use_perp_neg=True), front, front, front, rgb_as_latents=True)
+        assert seen == [12, 3, 3]  # the prior; eps_phi in the direction; eps_phi in its training
+
+    def test_it_needs_directions_of_view(self) -> None:
+        prompts = prompt_utils(use_perp_neg=True)
+        with pytest.raises(UserError, match="use_perp_neg=True.*view_dependent_prompting=True"):
+            build()(torch.randn(1, 16, 16, 4), prompts, *torch.zeros(3, 1), rgb_as_latents=True)
+        with pytest.raises(UserError, match="view_dependent_prompting=True"):
+            prompts.get_text_embeddings_perp_neg(*torch.zeros(3, 1), view_dependent_prompting=False)
+
+
 class TestCameraCondition:
     @staticmethod
     def call_with_cameras(guidance: RepulsiveGuidance, **batch: Any) -> dict[str, Any]:

@@ -354,28 +354,6 @@ def check_prompts_of_a_direction(host):
     assert processor.prompts_vd == ["side view of a fox", "front view of a fox", "tail", "overhead view of a fox"]
 
 
-def check_perp_neg(host):
-    """Numbers worked out by hand from the defaults; a prompt's embedding is its length."""
-    lengths = {"prompt_side": "s" * 2, "prompt_front": "f" * 10, "prompt_back": "b" * 20, "prompt_overhead": "o" * 40}
-    output = make_prompts(host, use_perp_neg=True, negative_prompt="bad", **lengths)()
-    assert output.use_perp_neg
-    azimuth = torch.tensor([0.0, 45.0, -45.0, 90.0, 225.0, 180.0, 10.0])
-    elevation = torch.tensor([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 80.0])
-    text, weights = output.get_text_embeddings_perp_neg(elevation, azimuth, torch.ones(7), True)
-    assert text.shape == (28, 2, 3)
-    values = text[:, 0, 0]
-    torch.testing.assert_close(values[:7], torch.tensor([10.0, 6.0, 6.0, 2.0, 11.0, 20.0, 40.0]))
-    assert values[7:14].tolist() == [3.0] * 7
-    ahead, behind = [10.0, 2.0], [2.0, 10.0]
-    assert values[14:].view(7, 2).tolist() == [ahead, ahead, ahead, behind, behind, behind, [3.0, 3.0]]
-    # 4 e^-0.5 - 2.426, 4 - 2.426, 4 e^-0.25 - 2.426; e^-0.5 - 0.606, e^-0.5 + 0.967, and so on
-    front = [-0.0001226, -1.574]
-    expected = [front, [-0.6892031] * 2, [-0.6892031] * 2, [-0.0005307, -1.5735307]]
-    expected += [[-0.1728008, -1.7458008], [-0.394, -1.967], [0.0, 0.0]]
-    torch.testing.assert_close(weights, torch.tensor(expected), rtol=0, atol=1e-6)
-    raises(output.get_text_embeddings_perp_neg, elevation, azimuth, torch.ones(7), False)
-
-
 def check_batches_update_the_system_and_the_data(host):
     import pytorch_lightning as pl
     from torch.utils.data import DataLoader, Dataset

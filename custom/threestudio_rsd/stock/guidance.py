@@ -1,8 +1,8 @@
 """`stable-diffusion-guidance` and `deep-floyd-guidance`: DreamFusion's SDS as threestudio defines it.
 
 It differs from `repulsive-sds-guidance` in the scale of the prompt, which is s in text + s (text - unconditional), so
-w = s + 1 in eq. (24), but w = s with Perp-Neg; in each view's timestep of its own; in a sample from the VAE's posterior; in random numbers from
-torch's global generator; and in a loss that is divided by the number of views.
+w = s + 1 in eq. (24), but w = s with Perp-Neg; in each view's timestep of its own; in a sample from the VAE's
+posterior; in random numbers from torch's global generator; and in a loss that is divided by the number of views.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,6 @@ from torch import Tensor
 from ..distillation import loss_with_gradient, timestep_weight
 from ..errors import UserError, check_choice
 from ..guidance.prior_config import PriorConfig, configured_prior
-from ..guidance.prompt_embedding import embedding_of_views
 from ..guidance.prompt_embedding import embedding_of_views
 from ..host import BaseObject, C, info, register, warn
 from ..priors import PromptEmbedding

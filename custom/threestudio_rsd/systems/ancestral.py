@@ -34,6 +34,8 @@ class AncestralSamplingSystem(EnsembleSystem):
             raise UserError("particles.space='pixel' is impossible: sampling knows the prior's space only; set latent.")
         if self.cfg.n_steps < 1:
             raise UserError(f"system.n_steps={self.cfg.n_steps} is impossible; accepted: an integer of at least 1.")
+        if self.prompt_processor.cfg.use_perp_neg:
+            raise UserError("use_perp_neg=True is impossible: plain sampling has no views; set it to false.")
         self.hold_prior(configured_prior(self.cfg))
         self.seed = configured_seed(self.cfg.seed)
         self.particles = self.make_particles(self.seed)

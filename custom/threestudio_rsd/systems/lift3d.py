@@ -15,14 +15,7 @@ from ..particles.gradients import clip_particle_gradients
 from ..priors.files import is_bundled
 from .ensemble import measuring_networks
 from .particle_views import ParticleViews
-from .render_losses import opacity_loss, orientation_loss, sparsity_loss, z_variance_loss
-
-RENDER_LOSSES = {
-    "orient": orientation_loss,
-    "sparsity": sparsity_loss,
-    "opaque": opacity_loss,
-    "z_variance": z_variance_loss,
-}
+from .render_losses import RENDER_LOSSES
 
 
 class ParticleLift3DSystem(BaseLift3DSystem):
@@ -67,6 +60,7 @@ class ParticleLift3DSystem(BaseLift3DSystem):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         self._started = time.perf_counter()
+        self._check_views(batch)
         out = self(batch)
         self._rgb = out["comp_rgb"].detach()
         output = self.guidance(out["comp_rgb"], self.prompt_utils, **batch, rgb_as_latents=False)
@@ -82,6 +76,16 @@ class ParticleLift3DSystem(BaseLift3DSystem):
                 self.log(f"train/loss_{name}", value)
                 loss = loss + weight * value
         return {"loss": loss}
+
+    def _check_views(self, batch: dict[str, Any]) -> None:
+        """Raise UserError where the guidance would take other views for particles than the renderer does."""
+        n = self.n_particles
+        given = int(batch.get("n_particles", len(batch["rays_o"]) if n > 1 else 1))
+        if given != n:
+            raise UserError(
+                f"data.n_particles={given} does not fit the {n} particles of system.geometry; give "
+                f"data_type=particle-camera-datamodule and data.n_particles={n}."
+            )
 
     def _weight(self, name: str, default: float | None = None) -> float:
         """Weight of a loss now."""

@@ -1,6 +1,7 @@
 """Arguments that the demos share."""
 
 import argparse
+import json
 import math
 from pathlib import Path
 
@@ -30,3 +31,14 @@ def check_numbers(args: argparse.Namespace) -> None:
         raise UserError(f"--gamma={args.gamma} is impossible; accepted: a number above 0.")
     if args.seed < 0:
         raise UserError(f"--seed={args.seed} is impossible; accepted: an integer of at least 0.")
+
+
+def check_prompt(prompt: str) -> None:
+    """Raise UserError for a prompt that says nothing."""
+    if not prompt.strip():
+        raise UserError(f"--prompt={prompt!r} is empty; accepted: a text such as 'a mushroom'.")
+
+
+def quoted(text: str) -> str:
+    """A text as the value of an override, which is read as YAML."""
+    return json.dumps(text, ensure_ascii=False)

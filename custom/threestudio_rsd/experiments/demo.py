@@ -5,13 +5,11 @@ Plain sampling (Euler ancestral, the paper's upper bound) stands beside them: it
 
 import argparse
 import importlib
-import json
 import shlex
 from collections.abc import Sequence
 from datetime import datetime
 
-from ..errors import UserError
-from .arguments import add_numbers, check_numbers
+from .arguments import add_numbers, check_numbers, check_prompt, quoted
 from .folders import make_folder
 from .page import metrics_rows, write_page
 from .tables import format_table
@@ -70,26 +68,20 @@ def _launch(args: argparse.Namespace, config: str, tag: str, overrides: list[str
     from ..cli import launch_main
 
     everywhere = [
-        f"exp_root_dir={_quoted(str(args.output))}",
+        f"exp_root_dir={quoted(str(args.output))}",
         "name=runs",
         f"tag={tag}",
         "use_timestamp=false",
         f"seed={args.seed}",
-        f"system.prompt_processor.prompt={_quoted(args.prompt)}",
+        f"system.prompt_processor.prompt={quoted(args.prompt)}",
         f"system.particles.n={args.n}",
     ]
     return launch_main(["--config", config, "--train", *everywhere, *overrides])
 
 
-def _quoted(text: str) -> str:
-    """As an override's value, which is read as YAML."""
-    return json.dumps(text, ensure_ascii=False)
-
-
 def _check(args: argparse.Namespace) -> None:
     check_numbers(args)
-    if not args.prompt.strip():
-        raise UserError(f"--prompt={args.prompt!r} is empty; accepted: a text such as 'a mushroom'.")
+    check_prompt(args.prompt)
 
 
 def _parser() -> argparse.ArgumentParser:

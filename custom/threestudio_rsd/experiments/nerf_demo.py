@@ -1,13 +1,11 @@
 """`rsd demo 3d`: one prompt, N NeRFs from the bundled prior, without and with repulsion, side by side on one page."""
 
 import argparse
-import json
 import shlex
 from collections.abc import Sequence
 from datetime import datetime
 
-from ..errors import UserError
-from .arguments import add_numbers, check_numbers
+from .arguments import add_numbers, check_numbers, check_prompt, quoted
 from .folders import make_folder
 from .nerf_page import figures_rows, render_page, turntable
 from .page import write_whole
@@ -31,8 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(argv or [])
     args = _parser().parse_args(argv)
     check_numbers(args)
-    if not args.prompt.strip():
-        raise UserError(f"--prompt={args.prompt!r} is empty; accepted: a text such as 'a mushroom'.")
+    check_prompt(args.prompt)
     make_folder(args.output)
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     trials = []
@@ -58,12 +55,12 @@ def _launch(args: argparse.Namespace, tag: str, gamma: float) -> int:
     from ..cli import launch_main
 
     overrides = [
-        f"exp_root_dir={_quoted(str(args.output))}",
+        f"exp_root_dir={quoted(str(args.output))}",
         "name=runs",
         f"tag={tag}",
         "use_timestamp=false",
         f"seed={args.seed}",
-        f"system.prompt_processor.prompt={_quoted(args.prompt)}",
+        f"system.prompt_processor.prompt={quoted(args.prompt)}",
         f"system.geometry.n_particles={args.n}",
         f"data.batch_size={args.n}",
         f"system.guidance.gamma={gamma}",
@@ -71,11 +68,6 @@ def _launch(args: argparse.Namespace, tag: str, gamma: float) -> int:
         f"trainer.val_check_interval={args.steps}",
     ]
     return launch_main(["--config", CONFIG, "--train", *overrides])
-
-
-def _quoted(text: str) -> str:
-    """As an override's value, which is read as YAML."""
-    return json.dumps(text, ensure_ascii=False)
 
 
 def _parser() -> argparse.ArgumentParser:

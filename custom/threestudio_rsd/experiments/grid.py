@@ -1,0 +1,147 @@
+"""A grid of settings over dotted keys of a config: every combination, each with a name for its folder."""
+
+import hashlib
+import itertools
+import json
+import math
+import unicodedata
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from ..errors import UserError
+
+SEED_KEY = "seed"
+PROMPT_KEYS = ("system.prompt_processor.prompt", "system.solver.prompt")
+LONGEST = 120  # bytes of a tag: `rsd launch` shortens what is longer
+DIGITS = 8  # hexadecimal, of the hash in a tag
+
+Axis = tuple[str, Sequence[Any]]  # a dotted key and its values
+
+
+def expand_grid(axes: Sequence[Axis]) -> list[dict[str, Any]]:
+    """Every combination of values: a dict for each, from key to value; the last axis varies fastest.
+
+    Raises:
+        UserError: a key or a value is there twice, or an axis has no values.
+    """
+    keys = [key for key, _ in axes]
+    for key, values in axes:
+        if keys.count(key) > 1:
+            raise UserError(f"{key} is given twice; accepted: each key once, with all its values: {key}=1,2.")
+        if not values:
+            raise UserError(f"{key} has no values; accepted: at least one.")
+        texts = [format_value(value) for value in values]
+        for text in texts:
+            if texts.count(text) > 1:
+                raise UserError(f"{key}={text} is given twice; accepted: different values.")
+    return [dict(zip(keys, values, strict=True)) for values in itertools.product(*(values for _, values in axes))]
+
+
+def make_tag(settings: Mapping[str, Any]) -> str:
+    """Folder name that follows from the settings alone, such as `gamma=10,seed=0,prompt=a_cup-1a2b3c4d`.
+
+    What a file system may not take becomes `_`, and the end is cut; the hash keeps different settings apart, also
+    where capitals do not count.
+    """
+    names = short_names(settings)
+    # The prompt, which may be long, is last: the end is what is cut.
+    keys = sorted(settings, key=lambda key: (key in PROMPT_KEYS, key == SEED_KEY, key))
+    texts = {key: format_value(settings[key]) for key in keys}
+    readable = unicodedata.normalize("NFC", ",".join(f"{names[key]}={texts[key]}" for key in keys))
+    readable = "".join(c if c.isalnum() or c in "_-.,+=" else "_" for c in readable)
+    readable = readable.encode("utf-8", "ignore")[: LONGEST - DIGITS - 1].decode("utf-8", "ignore")
+    content = json.dumps(texts, sort_keys=True).encode()
+    return f"{readable}-{hashlib.sha256(content).hexdigest()[:DIGITS]}"
+
+
+def short_names(keys: Sequence[str] | Mapping[str, Any]) -> dict[str, str]:
+    """The last part of each dotted key, or the whole key where two would be called the same."""
+    last = {key: key.rsplit(".", 1)[-1] for key in keys}
+    return {key: name if list(last.values()).count(name) == 1 else key for key, name in last.items()}
+
+
+def format_value(value: Any) -> str:
+    """A value as people write it: 10 for 10.0, true for True, texts without quotes."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def parse_axis(argument: str, option: str = "--set") -> Axis:
+    """`key.subkey=1,2` -> ("key.subkey", [1, 2]).
+
+    Raises:
+        UserError: there is no `=`, or the values are not understood.
+    """
+    key, equals, values = argument.partition("=")
+    if not equals or not key or key.startswith("-"):
+        raise UserError(
+            f"{option} {argument!r} is not understood; accepted: KEY=VALUE,VALUE, such as trainer.max_steps=100."
+        )
+    return key, parse_values(values, f"{option} {key}")
+
+
+def parse_values(text: str, option: str) -> list[Any]:
+    """Values between commas, each as in a config: `10,20`, `noisy,clean`, `[0,0,20,300],20`, `"a, b",c`.
+
+    Raises:
+        UserError: names the option; nothing there, no YAML, or a number that is not finite.
+    """
+    accepted = "accepted: values between commas, in quotes or brackets where they have commas themselves"
+    try:
+        values = OmegaConf.to_container(OmegaConf.create(f"[{text}]"), resolve=False)
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        raise UserError(f"{option}={text!r} is not understood; {accepted}.") from error
+    if not isinstance(values, list) or not values or any(not _is_plain(value) for value in values):
+        raise UserError(f"{option}={text!r} is not understood; {accepted}.")
+    return values
+
+
+def parse_seeds(text: str) -> list[int]:
+    """`0:5` -> [0, 1, 2, 3, 4], as a slice in Python; `0,3` -> [0, 3].
+
+    Raises:
+        UserError: neither, or no seed at all.
+    """
+    first, colon, end = text.partition(":")
+    parts = [first, end] if colon else text.split(",")
+    if all(part.strip().isdecimal() for part in parts):
+        numbers = [int(part) for part in parts]
+        seeds = list(range(*numbers)) if colon else numbers
+        if seeds:
+            return seeds
+    raise UserError(
+        f"--seeds={text!r} is not understood; accepted: FIRST:END such as 0:5 (0 to 4), or a list such as 0,3."
+    )
+
+
+def read_prompts(file: Path) -> list[str]:
+    """The lines of a text file, but empty ones.
+
+    Raises:
+        UserError: it cannot be read, or has no such line.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"--prompts={str(file)!r} cannot be read ({error}); accepted: a text file, a prompt a line."
+        ) from error
+    prompts = [line.strip() for line in lines if line.strip()]
+    if not prompts:
+        raise UserError(f"--prompts={str(file)!r} is empty; accepted: a text file, a prompt a line.")
+    return prompts
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it is a text, a finite number, a switch, null or a list of such."""
+    if isinstance(value, list):
+        return all(_is_plain(item) for item in value)
+    return value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))

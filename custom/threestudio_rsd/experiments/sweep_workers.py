@@ -63,7 +63,10 @@ class LocalWorkers:
             if self._waiting and slot not in self._running:
                 run = self._waiting.popleft()
                 # In a session of its own: Ctrl-C on the terminal is the sweep's to pass on.
-                self._running[slot] = run, start_process(run, self._environment(slot), start_new_session=True)
+                process = start_process(
+                    run, self._environment(slot), start_new_session=True, preexec_fn=_heed_interrupts
+                )
+                self._running[slot] = run, process
         return ended
 
     def stop(self) -> None:
@@ -187,6 +190,11 @@ def start_process(run: Run, environment: Mapping[str, str], **options: Any) -> s
             env=environment,
             **options,
         )
+
+
+def _heed_interrupts() -> None:
+    """In the run's own process: what a script starts with `&` ignores them, and so would its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _ignore_cluster_signals() -> None:

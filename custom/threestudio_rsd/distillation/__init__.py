@@ -1,5 +1,6 @@
 """How one particle follows a prior, and how an ensemble follows it with repulsion."""
 
+from .esd import ESD, esd_direction
 from .loss import loss_with_gradient
 from .method import Method, Step, Views
 from .nfsd import NFSD, nfsd_direction
@@ -11,6 +12,7 @@ from .vsd import VSD
 from .weights import force_scale, timestep_weight
 
 __all__ = [
+    "ESD",
     "NFSD",
     "SDS",
     "SVGD",
@@ -21,6 +23,7 @@ __all__ = [
     "RepulsiveGradient",
     "TimestepSchedule",
     "Views",
+    "esd_direction",
     "force_scale",
     "loss_with_gradient",
     "nfsd_direction",

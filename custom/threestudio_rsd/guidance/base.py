@@ -12,11 +12,13 @@ from ..errors import UserError, check_choice
 from ..host import BaseModule, C, get_device, info
 from ..particles import particle_noise
 from ..priors import Prior, PromptEmbedding
-from ..repulsion import RBFKernel, RepulsiveForce, load_features
+from ..repulsion import OrderTwoForce, RBFKernel, RepulsiveForce, load_features
+from ..repulsion.force import FORMS
 from .prior_config import PriorConfig, configured_prior, configured_seed
 from .prompt_embedding import embedding_of_views
 
 REDUCTIONS = ("sum", "mean")
+FORCE_FORMS = (*FORMS, "order_two")
 
 
 class RepulsiveGuidance(BaseModule):
@@ -44,7 +46,7 @@ class RepulsiveGuidance(BaseModule):
         features: str = "dino"  # dino (the paper), dinov2, clip, lpips, euclidean, a folder or a hub id
         bandwidth: Any = "median"  # h in squared feature units, or median: h = m^2 / log N (6.1)
         include_self: bool = False  # j = i in the sum, as printed in (15)
-        force_form: str = "log_sum"  # log_sum (15) or sum_log (8)
+        force_form: str = "log_sum"  # log_sum (15), sum_log (8), sum (36), or order_two (SPARKE; j = i always counts)
         force_scale: str = "sigma"  # s(t): sigma (Alg. 1), constant, one_minus_alpha_cumprod (authors' DeepFloyd runs)
         repulsion_min_step_percent: float = 0.0  # no force below this t / T (ours)
         repulsion_max_step_percent: float = 1.0  # no force above this t / T (ours)
@@ -67,6 +69,7 @@ class RepulsiveGuidance(BaseModule):
     def configure(self) -> None:
         cfg = self.cfg
         check_choice("loss_reduction", cfg.loss_reduction, REDUCTIONS)
+        check_choice("force_form", cfg.force_form, FORCE_FORMS)
         _check_range("repulsion_min_step_percent", cfg.repulsion_min_step_percent, 0, 1)
         _check_range("repulsion_max_step_percent", cfg.repulsion_max_step_percent, 0, 1)
         _check_range("repulsion_every", cfg.repulsion_every, 1, math.inf)
@@ -87,9 +90,12 @@ class RepulsiveGuidance(BaseModule):
         if self.cfg.gamma == 0:
             return None
         features = load_features(self.cfg.features, bundled=self.prior.is_bundled, device=device)
+        kernel = RBFKernel(self.cfg.bandwidth)
+        if self.cfg.force_form == "order_two":
+            return OrderTwoForce(features, kernel, self._decode_unclamped, self.cfg.chunk_size)
         return RepulsiveForce(
             features,
-            RBFKernel(self.cfg.bandwidth),
+            kernel,
             decode=self._decode_unclamped,
             include_self=self.cfg.include_self,
             form=self.cfg.force_form,

@@ -36,17 +36,22 @@ class RepulsiveVSDGuidance(RepulsiveGuidance):
     loss_name = "vsd"
 
     def make_method(self) -> VSD:
-        if self.cfg.camera_condition is not None:
-            check_choice("camera_condition", self.cfg.camera_condition, tuple(CAMERA_MATRICES))
         return VSD(
             self.prior,
             self.cfg.guidance_scale,
             self.cfg.vsd_network,
             self.cfg.lora_rank,
             tuple(self.cfg.unet_channels) if self.cfg.unet_channels else None,
-            self.cfg.camera_condition is not None,
+            self.has_cameras(),
             self.cfg.guidance_scale_lora,
         )
+
+    def has_cameras(self) -> bool:
+        """Whether eps_phi is told the cameras. Raises UserError for an unknown kind of them."""
+        if self.cfg.camera_condition is None:
+            return False
+        check_choice("camera_condition", self.cfg.camera_condition, tuple(CAMERA_MATRICES))
+        return True
 
     def views(
         self, prompt_utils: Any, elevation: Tensor, azimuth: Tensor, camera_distances: Tensor, batch: dict[str, Any]

@@ -5,6 +5,7 @@ from .deep_floyd import DeepFloydPrior
 from .embeddings import embed_prompts
 from .gaussian_mixture import GaussianMixturePrior
 from .loading import load_prior
+from .particle_guidance import sample_particle_guidance
 from .perp_neg import WeightedNegatives
 from .sampling import sample_ancestral
 from .stable_diffusion import StableDiffusionPrior
@@ -20,4 +21,5 @@ __all__ = [
     "embed_prompts",
     "load_prior",
     "sample_ancestral",
+    "sample_particle_guidance",
 ]

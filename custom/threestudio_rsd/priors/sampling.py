@@ -18,6 +18,7 @@ def sample_ancestral(
     guidance_scale: float = 7.5,
     n_steps: int = 30,
     callback: Callable[[int, Tensor], object] | None = None,
+    guide: Callable[[int, Tensor, Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Draw n samples, (n, *prior.latent_shape).
 
@@ -27,6 +28,7 @@ def sample_ancestral(
     Args:
         noise: maps a step, 0 for the start and 1 ... n_steps for the rest, to standard normal noise (n, ...).
         callback: called after each step with its index and x.
+        guide: maps t, x and the noise estimate eps_w to the estimate that is followed instead; None: eps_w itself.
 
     Raises:
         UserError: n_steps < 1.
@@ -40,6 +42,8 @@ def sample_ancestral(
     for step, t in enumerate(timesteps):
         s, s_next = levels[step], levels[step + 1]
         estimate = prior.predict_noise(prior.alpha(t) * x, t, embedding, guidance_scale)
+        if guide is not None:
+            estimate = guide(t, x, estimate)
         up = (s_next**2 * (s**2 - s_next**2) / s**2).sqrt()
         down = (s_next**2 - up**2).sqrt()
         x = x + (down - s) * estimate

@@ -1,6 +1,16 @@
 """Registered systems and their data."""
 
-from . import ancestral, data, dreamfusion, images, inverse, inverse_data, particle_cameras, prolificdreamer
+from . import (
+    ancestral,
+    data,
+    dreamfusion,
+    images,
+    inverse,
+    inverse_data,
+    particle_cameras,
+    particle_guidance,
+    prolificdreamer,
+)
 
 __all__ = [
     "ancestral",
@@ -10,5 +20,6 @@ __all__ = [
     "inverse",
     "inverse_data",
     "particle_cameras",
+    "particle_guidance",
     "prolificdreamer",
 ]

@@ -1,6 +1,7 @@
 """`ancestral-sampling-system`: stochastic sampling of the prior, the paper's upper bound on the trade-off (6.1.2)."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,21 +49,26 @@ class AncestralSamplingSystem(EnsembleSystem):
         text = self.prompt_processor().get_text_embeddings(front, front, front, False).to(self.prior.device)
         conditional, negative = text.chunk(2)
         with tqdm(total=self.cfg.n_steps, desc="Sampling", leave=False) as bar:
-            samples = sample_ancestral(
-                self.prior,
-                PromptEmbedding(conditional, negative, negative),
-                self.ensemble.n,
-                guidance_scale=self.cfg.guidance_scale,
-                n_steps=self.cfg.n_steps,
-                noise=self._noise,
-                callback=lambda *_: bar.update(),
-            )
+            samples = self.sample(PromptEmbedding(conditional, negative, negative), lambda *_: bar.update())
         with torch.no_grad():
             self.particles.copy_(samples)
         self.optimizers().step()
         self._seconds = time.perf_counter() - started
 
-    def _noise(self, step: int) -> Tensor:
+    def sample(self, embedding: PromptEmbedding, callback: Callable[[int, Tensor], object]) -> Tensor:
+        """The ensemble, (N, *latent_shape)."""
+        return sample_ancestral(
+            self.prior,
+            embedding,
+            self.ensemble.n,
+            guidance_scale=self.cfg.guidance_scale,
+            n_steps=self.cfg.n_steps,
+            noise=self.noise,
+            callback=callback,
+        )
+
+    def noise(self, step: int) -> Tensor:
+        """Noise of a step of the sampler, one generator per particle: (N, *latent_shape)."""
         shape = tuple(self.particles.shape[1:])
         return particle_noise(self.seed, "sampling", step, self.ensemble.n, shape, self.particles.device)
 

@@ -249,7 +249,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--features",
         default="dino,clip",
-        help=f"networks of similarity, diversity and vendi, of {', '.join(NAMES)}, folders, hub ids (default: dino,clip)",
+        help=f"of similarity, diversity and vendi: {', '.join(NAMES)}, folders or hub ids (default: dino,clip)",
     )
     parser.add_argument("--prompt", help="of all images, in place of their own")
     parser.add_argument("--reference", help="folder of images, or bundled: renders of the bundled world")

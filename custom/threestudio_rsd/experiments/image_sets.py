@@ -242,12 +242,14 @@ def _used_bundled_prior(config: dict[str, Any], metrics: dict[str, Any]) -> bool
 
 def _guide(config: dict[str, Any]) -> str | None:
     """The network in which the particles repelled each other; None where nothing did."""
-    for gamma, features in (
-        ("system.guidance.gamma", "system.guidance.features"),
-        ("system.solver.gamma", "system.features"),
-    ):
-        if config.get(gamma):  # a number, or a schedule
-            return str(config.get(features) or GUIDE)
-    if str(config.get("system.guidance_type")) == "svgd-guidance":  # its repulsion is part of the method
-        return str(config.get("system.guidance.features") or "euclidean")
+    features, own = config.get("system.guidance.features"), config.get("system.features")
+    if config.get("system.guidance.gamma"):  # a number, or a schedule
+        return str(features or GUIDE)
+    if config.get("system.solver.gamma"):
+        return str(own or GUIDE)
+    # The repulsion of these is part of the method.
+    if config.get("system_type") == "particle-guidance-system" and config.get("system.strength") != 0:
+        return str(own or GUIDE)
+    if config.get("system.guidance_type") == "svgd-guidance":
+        return str(features or "euclidean")
     return None

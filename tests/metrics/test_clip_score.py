@@ -1,0 +1,46 @@
+"""CLIP score against transformers' whole model, on the CLIP that ships."""
+
+import pytest
+import torch
+from threestudio_rsd.errors import UserError
+from threestudio_rsd.metrics.clip_score import clip_score, load_text_encoder
+from threestudio_rsd.paths import data_path
+from threestudio_rsd.repulsion import load_features
+from threestudio_rsd.toyworld.pictures import choose_scenes
+from threestudio_rsd.toyworld.render import render_scenes
+
+FOLDER = str(data_path("load/toyworld/clip"))
+
+
+def test_is_the_cosine_of_the_whole_model_and_higher_for_the_right_prompt() -> None:
+    from transformers import AutoTokenizer, CLIPModel
+
+    images, prompts = render_scenes(choose_scenes(2, 0, "mushroom", "red")), ["a red mushroom", "a blue car"]
+    model, tokens = CLIPModel.from_pretrained(FOLDER), AutoTokenizer.from_pretrained(FOLDER)(prompts, padding=True)
+    with torch.no_grad():
+        whole = model(pixel_values=images * 2 - 1, **tokens.convert_to_tensors("pt"))  # trained on [-1, 1]
+    embedded, texts = load_features("clip", bundled=True)(images), load_text_encoder(FOLDER)(prompts)
+    scores = torch.stack([clip_score(embedded, text.expand_as(embedded)) for text in texts], 1)
+    expected = (whole.logits_per_image / model.logit_scale.exp()).clamp_min(0)
+    torch.testing.assert_close(scores, expected.detach(), rtol=1e-4, atol=1e-4)
+    assert (scores[:, 0] > scores[:, 1]).all()
+
+
+def test_opposite_embeddings_score_nothing_and_sizes_must_fit() -> None:
+    ones = torch.ones(2, 3)
+    assert clip_score(ones, -ones).tolist() == [0, 0] and clip_score(ones, 2 * ones).tolist() == pytest.approx([1, 1])
+    with pytest.raises(UserError, match="cannot be compared"):
+        clip_score(ones, torch.ones(2, 4))
+
+
+def test_prompts_of_any_length_are_embedded_each_as_if_alone() -> None:
+    encode = load_text_encoder(FOLDER)
+    prompts = ["a mushroom", "a red car, front view", "a red tree " * 30]
+    together = encode(prompts)
+    assert together.shape == (3, 64)
+    torch.testing.assert_close(together[:1], encode(prompts[:1]), rtol=1e-4, atol=1e-5)
+
+
+def test_a_clip_that_is_not_there_is_named() -> None:
+    with pytest.raises(UserError, match="nobody/nothing"):
+        load_text_encoder("nobody/nothing")

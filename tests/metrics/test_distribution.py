@@ -1,0 +1,107 @@
+"""Distances of sets: known Gaussians, and the formulas beside torchmetrics' classes."""
+
+import sys
+
+import pytest
+import torch
+from threestudio_rsd.errors import UserError
+from threestudio_rsd.metrics import frechet_distance
+from threestudio_rsd.metrics.distribution import (
+    coverage,
+    frechet_inception_distance,
+    kernel_inception_distance,
+    load_inception,
+    recall,
+)
+from torch import Tensor
+
+
+def gaussian(n: int, seed: int, mean: float = 0.0, scale: float = 1.0) -> Tensor:
+    return torch.randn(n, 4, generator=torch.Generator().manual_seed(seed)) * scale + mean
+
+
+def test_fid_of_gaussians_is_the_closed_form() -> None:
+    a, b = gaussian(20_000, 0), gaussian(20_000, 1, mean=0.5, scale=2.0)
+    # |0.5|^2 + (2 - 1)^2 in each of four dimensions
+    assert frechet_inception_distance(a, b) == pytest.approx(4 * (0.25 + 1.0), rel=0.03)
+    assert frechet_inception_distance(a, b) == pytest.approx(frechet_distance(a, b), rel=1e-5)
+    assert frechet_inception_distance(a, a) == pytest.approx(0, abs=1e-6)
+
+
+def test_kid_is_the_unbiased_squared_mmd_of_the_cubic_kernel() -> None:
+    a, b = gaussian(7, 0).double(), gaussian(7, 1, mean=1.0).double()
+    inside = torch.eye(7) == 0
+    aa, bb, ab = ((x @ y.T / 4 + 1) ** 3 for x, y in ((a, a), (b, b), (a, b)))
+    expected = aa[inside].mean() + bb[inside].mean() - 2 * ab.mean()
+    assert kernel_inception_distance(a, b) == pytest.approx(float(expected))
+
+
+def test_kid_leaves_the_random_state_alone() -> None:
+    state = torch.get_rng_state()
+    values = {kernel_inception_distance(gaussian(9, 0), gaussian(5, 1)) for _ in range(2)}
+    assert len(values) == 1 and torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("nearest", [1, 3])
+def test_of_one_distribution_as_much_is_covered_as_theory_says(nearest: int) -> None:
+    n = m = 400
+    found = [coverage(gaussian(m, seed), gaussian(n, seed + 100), nearest) for seed in range(5)]
+    missed = 1.0
+    for i in range(1, nearest + 1):  # Naeem et al., 2020, section 3.2
+        missed *= (n - i) / (m + n - i)
+    assert sum(found) / 5 == pytest.approx(1 - missed, abs=0.03)
+
+
+def test_a_mode_that_is_not_shown_is_neither_recalled_nor_covered() -> None:
+    one_mode = gaussian(200, 0, scale=0.1)
+    two_modes = torch.cat([gaussian(100, 1, scale=0.1), gaussian(100, 2, mean=9.0, scale=0.1)])
+    for measure in (recall, coverage):
+        assert measure(one_mode, two_modes) == pytest.approx(0.5, abs=0.06)
+        assert measure(one_mode + 50, two_modes) == 0
+        assert measure(two_modes, two_modes) == 1
+
+
+def test_recall_is_about_the_images_reach_and_coverage_about_the_references() -> None:
+    reference = torch.arange(6.0)[:, None]
+    wide, narrow = torch.tensor([[0.0], [5.0]]), torch.tensor([[2.0], [2.1]])
+    assert recall(wide, reference, nearest=1) == 1  # each image reaches the other
+    assert coverage(wide, reference, nearest=1) == pytest.approx(4 / 6)  # 0, 1, 4 and 5 are next to an image
+    assert recall(narrow, reference, nearest=1) == pytest.approx(1 / 6)
+
+
+@pytest.mark.parametrize("measure", [frechet_inception_distance, kernel_inception_distance, recall, coverage])
+def test_too_few_and_other_features_are_errors(measure) -> None:
+    with pytest.raises(UserError, match="too few"):
+        measure(gaussian(1, 0), gaussian(3, 1))
+    with pytest.raises(UserError, match="cannot be compared"):
+        measure(gaussian(9, 0), gaussian(9, 1)[:, :2])
+
+
+def test_without_torch_fidelity_it_is_said_what_to_install(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch_fidelity", None)
+    with pytest.raises(UserError, match=r"pip install threestudio-rsd\[evaluate\]"):
+        load_inception()
+
+
+def test_without_inceptions_weights_it_is_said_where_they_go(monkeypatch, tmp_path) -> None:
+    pytest.importorskip("torch_fidelity")
+    from torch_fidelity import feature_extractor_inceptionv3
+
+    def unreachable(*args, **kwargs):
+        raise OSError("no route")
+
+    monkeypatch.setattr(feature_extractor_inceptionv3, "load_state_dict_from_url", unreachable)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    with pytest.raises(UserError, match="no route.*checkpoints"):
+        load_inception()
+
+
+def test_inception_sees_bytes_of_any_size(monkeypatch) -> None:
+    pytest.importorskip("torch_fidelity")
+    from torch_fidelity import feature_extractor_inceptionv3
+
+    monkeypatch.setattr(feature_extractor_inceptionv3, "load_state_dict_from_url", lambda *args, **kwargs: {})
+    extractor = feature_extractor_inceptionv3.FeatureExtractorInceptionV3
+    monkeypatch.setattr(extractor, "load_state_dict", lambda self, weights: None)  # random ones do
+    network = load_inception()
+    assert network(torch.rand(2, 3, 20, 30)).shape == (2, 2048)

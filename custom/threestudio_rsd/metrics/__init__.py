@@ -1,5 +1,8 @@
-"""What is measured: diversity, reconstruction, and truth on the bundled world."""
+"""What is measured: diversity, quality, reconstruction, and truth on the bundled world."""
 
+from .aesthetic import aesthetic_score, load_aesthetic_head
+from .clip_score import clip_score, load_text_encoder
+from .distribution import coverage, frechet_inception_distance, kernel_inception_distance, load_inception, recall
 from .diversity import diversity, pairwise_similarity, vendi_score
 from .judge import ToyworldJudge
 from .reconstruction import load_lpips, lpips_distance, measurement_residual, psnr, reconstruction_metrics, ssim
@@ -19,18 +22,27 @@ from .views import judge_objects, view_diversity
 __all__ = [
     "ToyworldJudge",
     "accuracy",
+    "aesthetic_score",
+    "clip_score",
+    "coverage",
     "diversity",
     "entropy",
     "expected_entropy",
     "expected_total_variation",
     "frechet_distance",
+    "frechet_inception_distance",
     "judge_objects",
+    "kernel_inception_distance",
+    "load_aesthetic_head",
+    "load_inception",
     "load_lpips",
+    "load_text_encoder",
     "lpips_distance",
     "measurement_residual",
     "modes_covered",
     "pairwise_similarity",
     "psnr",
+    "recall",
     "reconstruction_metrics",
     "ssim",
     "total_variation",

@@ -1,0 +1,165 @@
+"""docs/paper.md: all that it names exists, all of the paper is in it, and its settings are those of the configs."""
+
+import importlib
+import re
+import shlex
+from collections.abc import Iterator
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from threestudio_rsd import cli
+from threestudio_rsd.host import find
+from threestudio_rsd.inverse import SolverConfig
+from threestudio_rsd.inverse.operators import OperatorConfig
+from threestudio_rsd.systems.ensemble import ParticlesConfig
+
+for package in ("guidance", "systems"):  # register what configs name
+    importlib.import_module(f"threestudio_rsd.{package}")
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "custom" / "threestudio_rsd"
+PAGE = ROOT / "docs" / "paper.md"
+CONFIGS = [
+    ROOT / "configs" / name
+    for name in (
+        "text2image/paper-vsd-sd21.yaml",
+        "text2image/ancestral.yaml",
+        "text2nerf/views-dreamfusion-if.yaml",
+        "inverse/paper-half-box-sd15.yaml",
+    )
+]
+
+if not PAGE.is_file():
+    pytest.skip("an sdist has no docs", allow_module_level=True)
+PROSE, *BLOCKS = re.split(r"```(?:bash)?\n", PAGE.read_text())
+PROSE += "".join(BLOCKS[1::2])
+COMMANDS = [line for block in BLOCKS[::2] for line in block.splitlines() if not line.startswith("#")]
+COMMANDS += re.findall(r"`(rsd [^`]+)`", PROSE)
+
+
+def find_path(name: str) -> Path | None:
+    return next((base / name for base in (ROOT, PACKAGE) if (base / name).exists()), None)
+
+
+def tokens() -> Iterator[tuple[str, Path | None, Path | None]]:
+    """What stands in backticks, with the code file before it in the line and the file in the section's heading."""
+    heading: Path | None = None
+    for line in PROSE.splitlines():
+        if line.startswith("#"):
+            heading = None
+        code = heading
+        for token in re.findall(r"`([^`]+)`", line):
+            path = find_path(token)
+            if path is not None:
+                code = path
+                if line.startswith("#"):
+                    heading = path
+            yield token, code, heading
+
+
+def value(config: Path, key: str) -> Any:
+    """What a config has under a dotted key, else the default of the class that reads it; KeyError: nobody reads it."""
+    content = yaml.safe_load(config.read_text())
+    try:
+        node = content
+        for part in key.split("."):
+            node = node[part]
+        return node
+    except (KeyError, TypeError):
+        pass
+    section, _, name = key.rpartition(".")
+    system = content["system"]
+    classes = {
+        "data.operator": OperatorConfig,
+        "system.particles": ParticlesConfig,
+        "system.solver": SolverConfig,
+        "system": find(content["system_type"]).Config,
+        "system.guidance": find(system.get("guidance_type", "repulsive-sds-guidance")).Config,
+        "system.prompt_processor": find("rsd-prompt-processor").Config,
+    }
+    defaults = classes[section]()
+    if not hasattr(defaults, name):
+        raise KeyError(key)
+    return getattr(defaults, name)
+
+
+def is_key(key: str) -> bool:
+    """Whether one of the paper's own configs or its classes has this key."""
+    for config in CONFIGS:
+        try:
+            value(config, key)
+            return True
+        except KeyError:
+            continue
+    return False
+
+
+def test_all_in_backticks_is_so() -> None:
+    wrong = []
+    for token, code, heading in tokens():
+        setting = re.fullmatch(r"([a-z_.0-9]+): (.+)", token)
+        constant = re.fullmatch(r"([A-Z_]+) = (.+)", token)
+        override = re.fullmatch(r"([a-z_.0-9]+)=(.+)", token)
+        if token.split()[0] in ("rsd", "pip"):
+            continue  # commands have a test of their own
+        if token.startswith("python "):
+            right = (ROOT / token.split()[1]).is_file()
+        elif setting and heading and heading.suffix == ".yaml":
+            right = value(heading, setting[1]) == yaml.safe_load(setting[2])
+        elif setting:
+            right = is_key(setting[1])
+        elif override:
+            right = is_key(override[1])
+        elif "/" in token or token.endswith((".md", ".py", ".yaml")):
+            right = find_path(token) is not None
+        else:
+            assert code is not None, token
+            module = importlib.import_module(
+                ".".join(("threestudio_rsd", *code.relative_to(PACKAGE).with_suffix("").parts))
+            )
+            try:
+                found = attrgetter(constant[1] if constant else token)(module)
+                right = getattr(found, "__module__", module.__name__) == module.__name__
+                right = right and (not constant or found == yaml.safe_load(constant[2]))
+            except AttributeError:
+                right = False
+        if not right:
+            wrong.append(token)
+    assert not wrong
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_are_understood(command: str, capsys) -> None:
+    _, *arguments = shlex.split(command)
+    if arguments[0] != "launch":
+        with pytest.raises(SystemExit) as stopped:
+            cli.main([*arguments, "--help"])
+        assert stopped.value.code == 0
+        return
+    args, overrides = cli._launch_parser().parse_known_args(arguments[1:])
+    config = Path(cli.find_config(args.config))
+    for override in overrides:
+        value(config, override.partition("=")[0])
+
+
+def numbers(cells: str) -> set[int]:
+    """(3), (5) to (7) -> 3, 5, 6, 7"""
+    found = re.findall(r"\((\d+)\)(?: to \((\d+)\))?", cells)
+    return {number for first, last in found for number in range(int(first), int(last or first) + 1)}
+
+
+def test_all_of_the_paper_is_there() -> None:
+    rows = [line.split("|")[1].strip() for line in PROSE.splitlines() if line.startswith("|")]
+    sections = {part.split("\n")[0]: part for part in PROSE.split("\n## ")}
+    equations, tables, figures = (
+        [line.split("|")[1] for line in sections[name].splitlines() if line.startswith("|")]
+        for name in ("Equations", "Tables", "Figures")
+    )
+    assert numbers(" ".join(equations)) == set(range(1, 40))
+    assert {int(cell) for cell in tables if cell.strip().isdigit()} == set(range(1, 9))
+    assert {int(number) for cell in figures for number in re.findall(r"\d+", cell)} == set(range(1, 24))
+    for name in ("Alg. 1", "Alg. 2", "Prop. 1", "Prop. 2", "Property 1", "Lemma 1", "Theorem 1"):
+        assert any(name in row for row in rows), name

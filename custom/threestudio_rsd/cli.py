@@ -16,15 +16,19 @@ commands:
   demo      one prompt, several particles, without and with repulsion, as one page;
             `rsd demo 3d`: the same for NeRFs;
             `rsd demo inverse`: several answers to each of three images whose half is hidden
-  toy       the paper's two-dimensional problem
+  evaluate  every metric of runs, folders and images
+  sweep     a grid of runs, here or on a cluster; what is finished is not run again
   reproduce a table of the paper on the bundled prior
+  toy       the paper's two-dimensional problem
   toyworld  the bundled world: render it, check its networks, train them anew
 
 `rsd COMMAND --help` says more; --verbose shows the traceback of an error."""
 
 COMMANDS = {
     "demo": ".experiments.demo",
+    "evaluate": ".experiments.evaluate",
     "reproduce": ".experiments.reproduce",
+    "sweep": ".experiments.sweep",
     "toy": ".experiments.toy",
     "toyworld": ".toyworld.command",
 }

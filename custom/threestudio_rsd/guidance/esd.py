@@ -17,9 +17,7 @@ class ESDGuidance(RepulsiveVSDGuidance):
 
     @dataclass
     class Config(RepulsiveVSDGuidance.Config):
-        entropy_weight: float = (
-            0.5  # lambda in [0, 1]; 0: SDS (with cameras VSD), 1: VSD without cameras; authors' README
-        )
+        entropy_weight: float = 0.5  # lambda in [0, 1]; without cameras 0 is SDS and 1 VSD; the authors' README
 
     cfg: Config
     loss_name = "esd"

@@ -1,11 +1,13 @@
 """`rsd sweep`: a grid of runs, here or on a cluster; what is finished is not run again."""
 
 import argparse
+import fcntl
 import json
 import shlex
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,17 +158,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     runs = [outcome.run for outcome in sweep.of_state(*wanted)]
     print(f"{len(sweep.outcomes)} runs, of which {len(sweep.of_state(FINISHED))} are finished", flush=True)
     stopped = False
-    if runs:
-        if args.check:
-            print("Checking the settings", flush=True)
-            check_runs(config, [run.overrides() for run in _one_for_each_value(runs)])
-        make_folder(args.output)
-        workers = _workers(args, runs)
+    if runs and args.check:
+        print("Checking the settings", flush=True)
+        check_runs(config, [run.overrides() for run in _one_for_each_value(runs)])
+    make_folder(args.output)
+    with _alone(args.output):
+        if runs:
+            workers = _workers(args, runs)
+            sweep.write()
+            stopped = _run(sweep, workers, len(runs))
         sweep.write()
-        stopped = _run(sweep, workers, len(runs))
-    else:
-        make_folder(args.output)
-    sweep.write()
     return _report(sweep, stopped)
 
 
@@ -236,6 +237,19 @@ def _one_for_each_value(runs: Sequence[Run]) -> list[Run]:
             chosen.append(run)
             seen |= values
     return chosen
+
+
+@contextmanager
+def _alone(output: Path) -> Iterator[None]:
+    """Hold the folder; raise UserError where another sweep does. The lock ends with the process."""
+    with (output / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"--output={str(output)!r} is in use by another sweep; choose another one.") from error
+        except OSError:
+            pass  # a file system without locks
+        yield
 
 
 def _workers(args: argparse.Namespace, runs: Sequence[Run]) -> Workers:

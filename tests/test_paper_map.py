@@ -103,7 +103,7 @@ def test_all_in_backticks_is_so() -> None:
         setting = re.fullmatch(r"([a-z_.0-9]+): (.+)", token)
         constant = re.fullmatch(r"([A-Z_]+) = (.+)", token)
         override = re.fullmatch(r"([a-z_.0-9]+)=(.+)", token)
-        if token.split()[0] in ("rsd", "pip"):
+        if token.split()[0] in ("rsd", "pip", "--set", "--reference"):
             continue  # commands have a test of their own
         if token.startswith("python "):
             right = (ROOT / token.split()[1]).is_file()
@@ -134,15 +134,20 @@ def test_all_in_backticks_is_so() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_are_understood(command: str, capsys) -> None:
     _, *arguments = shlex.split(command)
-    if arguments[0] != "launch":
-        with pytest.raises(SystemExit) as stopped:
-            cli.main([*arguments, "--help"])
-        assert stopped.value.code == 0
-        return
-    args, overrides = cli._launch_parser().parse_known_args(arguments[1:])
-    config = Path(cli.find_config(args.config))
-    for override in overrides:
-        value(config, override.partition("=")[0])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([*arguments, "--help"])
+    assert stopped.value.code == 0
+    understood = capsys.readouterr().out
+    assert all(argument in understood for argument in arguments if argument.startswith("--"))
+    if "--config" in arguments:
+        config = Path(cli.find_config(arguments[arguments.index("--config") + 1]))
+        for key in re.findall(r"^([\w.]+)=", "\n".join(arguments), re.MULTILINE):
+            value(config, key)
+
+
+def test_extras_exist() -> None:
+    extras = ",".join(re.findall(r"pip install \.\[([\w,]+)\]", PAGE.read_text())).split(",")
+    assert set(extras) <= set(re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text(), re.MULTILINE))
 
 
 def numbers(cells: str) -> set[int]:

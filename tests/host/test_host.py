@@ -55,6 +55,6 @@ def test_every_shipped_config_parses():
     paths = sorted(data_path("configs").rglob("*.yaml"))
     assert paths
     for path in paths:
-        cfg = host.load_config(str(path))
+        cfg = host.load_config(str(path), cli_args=["system.prompt_processor.prompt=a car", "data.image_path=car.png"])
         assert cfg.system_type
         assert cfg.trainer.max_steps > 0

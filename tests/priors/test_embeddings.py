@@ -78,6 +78,19 @@ def test_deep_floyd_prompts_are_lower_cased_and_padding_is_masked(cache: Path, t
     torch.testing.assert_close(embedding.negative[0], other)
 
 
+def test_a_sentencepiece_file_is_read_without_a_conversion(cache: Path, tmp_path: Path, monkeypatch) -> None:
+    pytest.importorskip("sentencepiece")
+    from transformers import AutoTokenizer
+
+    model = tiny_deep_floyd(tmp_path)
+    asked = []
+    load = AutoTokenizer.from_pretrained
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda *a, **kw: asked.append(kw) or load(*a, **kw))
+    embed_prompts(["a mushroom"], model, "t5")
+    embed_prompts(["a mushroom"], "bundled-pixel", "t5")
+    assert [options["use_fast"] for options in asked] == [False, True]
+
+
 def test_text_encoders_that_cannot_be_had_are_named(cache: Path, model: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="at least one prompt"):
         embed_prompts([], model)

@@ -73,15 +73,21 @@ def _encode(prompts: list[str], model: str, kind: str, revision: str | None, dty
 
     pipeline_type(model, revision, expected=KINDS[kind])
     location = resolve_model(model)
+    options = {}
     if kind == "t5":
-        if not (Path(location) / "tokenizer" / "tokenizer.json").is_file():
+        # Without tokenizer.json the slow one, which needs sentencepiece alone: older transformers convert only with an
+        # old protobuf.
+        options["use_fast"] = (Path(location) / "tokenizer" / "tokenizer.json").is_file()
+        if not options["use_fast"]:
             require("sentencepiece", "deepfloyd")
         prompts = [prompt.lower().strip() for prompt in prompts]  # as DeepFloyd IF was trained
     classes = (CLIPTokenizer, CLIPTextModel) if kind == "clip" else (AutoTokenizer, T5EncoderModel)
     tokenizer_class, encoder_class = classes
     try:
         _check_vocabulary(Path(location))
-        tokenizer = tokenizer_class.from_pretrained(location, subfolder="tokenizer", revision=revision or "main")
+        tokenizer = tokenizer_class.from_pretrained(
+            location, subfolder="tokenizer", revision=revision or "main", **options
+        )
         with quiet_transformers():
             encoder = encoder_class.from_pretrained(
                 location, subfolder="text_encoder", revision=revision or "main", torch_dtype=dtype

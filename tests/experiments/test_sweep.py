@@ -113,6 +113,14 @@ def test_a_failed_run_is_listed_and_tried_again(stand_in, capsys) -> None:
     assert len(starts(stand_in)) == 5
 
 
+@pytest.fixture
+def heeds_interruptions():
+    """Where the tests run in the background, a shell has them ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def _press(times: int, output: Path, runs: int) -> threading.Thread:
     """Ctrl-C, some times, once that many runs have started."""
 
@@ -128,7 +136,7 @@ def _press(times: int, output: Path, runs: int) -> threading.Thread:
     return thread
 
 
-def test_after_an_interruption_the_runs_go_on_from_their_checkpoints(stand_in) -> None:
+def test_after_an_interruption_the_runs_go_on_from_their_checkpoints(stand_in, heeds_interruptions) -> None:
     arguments = ("--gamma", "77", "--seeds", "0:3", "--workers", "2")
     pressed = _press(1, stand_in, runs=2)
     assert sweep(stand_in, *arguments) == 130
@@ -142,7 +150,7 @@ def test_after_an_interruption_the_runs_go_on_from_their_checkpoints(stand_in) -
     assert starts(stand_in)[5:] == ["77 2 True"]
 
 
-def test_a_second_interruption_ends_what_does_not_listen(stand_in) -> None:
+def test_a_second_interruption_ends_what_does_not_listen(stand_in, heeds_interruptions) -> None:
     pressed = _press(2, stand_in, runs=1)
     started = time.monotonic()
     assert sweep(stand_in, "--gamma", "66") == 130

@@ -11,6 +11,8 @@ from .diversity import diversity
 from .judge import ToyworldJudge
 from .truth import modes_covered
 
+MARGIN = 10.0  # degrees from the boundary of two faces within which a view shows both
+
 
 @torch.no_grad()
 def view_diversity(images: Tensor, networks: Mapping[str, Callable[[Tensor], Tensor]]) -> dict[str, float]:
@@ -47,18 +49,27 @@ def judge_objects(
     Returns:
         `colours`: how many colours the objects have, each being that of most of its views; `class_accuracy`:
         share of the views that show the class (with `object_class`), also `class_accuracy_each` (N values);
-        `view_accuracy`: share of the views whose face is the one that the camera looks at: a Janus object shows its
-        front to more cameras than it should.
+        `view_accuracy`: share of the views whose face is the one that the camera looks at, of those that are not near
+        a boundary of two faces, None if there are none: a Janus object shows its front to more cameras than it should.
     """
     n, v = images.shape[:2]
     labels = {name: label.unflatten(0, (n, v)) for name, label in judge.predict(images.flatten(0, 1)).items()}
-    true_view = view_of(azimuth, elevation).to(labels["view"].device)
+    clear = _shows_one_face(azimuth, elevation)
+    correct_face = (labels["view"] == view_of(azimuth, elevation).to(labels["view"].device))[:, clear]
     result: dict[str, Any] = {
         "colours": modes_covered(labels["colour"].mode(dim=1).values),
-        "view_accuracy": float((labels["view"] == true_view).float().mean()),
+        "view_accuracy": float(correct_face.float().mean()) if clear.any() else None,
     }
     if object_class is not None:
         correct = (labels["class"] == object_class).float()
         result["class_accuracy"] = float(correct.mean())
         result["class_accuracy_each"] = correct.mean(1).tolist()
     return result
+
+
+def _shows_one_face(azimuth: Tensor, elevation: Tensor) -> Tensor:
+    """Whether a camera (V,) sees the same of VIEWS if it moves by MARGIN to either side."""
+    moved = [
+        view_of(azimuth + a, elevation + e) for a, e in ((-MARGIN, 0), (MARGIN, 0), (0, -MARGIN), (0, MARGIN), (0, 0))
+    ]
+    return (torch.stack(moved) == moved[0]).all(0)

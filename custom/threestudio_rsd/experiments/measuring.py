@@ -282,7 +282,8 @@ class Instruments:
             azimuth, elevation = torch.tensor([group.camera for group in image_set.groups]).unbind(1)
             object_class, _ = named_attributes(image_set.groups[0].prompt or "")
             found = judge_objects(images, azimuth, elevation, judge, object_class)
-            return {key: Measurement(float(value), []) for key, value in found.items() if isinstance(value, int | float)}
+            numbers = {key: value for key, value in found.items() if isinstance(value, int | float)}
+            return {key: Measurement(float(value), []) for key, value in numbers.items()}
         values: dict[str, list[float]] = {}
         for group in image_set.groups:
             images = torch.cat([_as_judged(image[None]) for image in group.images]).to(device)

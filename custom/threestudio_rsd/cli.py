@@ -79,10 +79,15 @@ def launch_main(arguments: Sequence[str]) -> int:
     from .host.embedded.quiet import set_up_messages
 
     set_up_messages(args.verbose)
-    for package in (".guidance", ".systems", ".wrappers", ".stock"):  # registers what configs name
-        importlib.import_module(package, __package__)
+    register_modules()
     mode = next(mode for mode in MODES if getattr(args, mode))
     return launch(find_config(args.config), mode, overrides, n_gpus, ["rsd", "launch", *arguments])
+
+
+def register_modules() -> None:
+    """Import every package whose modules configs name."""
+    for package in (".guidance", ".systems", ".wrappers", ".stock"):
+        importlib.import_module(package, __package__)
 
 
 def find_config(name: str) -> str:

@@ -39,6 +39,18 @@ def check_prompt(prompt: str) -> None:
         raise UserError(f"--prompt={prompt!r} is empty; accepted: a text such as 'a mushroom'.")
 
 
+def run_overrides(args: argparse.Namespace, tag: str) -> list[str]:
+    """Overrides of a demo's run: its folder OUTPUT/runs/TAG, seed and prompt."""
+    return [
+        f"exp_root_dir={quoted(str(args.output))}",
+        "name=runs",
+        f"tag={tag}",
+        "use_timestamp=false",
+        f"seed={args.seed}",
+        f"system.prompt_processor.prompt={quoted(args.prompt)}",
+    ]
+
+
 def quoted(text: str) -> str:
     """A text as the value of an override, which is read as YAML."""
     return json.dumps(text, ensure_ascii=False)

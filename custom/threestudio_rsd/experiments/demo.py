@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Sequence
 from datetime import datetime
 
-from .arguments import add_numbers, check_numbers, check_prompt, quoted
+from .arguments import add_numbers, check_numbers, check_prompt, run_overrides
 from .folders import make_folder
 from .page import metrics_rows, write_page
 from .tables import format_table
@@ -68,12 +68,7 @@ def _launch(args: argparse.Namespace, config: str, tag: str, overrides: list[str
     from ..cli import launch_main
 
     everywhere = [
-        f"exp_root_dir={quoted(str(args.output))}",
-        "name=runs",
-        f"tag={tag}",
-        "use_timestamp=false",
-        f"seed={args.seed}",
-        f"system.prompt_processor.prompt={quoted(args.prompt)}",
+        *run_overrides(args, tag),
         f"system.particles.n={args.n}",
     ]
     return launch_main(["--config", config, "--train", *everywhere, *overrides])

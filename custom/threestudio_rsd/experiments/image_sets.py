@@ -7,16 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
 
-import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
 from ..errors import UserError, first_line
+from ..metrics import spread_views
 from ..particles.image_files import SUFFIXES, list_images, open_image, to_tensor
 from .trials import flatten
 
 KEY = "RUN_OR_FOLDER"
-VIEWS = 8  # cameras of a 3D run, evenly spread over those of its test, as in its metrics.json
 ELEVATION = 15.0  # degrees; threestudio's eval_elevation_deg where a config is silent
 GUIDE = "dino"  # the guidance modules' `features` where a config is silent
 
@@ -210,12 +209,12 @@ def _answers(test: Path, names: Sequence[str], truths: dict[str, Path] | None) -
 
 
 def _objects(views: Path, prompt: str | None, config: dict[str, Any]) -> list[Group]:
-    """Groups of a 3D run: one for each of VIEWS cameras, from the pictures that show all objects side by side."""
+    """Groups of a 3D run: one for each measured camera, from the pictures that show all objects side by side."""
     files = sorted(views.glob("*.png"), key=lambda file: _number(file.name))
     n = len([path for path in views.parent.glob("particle_*") if path.is_dir()])
     elevation = float(config.get("data.eval_elevation_deg") or ELEVATION)
     groups = []
-    for index in torch.linspace(0, len(files), VIEWS + 1)[:-1].long().unique().tolist() if files and n else []:
+    for index in spread_views(len(files)) if files and n else []:
         images = to_tensor(open_image(files[index], KEY)).chunk(n, 2)
         azimuth = 360.0 * index / max(len(files) - 1, 1)  # the last view is the first again
         groups.append(Group(images, prompt, camera=(azimuth, elevation)))

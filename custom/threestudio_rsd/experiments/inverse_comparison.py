@@ -20,7 +20,6 @@ from ..inverse import solve
 from ..inverse.operators import OperatorConfig, build_operator, measure
 from ..metrics import ToyworldJudge, diversity, frechet_distance, load_lpips, reconstruction_metrics
 from ..particles import save_grid
-from ..paths import data_path
 from ..priors import load_prior
 from ..repulsion import load_features
 from ..toyworld.pictures import choose_scenes
@@ -196,7 +195,7 @@ class _Instruments:
     """Networks that measure, loaded once."""
 
     def __init__(self) -> None:
-        self.judge = ToyworldJudge.from_folder(data_path("load/toyworld/judge"))
+        self.judge = ToyworldJudge.bundled()
         self.networks = {name: load_features(name, bundled=True) for name in ("dino", "clip")}
         self.references = self._features(render_scenes(choose_scenes(REFERENCES, REFERENCE_SEED)))
         try:

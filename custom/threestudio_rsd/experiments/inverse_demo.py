@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     prior = load_prior("bundled")
     task = make_task(prior, args.seed)
     networks = {name: load_features(name, bundled=True, device=prior.device) for name in ("dino", "clip")}
-    judge = ToyworldJudge.from_folder(data_path("load/toyworld/judge")).to(prior.device)
+    judge = ToyworldJudge.bundled(prior.device)
     folder = args.output / "runs" / datetime.now().strftime("%Y%m%d-%H%M%S")
     problem = _save_task(task, folder / "problem")
     runs, trials = _settings(args), []

@@ -195,8 +195,7 @@ class Instruments:
         return self._once((spec, is_bundled), lambda: load_features(spec, is_bundled, device))
 
     def _judge(self) -> ToyworldJudge:
-        folder = data_path("load/toyworld/judge")
-        return self._once("judge", lambda: ToyworldJudge.from_folder(folder).to(self.options.device))
+        return self._once("judge", lambda: ToyworldJudge.bundled(self.options.device))
 
     def _clip_scores(
         self, image_set: ImageSet, parts: Callable[[str], Sequence[Tensor]], is_bundled: bool

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Sequence
 from datetime import datetime
 
-from .arguments import add_numbers, check_numbers, check_prompt, quoted
+from .arguments import add_numbers, check_numbers, check_prompt, run_overrides
 from .folders import make_folder
 from .nerf_page import figures_rows, render_page, turntable
 from .page import write_whole
@@ -56,12 +56,7 @@ def _launch(args: argparse.Namespace, tag: str, gamma: float) -> int:
     from ..cli import launch_main
 
     overrides = [
-        f"exp_root_dir={quoted(str(args.output))}",
-        "name=runs",
-        f"tag={tag}",
-        "use_timestamp=false",
-        f"seed={args.seed}",
-        f"system.prompt_processor.prompt={quoted(args.prompt)}",
+        *run_overrides(args, tag),
         f"system.geometry.n_particles={args.n}",
         f"data.batch_size={args.n}",
         f"system.guidance.gamma={gamma}",

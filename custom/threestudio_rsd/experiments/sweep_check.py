@@ -3,7 +3,6 @@
 What it loads to find out, such as a prior on the GPU, is gone when it ends.
 """
 
-import importlib
 import json
 import subprocess
 import sys
@@ -37,13 +36,13 @@ def check_runs(config: str, runs: Sequence[Sequence[str]]) -> None:
 
 def main() -> int:
     """The process: reads what to check from its standard input."""
+    from ..cli import register_modules
     from ..host.embedded.launch import prepare
     from ..host.embedded.quiet import set_up_messages
 
     asked = json.load(sys.stdin)
     set_up_messages(verbose=False)
-    for package in ("guidance", "systems", "wrappers", "stock"):  # registers what configs name
-        importlib.import_module(f"..{package}", __package__)
+    register_modules()
     try:
         for overrides in asked["runs"]:
             prepare(asked["config"], "train", overrides)

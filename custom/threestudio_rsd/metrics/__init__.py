@@ -17,7 +17,7 @@ from .truth import (
     true_distribution,
     truth_metrics,
 )
-from .views import judge_objects, view_diversity
+from .views import judge_objects, spread_views, view_diversity
 
 __all__ = [
     "ToyworldJudge",
@@ -44,6 +44,7 @@ __all__ = [
     "psnr",
     "recall",
     "reconstruction_metrics",
+    "spread_views",
     "ssim",
     "total_variation",
     "true_distribution",

@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..errors import UserError, first_line
+from ..paths import data_path
 from ..toyworld.world import ATTRIBUTES, CLASSES, COLOURS
 
 IMAGE_SIZE = 64
@@ -29,6 +30,11 @@ class ToyworldJudge(nn.Module):
         self.convolutions = nn.Sequential(*layers)
         self.projection = nn.Linear(WIDTHS[-1] * side**2, FEATURES)
         self.heads = nn.ModuleDict({attribute: nn.Linear(FEATURES, count) for attribute, count in ATTRIBUTES.items()})
+
+    @classmethod
+    def bundled(cls, device: torch.device | str = "cpu") -> "ToyworldJudge":
+        """The judge that ships."""
+        return cls.from_folder(data_path("load/toyworld/judge")).to(device)
 
     @classmethod
     def from_folder(cls, folder: Path | str) -> "ToyworldJudge":

@@ -11,7 +11,13 @@ from .diversity import diversity
 from .judge import ToyworldJudge
 from .truth import modes_covered
 
+MEASURED_VIEWS = 8  # cameras, of those of a test, that contact sheets and measures take
 MARGIN = 10.0  # degrees from the boundary of two faces within which a view shows both
+
+
+def spread_views(n_views: int) -> list[int]:
+    """Indices of up to MEASURED_VIEWS cameras, evenly spread over a turn of n_views."""
+    return torch.linspace(0, n_views, MEASURED_VIEWS + 1)[:-1].long().unique().tolist()
 
 
 @torch.no_grad()

@@ -2,12 +2,10 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from ..errors import UserError
 from ..host import BaseLift3DSystem, find, register
-from ..systems.render_losses import RENDER_LOSSES
+from ..systems.render_losses import total_loss
 from ..systems.views import view_cells
 
 FRAMES_PER_SECOND = 30  # of the turntable
@@ -33,26 +31,9 @@ class DreamFusionSystem(BaseLift3DSystem):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         out = self(batch)
         guided = self.guidance(out["comp_rgb"], self.prompt_processor(), **batch, rgb_as_latents=False)
-        loss = torch.zeros((), device=out["comp_rgb"].device)
-        for name, value in guided.items():
-            self.log(f"train/{name}", value)
-            if name.startswith("loss_"):
-                loss = loss + value * self._weight(name.removeprefix("loss_"))
-        for name, function in RENDER_LOSSES.items():
-            if f"lambda_{name}" in self.cfg.loss and self._weight(name) > 0:
-                value = function(out)
-                self.log(f"train/loss_{name}", value)
-                loss = loss + value * self._weight(name)
         for name, value in self.cfg.loss.items():
             self.log(f"train_params/{name}", self.C(value))
-        return {"loss": loss}
-
-    def _weight(self, name: str) -> float:
-        """Weight of a loss at this step."""
-        key = f"lambda_{name}"
-        if key not in self.cfg.loss:
-            raise UserError(f"system.loss.{key} is missing; accepted: the weight of loss_{name}, such as 1.")
-        return self.C(self.cfg.loss[key])
+        return {"loss": total_loss(self, guided, out)}
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         self._save_view("", batch, "validation_step")

@@ -12,7 +12,6 @@ from ..errors import UserError, check_choice
 from ..host import BaseSystem, find, get_device, parse_structured, warn
 from ..metrics import ToyworldJudge, diversity, pairwise_similarity, truth_metrics, vendi_score
 from ..particles import initial_particles, read_images, save_grid, save_image
-from ..paths import data_path
 from ..priors import Prior
 from ..repulsion import load_features
 from ..toyworld.captions import named_attributes
@@ -125,7 +124,7 @@ class EnsembleSystem(BaseSystem):
             "classes_correct": None,
         }
         if self.prior.is_bundled:
-            judge = ToyworldJudge.from_folder(data_path("load/toyworld/judge")).to(images.device)
+            judge = ToyworldJudge.bundled(images.device)
             object_class, colour = named_attributes(result["prompt"])
             truth = truth_metrics(images, judge, object_class, colour)
             result |= {"colours": truth["colours"], "classes_correct": truth.get("class_accuracy"), "truth": truth}

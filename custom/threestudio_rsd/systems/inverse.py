@@ -25,7 +25,6 @@ from ..metrics import (
     reconstruction_metrics,
 )
 from ..particles import save_grid, save_image
-from ..paths import data_path
 from ..toyworld.world import CLASSES
 from .ensemble import measuring_networks
 
@@ -175,7 +174,7 @@ class InverseSystem(BaseSystem):
         networks = measuring_networks(self.cfg.metrics, self.prior.is_bundled)
         judge = None
         if self.prior.is_bundled:
-            judge = ToyworldJudge.from_folder(data_path("load/toyworld/judge")).to(answers.device)
+            judge = ToyworldJudge.bundled(answers.device)
         images = {}
         for i, (name, known) in enumerate(zip(data.names, data.attributes(), strict=True)):
             record: dict[str, Any] = {"lpips": None}

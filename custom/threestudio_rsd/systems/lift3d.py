@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
@@ -15,7 +14,7 @@ from ..particles.gradients import clip_particle_gradients
 from ..priors.files import is_bundled
 from .ensemble import measuring_networks
 from .particle_views import ParticleViews
-from .render_losses import RENDER_LOSSES
+from .render_losses import total_loss
 
 
 class ParticleLift3DSystem(BaseLift3DSystem):
@@ -64,18 +63,7 @@ class ParticleLift3DSystem(BaseLift3DSystem):
         out = self(batch)
         self._rgb = out["comp_rgb"].detach()
         output = self.guidance(out["comp_rgb"], self.prompt_utils, **batch, rgb_as_latents=False)
-        loss = torch.zeros((), device=self._rgb.device)
-        for name, value in output.items():
-            self.log(f"train/{name}", value)
-            if name.startswith("loss_"):
-                loss = loss + value * self._weight(name.removeprefix("loss_"))
-        for name, function in RENDER_LOSSES.items():
-            weight = self._weight(name, 0.0)
-            if weight > 0:
-                value = function(out, self.n_particles)
-                self.log(f"train/loss_{name}", value)
-                loss = loss + weight * value
-        return {"loss": loss}
+        return {"loss": total_loss(self, output, out, self.n_particles)}
 
     def _check_views(self, batch: dict[str, Any]) -> None:
         """Raise UserError where the guidance would take other views for particles than the renderer does."""
@@ -86,13 +74,6 @@ class ParticleLift3DSystem(BaseLift3DSystem):
                 f"data.n_particles={given} does not fit the {n} particles of system.geometry; give "
                 f"data_type=particle-camera-datamodule and data.n_particles={n}."
             )
-
-    def _weight(self, name: str, default: float | None = None) -> float:
-        """Weight of a loss now."""
-        value = self.cfg.loss.get(f"lambda_{name}", default)
-        if value is None:
-            raise UserError(f"system.loss.lambda_{name} is missing; give the weight of loss_{name}, such as 1.")
-        return self.C(value)
 
     def on_train_batch_end(self, outputs: Any, batch: dict[str, Any], batch_idx: int) -> None:
         super().on_train_batch_end(outputs, batch, batch_idx)

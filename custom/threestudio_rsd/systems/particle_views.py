@@ -6,13 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..metrics import ToyworldJudge, judge_objects, view_diversity
+from ..metrics import ToyworldJudge, judge_objects, spread_views, view_diversity
 from ..particles import save_grid
-from ..paths import data_path
 from ..toyworld.captions import named_attributes
 from .views import view_cells
 
-SHEET_VIEWS = 8  # cameras of the contact sheet and of the measures, evenly spread over those of the test
 FPS = 30  # as threestudio's videos
 
 
@@ -55,7 +53,7 @@ class ParticleViews:
             folder = self._folder(particle)
             self.system.save_img_sequence(folder, folder, r"(\d+)\.png", fps=FPS, name="test", step=step)
         self.system.save_img_sequence(self.name, f"{self.name}/all", r"(\d+)\.png", fps=FPS, name="test", step=step)
-        chosen = torch.linspace(0, len(self.images), SHEET_VIEWS + 1)[:-1].long().unique().tolist()
+        chosen = spread_views(len(self.images))
         images = torch.stack([self.images[i] for i in chosen], 1).permute(0, 1, 4, 2, 3)  # (N, V, 3, H, W)
         sheet = Path(self.system.get_save_path(f"{self.name}-sheet.png"))
         save_grid(images.flatten(0, 1), sheet, columns=len(chosen))
@@ -72,7 +70,7 @@ class ParticleViews:
             "similarity": {name: 1 - value for name, value in diversity.items()},
         }
         if system.is_bundled:
-            judge = ToyworldJudge.from_folder(data_path("load/toyworld/judge")).to(system.device)
+            judge = ToyworldJudge.bundled(system.device)
             object_class, _ = named_attributes(system.cfg.prompt_processor["prompt"])
             result |= judge_objects(images, azimuth, elevation, judge, object_class)
         return result

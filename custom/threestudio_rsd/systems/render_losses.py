@@ -69,3 +69,33 @@ RENDER_LOSSES = {
     "opaque": opacity_loss,
     "z_variance": z_variance_loss,
 }  # by the name after `lambda_`
+
+
+def total_loss(system: Any, guided: dict[str, Any], out: dict[str, Any], n: int = 1) -> Tensor:
+    """What a system descends: the guidance's losses and those of RENDER_LOSSES, each logged and weighted: scalar.
+
+    Args:
+        system: whose `cfg.loss` has the weights, as `lambda_NAME`.
+        guided: what the guidance returned: `loss_NAME`, and scalars to log.
+        out: what the renderer returned.
+        n: number of particles.
+
+    Raises:
+        UserError: a loss of the guidance has no weight.
+    """
+    weights = system.cfg.loss
+    loss = torch.zeros((), device=out["comp_rgb"].device)
+    for name, value in guided.items():
+        system.log(f"train/{name}", value)
+        if name.startswith("loss_"):
+            key = f"lambda_{name.removeprefix('loss_')}"
+            if weights.get(key) is None:
+                raise UserError(f"system.loss.{key} is missing; accepted: the weight of {name}, such as 1.")
+            loss = loss + value * system.C(weights[key])
+    for name, function in RENDER_LOSSES.items():
+        weight = system.C(weights.get(f"lambda_{name}", 0.0))
+        if weight > 0:
+            value = function(out, n)
+            system.log(f"train/loss_{name}", value)
+            loss = loss + weight * value
+    return loss

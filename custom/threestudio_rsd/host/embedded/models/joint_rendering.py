@@ -12,10 +12,18 @@ from torch import Tensor
 from ....particles.stacked import call_stacked, have_one_architecture
 from .compositing import composite, rendering_weights
 from .occupancy import OccupancyGrid, is_seen, march_rays
-from .renderer import PRUNED_ALPHA, NeRFVolumeRenderer, RaySamples, compose_images, describe_samples, locate
+from .renderer import (
+    PRUNED_ALPHA,
+    NeRFVolumeRenderer,
+    RaySamples,
+    at_least_one,
+    compose_images,
+    describe_samples,
+    locate,
+)
 
-FASTEST_ON_CPU = 1024  # rays of a particle up to which one call was faster than N on a CPU: see render_speed.py
-EARLY_STOP = 1e-4  # transmittance below which a sample is hidden, as in OccupancyGrid.sampling
+# Rays of a particle up to which one call is no slower on a CPU, by tests/benchmarks/text2nerf_step.py.
+FASTEST_ON_CPU = 1024
 
 
 def can_render_together(renderers: Sequence[Any]) -> bool:
@@ -123,12 +131,9 @@ def _sample(renderers: Sequence[NeRFVolumeRenderer], rays_o: Tensor, rays_d: Ten
         densities = stack.unpad(call_stacked(geometries, "forward_density", stack.pad(points)))[:, 0]
         means = torch.stack([renderer.estimator.occs.mean() for renderer in renderers])
         threshold = means.clamp(max=PRUNED_ALPHA)[stack.particle]
-        seen = is_seen(t_starts, t_ends, densities, ray_indices, len(rays_o), EARLY_STOP, threshold)
+        seen = is_seen(t_starts, t_ends, densities, ray_indices, len(rays_o), alpha_thre=threshold)
         ray_indices, t_starts, t_ends = ray_indices[seen], t_starts[seen], t_ends[seen]
-    if len(ray_indices) == 0:
-        # One sample of no length keeps the images in the graph of the parameters, with a gradient of 0.
-        ray_indices, t_starts, t_ends = ray_indices.new_zeros(1), t_starts.new_zeros(1), t_ends.new_zeros(1)
-    return locate(rays_o, rays_d, ray_indices, t_starts, t_ends)
+    return locate(rays_o, rays_d, *at_least_one(ray_indices, t_starts, t_ends))
 
 
 def _shade(

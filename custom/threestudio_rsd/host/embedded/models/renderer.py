@@ -181,10 +181,7 @@ class NeRFVolumeRenderer(BaseRenderer):
             alpha_thre=PRUNED_ALPHA if prunes else 0.0,
             stratified=self.training and self.cfg.randomized,
         )
-        if len(ray_indices) == 0:
-            # One sample of no length keeps the images in the graph of the parameters, with a gradient of 0.
-            ray_indices, t_starts, t_ends = ray_indices.new_zeros(1), t_starts.new_zeros(1), t_ends.new_zeros(1)
-        return locate(rays_o, rays_d, ray_indices.long(), t_starts, t_ends)
+        return locate(rays_o, rays_d, *at_least_one(ray_indices.long(), t_starts, t_ends))
 
     def _evaluate(self, samples: RaySamples, lights: Tensor, kwargs: dict) -> tuple[dict[str, Tensor], Tensor]:
         """What the geometry says of the samples, and their colours (S, C)."""
@@ -211,6 +208,13 @@ class NeRFVolumeRenderer(BaseRenderer):
         if isinstance(results[0], Tensor):
             return torch.cat(results)
         return {name: torch.cat([result[name] for result in results]) for name in results[0]}
+
+
+def at_least_one(ray_indices: Tensor, t_starts: Tensor, t_ends: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The samples (S,), or one of no length, which keeps the images in the graph of the parameters: a gradient of 0."""
+    if len(ray_indices) == 0:
+        return ray_indices.new_zeros(1), t_starts.new_zeros(1), t_ends.new_zeros(1)
+    return ray_indices, t_starts, t_ends
 
 
 def locate(rays_o: Tensor, rays_d: Tensor, ray_indices: Tensor, t_starts: Tensor, t_ends: Tensor) -> RaySamples:

@@ -42,20 +42,27 @@ def expand_grid(axes: Sequence[Axis]) -> list[dict[str, Any]]:
     return [dict(zip(keys, values, strict=True)) for values in itertools.product(*(values for _, values in axes))]
 
 
-def make_tag(settings: Mapping[str, Any]) -> str:
+def make_tag(settings: Mapping[str, Any], method: str = "", further: Mapping[str, Any] | None = None) -> str:
     """Folder name that follows from the settings alone, such as `gamma=10,seed=0,prompt=a_cup-1a2b3c4d`.
 
     What a file system may not take becomes `_`, and the end is cut; the hash keeps different settings apart, also
     where capitals do not count.
+
+    Args:
+        settings: shown in the name.
+        method: put before them.
+        further: settings that only the hash shows.
     """
     names = short_names(settings)
     # The prompt, which may be long, is last: the end is what is cut.
     keys = sorted(settings, key=lambda key: (key in PROMPT_KEYS, key == SEED_KEY, key))
     texts = {key: format_value(settings[key]) for key in keys}
-    readable = unicodedata.normalize("NFC", ",".join(f"{names[key]}={texts[key]}" for key in keys))
+    parts = [method] if method else []
+    readable = unicodedata.normalize("NFC", ",".join([*parts, *(f"{names[key]}={texts[key]}" for key in keys)]))
     readable = "".join(c if c.isalnum() or c in "_-.,+=" else "_" for c in readable)
     readable = readable.encode("utf-8", "ignore")[: LONGEST - DIGITS - 1].decode("utf-8", "ignore")
-    content = json.dumps(texts, sort_keys=True).encode()
+    hidden = {key: format_value(value) for key, value in (further or {}).items()}
+    content = json.dumps({**texts, **hidden, **({"": method} if method else {})}, sort_keys=True).encode()
     return f"{readable}-{hashlib.sha256(content).hexdigest()[:DIGITS]}"
 
 

@@ -1,19 +1,13 @@
 """`rsd sweep`: a grid of runs, here or on a cluster; what is finished is not run again."""
 
 import argparse
-import fcntl
 import json
 import shlex
-import signal
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
-from tqdm import tqdm
 
 from ..errors import UserError
 from .folders import make_folder
@@ -28,36 +22,17 @@ from .grid import (
     read_prompts,
 )
 from .page import write_whole
+from .run_set import BEGUN, FAILED, FINISHED, USER_STOPPED, WAITING, Outcome, RunSet, hold_folder
 from .sweep_check import check_runs
 from .sweep_run import OWN_KEYS, Run
 from .sweep_table import format_summary, summarise
 from .sweep_workers import ClusterWorkers, LocalWorkers, Workers, slurm_executor
 
 GAMMA_KEYS = ("system.guidance.gamma", "system.solver.gamma")
-FINISHED, FAILED, INTERRUPTED, BEGUN, WAITING = "finished", "failed", "interrupted", "begun", "waiting"
 BACKENDS = ("local", "slurm")
-POLL_SECONDS = 0.2
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, kill, a closed terminal
-USER_STOPPED = 130  # exit code of a program that Ctrl-C ended
 
 
-@dataclass
-class Outcome:
-    """How it stands with a run.
-
-    Attributes:
-        state: FINISHED, FAILED, INTERRUPTED, BEGUN (has a checkpoint) or WAITING.
-        error: the last line of its error, where it has failed.
-        metrics: content of its save/metrics.json, where it has finished.
-    """
-
-    run: Run
-    state: str
-    error: str | None = None
-    metrics: dict[str, Any] | None = None
-
-
-class Sweep:
+class Sweep(RunSet):
     """The runs of a grid, and `sweep.json`, which says at any time how it stands with them.
 
     Args:
@@ -73,29 +48,12 @@ class Sweep:
     def __init__(self, command: str, config: str, axes: Sequence[Axis], output: Path) -> None:
         self.command, self.config, self.axes, self.output = command, config, axes, output
         before = self._recorded_errors()
-        runs = _runs(config, axes, output)
-        self.outcomes = {run.tag: _standing(run, before.get(run.tag)) for run in runs}
-
-    def end(self, run: Run, code: int, stopped: bool) -> Outcome:
-        """Note that a run's process has ended, with this exit code, after the user stopped the sweep or not."""
-        metrics = run.metrics()
-        if metrics is not None:
-            outcome = Outcome(run, FINISHED, metrics=metrics)
-        elif stopped:
-            outcome = Outcome(run, INTERRUPTED)
-        else:
-            outcome = Outcome(run, FAILED, error=run.failure(code))
-        self.outcomes[run.tag] = outcome
-        self.write()
-        return outcome
+        super().__init__(_runs(config, axes, output), before)
 
     def summary(self) -> list[dict[str, Any]]:
         """Means over seeds and prompts of what has finished, see `summarise`."""
         finished = [(each.run.settings, each.metrics) for each in self.of_state(FINISHED)]
         return summarise([(settings, metrics) for settings, metrics in finished if metrics is not None])
-
-    def of_state(self, *states: str) -> list[Outcome]:
-        return [outcome for outcome in self.outcomes.values() if outcome.state in states]
 
     def write(self) -> None:
         """Write sweep.json."""
@@ -162,11 +120,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("Checking the settings", flush=True)
         check_runs(config, [run.overrides() for run in _one_for_each_value(runs)])
     make_folder(args.output)
-    with _alone(args.output):
+    with hold_folder(args.output):
         if runs:
             workers = _workers(args, runs)
             sweep.write()
-            stopped = _run(sweep, workers, len(runs))
+            stopped = sweep.compute(workers, len(runs), "sweep")
         sweep.write()
     return _report(sweep, stopped)
 
@@ -213,16 +171,6 @@ def _runs(config: str, axes: Sequence[Axis], output: Path) -> list[Run]:
     return runs
 
 
-def _standing(run: Run, error: str | None) -> Outcome:
-    """How it stands with a run before it is started; `error`: of its last start, if it failed."""
-    metrics = run.metrics()
-    if metrics is not None:
-        return Outcome(run, FINISHED, metrics=metrics)
-    if error is not None:
-        return Outcome(run, FAILED, error=error)
-    return Outcome(run, BEGUN if run.checkpoint.is_file() else WAITING)
-
-
 def _one_for_each_value(runs: Sequence[Run]) -> list[Run]:
     """As few runs as come first with a value that no earlier one has; seeds and prompts need no check each."""
     seen: set[tuple[str, str]] = set()
@@ -239,19 +187,6 @@ def _one_for_each_value(runs: Sequence[Run]) -> list[Run]:
     return chosen
 
 
-@contextmanager
-def _alone(output: Path) -> Iterator[None]:
-    """Hold the folder; raise UserError where another sweep does. The lock ends with the process."""
-    with (output / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(f"--output={str(output)!r} is in use by another sweep; choose another one.") from error
-        except OSError:
-            pass  # a file system without locks
-        yield
-
-
 def _workers(args: argparse.Namespace, runs: Sequence[Run]) -> Workers:
     if args.backend == "local":
         return LocalWorkers(runs, args.workers or 1)
@@ -264,47 +199,14 @@ def _workers(args: argparse.Namespace, runs: Sequence[Run]) -> Workers:
     return ClusterWorkers(runs, slurm_executor(args.output / "slurm", options, args.workers))
 
 
-def _run(sweep: Sweep, workers: Workers, total: int) -> bool:
-    """Run everything; returns whether the user has stopped it."""
-    stops: list[int] = []
-    heard = [each for each in SIGNALS if signal.getsignal(each) != signal.SIG_IGN]  # nohup ignores SIGHUP
-    former = {each: signal.signal(each, lambda number, _: stops.append(number)) for each in heard}
-    handled = 0
-    try:
-        with tqdm(total=total, unit="run", desc="sweep", dynamic_ncols=True) as bar:
-            while workers.busy:
-                for run, code in workers.poll():
-                    outcome = sweep.end(run, code, stopped=bool(stops))
-                    bar.update()
-                    bar.write(f"{outcome.state:<11} {run.tag}" + (f": {outcome.error}" if outcome.error else ""))
-                if len(stops) > handled:
-                    if handled == 0:
-                        bar.write("Stopping: runs save and end; press Ctrl-C again to end them at once.")
-                        workers.stop()
-                    else:
-                        workers.kill()
-                    handled = len(stops)
-                time.sleep(POLL_SECONDS)
-    finally:
-        if workers.busy:  # an error of ours, such as a full disk
-            workers.stop()
-        for each, handler in former.items():
-            signal.signal(each, handler)
-    return bool(stops)
-
-
 def _report(sweep: Sweep, stopped: bool) -> int:
     finished, failed = sweep.of_state(FINISHED), sweep.of_state(FAILED)
     if finished:
         print(f"\n{format_summary(sweep.summary())}\n")
         print("Means over seeds and prompts; in brackets: 95 % bootstrap intervals over the runs.")
     print(f"{len(finished)} of {len(sweep.outcomes)} runs are finished: {sweep.output / 'sweep.json'}")
-    if failed:
-        print(f"\n{len(failed)} failed:")
-        for outcome in failed:
-            print(f"  {outcome.run.tag}\n    {outcome.error}\n    log: {outcome.run.log}")
-    if len(finished) < len(sweep.outcomes):
-        print("The same command goes on with what is not finished.")
+    for line in sweep.describe_failures():
+        print(line)
     if stopped:
         return USER_STOPPED
     return 1 if failed else 0

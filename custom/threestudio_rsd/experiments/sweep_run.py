@@ -29,15 +29,20 @@ class Run:
         config: YAML file.
         settings: values by dotted key.
         output: folder of the sweep.
+        method: stands in the folder's name, where runs of several configs lie side by side.
+        shown: settings that stand there; None: all.
     """
 
     config: str
     settings: dict[str, Any]
     output: Path
+    method: str = ""
+    shown: tuple[str, ...] | None = None
 
     @property
     def tag(self) -> str:
-        return make_tag(self.settings)
+        shown = {key: value for key, value in self.settings.items() if self.shown is None or key in self.shown}
+        return make_tag(shown, self.method, {key: self.settings[key] for key in self.settings.keys() - shown.keys()})
 
     @property
     def folder(self) -> Path:

@@ -102,10 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     argv = list(argv or [])
     args = _parser().parse_args(argv)
-    if args.workers is not None and args.workers < 1:
-        raise UserError(f"--workers={args.workers} is impossible; accepted: an integer of at least 1.")
-    if args.slurm and args.backend != "slurm":
-        raise UserError(f"--slurm {args.slurm[0]} needs --backend slurm.")
+    check_worker_arguments(args)
     from ..cli import find_config
 
     config = find_config(args.config)
@@ -122,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     make_folder(args.output)
     with hold_folder(args.output):
         if runs:
-            workers = _workers(args, runs)
+            workers = make_workers(args, runs)
             sweep.write()
             stopped = sweep.compute(workers, len(runs), "sweep")
         sweep.write()
@@ -187,7 +184,12 @@ def _one_for_each_value(runs: Sequence[Run]) -> list[Run]:
     return chosen
 
 
-def _workers(args: argparse.Namespace, runs: Sequence[Run]) -> Workers:
+def make_workers(args: argparse.Namespace, runs: Sequence[Run]) -> Workers:
+    """What --backend, --workers, --slurm and --output ask for.
+
+    Raises:
+        UserError: an option of Slurm that is not accepted, or no Slurm.
+    """
     if args.backend == "local":
         return LocalWorkers(runs, args.workers or 1)
     options = {}
@@ -218,6 +220,36 @@ def _list(sweep: Sweep) -> int:
     return 0
 
 
+def add_worker_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add --backend, --workers, --slurm and --retry."""
+    parser.add_argument("--backend", choices=BACKENDS, default="local", help="where to run (default: local)")
+    parser.add_argument(
+        "--workers", type=int, help="runs at a time (default: 1; on Slurm as many as it gives); GPUs are dealt out"
+    )
+    parser.add_argument(
+        "--slurm",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="options of the jobs: partition=gpu gpus_per_node=1 time=240 (minutes; a longer run goes on in a new job)",
+    )
+    parser.add_argument(
+        "--retry",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="run again what has failed in an earlier start (default: yes); --no-retry only lists it",
+    )
+
+
+def check_worker_arguments(args: argparse.Namespace) -> None:
+    """Raise UserError for an impossible --workers or --slurm."""
+    if args.workers is not None and args.workers < 1:
+        raise UserError(f"--workers={args.workers} is impossible; accepted: an integer of at least 1.")
+    if args.slurm and args.backend != "slurm":
+        raise UserError(f"--slurm {args.slurm[0]} needs --backend slurm.")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rsd sweep",
@@ -238,25 +270,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUES",
         help="values of any key of the config, such as system.guidance.kernel_input=noisy,clean",
     )
-    parser.add_argument("--backend", choices=BACKENDS, default="local", help="where to run (default: local)")
-    parser.add_argument(
-        "--workers", type=int, help="runs at a time (default: 1; on Slurm as many as it gives); GPUs are dealt out"
-    )
-    parser.add_argument(
-        "--slurm",
-        action="extend",
-        nargs="+",
-        default=[],
-        metavar="KEY=VALUE",
-        help="options of the jobs: partition=gpu gpus_per_node=1 time=240 (minutes; a longer run goes on in a new job)",
-    )
+    add_worker_arguments(parser)
     parser.add_argument("--output", type=Path, default=Path("outputs/sweep"), help="default: outputs/sweep")
-    parser.add_argument(
-        "--retry",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="run again what has failed in an earlier start (default: yes); --no-retry only lists it",
-    )
     parser.add_argument(
         "--check",
         action=argparse.BooleanOptionalAction,

@@ -1,0 +1,309 @@
+"""The runs of one of the paper's experiments, what they show, and the paper's numbers beside it."""
+
+import json
+import os.path
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+
+from ..errors import UserError
+from .grid import PROMPT_KEYS, SEED_KEY
+from .image_sets import Group, ImageSet, read_image_sets
+from .intervals import clustered_interval
+from .measuring import TO_REFERENCE, WITHIN_GROUPS, Instruments, Options
+from .page import versions, write_whole
+from .paper_settings import BUNDLED, PAPER_PRIOR, Arm, Experiment, Method, is_bundled, shipped_config
+from .run_set import RunSet
+from .sweep_run import Run
+
+PRIOR_KEYS = ("system.guidance.pretrained_model_name_or_path", "system.pretrained_model_name_or_path")
+PARTICLE_KEYS = ("system.particles.n", "system.geometry.n_particles")
+SHOWN_KEYS = (  # in the names of folders
+    "system.guidance.gamma",
+    "system.guidance.guidance_scale",
+    "system.guidance_scale",
+    "system.strength",
+    "system.guidance.entropy_weight",
+    "system.guidance.features",
+    "trainer.max_steps",
+    *PARTICLE_KEYS,
+    *PROMPT_KEYS,
+    SEED_KEY,
+)
+SEPARATE_SEEDS = 1000  # seeds of single particles: SEPARATE_SEEDS * (seed + 1) + particle
+METRICS = {  # by key: name, and which way is better
+    "diversity_clip": ("diversity, CLIP", "higher"),
+    "diversity_dino": ("diversity, DINO", "higher"),
+    "vendi_clip": ("Vendi score, CLIP", "higher"),
+    "vendi_dino": ("Vendi score, DINO", "higher"),
+    "clip_score": ("CLIP score", "higher"),
+    "aesthetic": ("aesthetic score", "higher"),
+    "fid": ("Fréchet distance", "lower"),
+    "kid": ("kernel distance", "lower"),
+    "recall": ("recall", "higher"),
+    "coverage": ("coverage", "higher"),
+    "class_accuracy": ("class accuracy", "higher"),
+    "view_accuracy": ("view accuracy", "higher"),
+    "colours": ("colours", "higher"),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One prompt and seed of an arm.
+
+    Attributes:
+        runs: one; of separate particles one for each.
+    """
+
+    arm: Arm
+    prompt: str
+    seed: int
+    runs: list[Run]
+
+
+@dataclass
+class Choice:
+    """What the user chose.
+
+    Attributes:
+        prior: name for `load_prior`, or `paper`.
+        quick: few prompts, seeds and steps.
+        prompts: in place of the experiment's.
+        seeds: in place of the experiment's.
+        settings: of all arms, values by dotted key.
+    """
+
+    prior: str = "bundled"
+    quick: bool = False
+    prompts: Sequence[str] | None = None
+    seeds: Sequence[int] | None = None
+    settings: Mapping[str, Any] | None = None
+
+
+def plan(experiment: Experiment, methods: Mapping[str, Method], choice: Choice, output: Path) -> list[Case]:
+    """Every case of an experiment; seeds vary slowest, so that one which is cut off has all arms for its first seeds.
+
+    Args:
+        output: folder of the runs, which experiments share: a run of several of them is made once.
+    """
+    bundled = is_bundled(choice.prior)
+    prompts, seeds = list(experiment.prompts), list(experiment.seeds)
+    for variant in ([experiment.bundled] if bundled else []) + ([experiment.quick] if choice.quick else []):
+        prompts, seeds = variant.prompts or prompts, variant.seeds or seeds
+    if choice.quick:
+        prompts, seeds = prompts[:2], seeds[:1]
+    prompts, seeds = list(choice.prompts or prompts), list(choice.seeds or seeds)
+    cases = []
+    for seed in seeds:
+        for prompt in prompts:
+            for arm in experiment.arms:
+                config, settings = _settings(experiment, methods[arm.method], arm, choice)
+                of_case = {**settings, PROMPT_KEYS[0]: prompt}
+                cases.append(Case(arm, prompt, seed, list(_runs(arm, config, of_case, seed, output))))
+    return cases
+
+
+def _settings(experiment: Experiment, method: Method, arm: Arm, choice: Choice) -> tuple[str, dict[str, Any]]:
+    """Config, and settings by dotted key: those of the arm win over the experiment's, which win over the method's."""
+    bundled = is_bundled(choice.prior)
+    config, settings = method.config, {**method.settings, **experiment.settings}
+    if bundled:
+        config = method.bundled.config or config
+        settings |= {**method.bundled.settings, **experiment.bundled.settings}
+    settings |= arm.settings
+    if choice.quick:
+        settings |= {**method.quick.settings, **experiment.quick.settings}
+    prior = experiment.prior if choice.prior == PAPER_PRIOR else choice.prior
+    loaded = OmegaConf.load(shipped_config(config))
+    key = next(key for key in PRIOR_KEYS if OmegaConf.select(loaded, key) is not None)
+    settings |= {key: prior, **(choice.settings or {})}
+    # What two experiments share must have one name: all of the shown, and else only what differs from the config.
+    shown = {key: OmegaConf.select(loaded, key) for key in SHOWN_KEYS}
+    further = {key: value for key, value in settings.items() if value != OmegaConf.select(loaded, key)}
+    return config, {key: value for key, value in {**shown, **further}.items() if value is not None}
+
+
+def _runs(arm: Arm, config: str, settings: Mapping[str, Any], seed: int, output: Path) -> Iterator[Run]:
+    if not arm.separate:
+        yield Run(config, {**settings, SEED_KEY: seed}, output, arm.method, SHOWN_KEYS)
+        return
+    key = next(key for key in PARTICLE_KEYS if key in settings)
+    for particle in range(int(settings[key])):
+        single = {**settings, key: 1, SEED_KEY: SEPARATE_SEEDS * (seed + 1) + particle}
+        yield Run(config, single, output, arm.method, SHOWN_KEYS)
+
+
+class Panel:
+    """The instruments of an experiment: those for each case, and those that need many images.
+
+    Args:
+        bundled: whether the bundled world's own networks measure.
+        reference: folder of images, or None; on the bundled world its renders.
+        device: where the networks run.
+    """
+
+    def __init__(self, bundled: bool, reference: str | None, device: str) -> None:
+        of_case = (*WITHIN_GROUPS, "clip_score", "truth" if bundled else "aesthetic")
+        reference = BUNDLED if bundled else reference
+        self._of_case = Instruments(Options(metrics=of_case, device=device))
+        self._of_all = Instruments(Options(metrics=tuple(TO_REFERENCE), reference=reference, device=device))
+
+    def of_case(self, images: ImageSet) -> dict[str, float]:
+        """Every metric of one case, a mean over its cameras in 3D."""
+        return {key: found.mean for key, found in self._of_case.measure(images).items() if key in METRICS}
+
+    def of_all(self, sets: Sequence[ImageSet]) -> dict[str, Any]:
+        """Figures of all cases of an arm together against the reference, which have no interval."""
+        if not sets or self._of_all.options.reference is None:
+            return {}
+        together = ImageSet("all", [group for each in sets for group in each.groups], sets[0].is_bundled)
+        found = self._of_all.measure(together)
+        return {key: {"mean": each.mean, "interval": None} for key, each in found.items() if key in METRICS}
+
+    def left_out(self) -> list[dict[str, Any]]:
+        """What could not be measured, and why."""
+        reasons = {**self._of_case.left_out, **self._of_all.left_out}
+        return [{"metrics": keys, "why": why} for why, keys in reasons.items()]
+
+
+class Reproduction(RunSet):
+    """The runs of an experiment, and `reproduction.json`, which says what they show.
+
+    Args:
+        name: of the figure or table.
+        cases: see `plan`.
+        output: folder of reproduction.json; the runs lie where the cases say.
+        command: what the user typed.
+        prior: name for `load_prior`.
+        quick: whether it is a short version.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        experiment: Experiment,
+        cases: Sequence[Case],
+        output: Path,
+        command: str,
+        prior: str,
+        quick: bool,
+    ) -> None:
+        self.name, self.experiment, self.cases = name, experiment, cases
+        self.output, self.command, self.prior, self.quick = output, command, prior, quick
+        super().__init__(list({run.tag: run for case in cases for run in case.runs}.values()))
+
+    def measure(self, instruments: Panel) -> dict[str, Any]:
+        """Measure what has finished, and write reproduction.json.
+
+        Args:
+            instruments: see `Panel`.
+
+        Returns:
+            its content.
+
+        Raises:
+            UserError: nothing has finished.
+        """
+        arms = [self._measure_arm(arm, instruments) for arm in self.experiment.arms]
+        if not any(arm["runs"] for arm in arms):
+            raise UserError(f"Nothing of {self.name} has finished; run it without --no-run.")
+        record = {
+            "name": self.name,
+            "title": self.experiment.title,
+            "claim": self.experiment.claim,
+            "command": self.command,
+            "versions": versions("torchmetrics"),
+            "prior": self.prior,
+            "quick": self.quick,
+            "particles": self._common(PARTICLE_KEYS),
+            "steps": self._common(("trainer.max_steps",)),
+            "networks": {"guide": "dino", "judge": "clip"},
+            "metrics": {key: {"name": name, "better": better} for key, (name, better) in METRICS.items()},
+            "arms": arms,
+            "missing": self._missing(),
+            "left_out": instruments.left_out(),
+        }
+        self.output.mkdir(parents=True, exist_ok=True)
+        write_whole(self.output / "reproduction.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+        return record
+
+    def _measure_arm(self, arm: Arm, instruments: Panel) -> dict[str, Any]:
+        cases = [case for case in self.cases if case.arm is arm]
+        finished = [case for case in cases if all(run.metrics() is not None for run in case.runs)]
+        sets = [_image_set(case) for case in finished]
+        values = [instruments.of_case(each) for each in sets]
+        runs = [
+            {
+                "prompt": case.prompt,
+                "seed": case.seed,
+                "folders": [_relative(run.folder, self.output) for run in case.runs],
+                "values": of_case,
+            }
+            for case, of_case in zip(finished, values, strict=True)
+        ]
+        first = cases[0].runs[0]
+        return {
+            "label": arm.label,
+            "curve": arm.curve,
+            "role": arm.role,
+            "position": arm.position,
+            "config": first.config,
+            "settings": {key: value for key, value in first.settings.items() if key not in (SEED_KEY, *PROMPT_KEYS)},
+            "runs": runs,
+            "figures": _figures(runs) | instruments.of_all(sets),
+            "paper": arm.paper,
+        }
+
+    def _missing(self) -> list[dict[str, Any]]:
+        """Cases without all of their runs, and why, where that is known."""
+        missing = []
+        for case in self.cases:
+            states = [self.outcomes[run.tag] for run in case.runs if self.outcomes[run.tag].metrics is None]
+            if states:
+                error = next((each.error for each in states if each.error), None)
+                missing.append({"arm": case.arm.label, "prompt": case.prompt, "seed": case.seed, "error": error})
+        return missing
+
+    def _common(self, keys: Sequence[str]) -> Any:
+        """What most runs of methods that step many times have under one of these keys."""
+        found = []
+        for case in self.cases:
+            loaded = OmegaConf.load(shipped_config(case.runs[0].config))
+            for key in keys:
+                value = case.runs[0].settings.get(key, OmegaConf.select(loaded, key))
+                if value is not None and not case.arm.separate and case.arm.role != "bound":
+                    found.append(value)
+        return max(set(found), key=found.count) if found else None
+
+
+def _image_set(case: Case) -> ImageSet:
+    """The images of a case; of separate runs together, in one group."""
+    sets = read_image_sets([run.folder for run in case.runs])
+    if len(sets) == 1:
+        return sets[0]
+    images = [image for each in sets for group in each.groups for image in group.images]
+    return ImageSet(case.arm.label, [Group(images, case.prompt)], sets[0].is_bundled, None)
+
+
+def _figures(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Mean and interval of every metric over the cases, by prompt and seed."""
+    figures = {}
+    for key in METRICS:
+        by_prompt: dict[str, list[float]] = {}
+        for run in runs:
+            if key in run["values"]:
+                by_prompt.setdefault(run["prompt"], []).append(run["values"][key])
+        values = [value for each in by_prompt.values() for value in each]
+        if values:
+            interval = clustered_interval(list(by_prompt.values())) if len(values) > 1 else None
+            figures[key] = {"mean": float(torch.tensor(values).mean()), "interval": interval}
+    return figures
+
+
+def _relative(path: Path, base: Path) -> str:
+    return Path(os.path.relpath(path, base)).as_posix()

@@ -121,7 +121,7 @@ def read_settings(name: str) -> dict[str, Any]:
     Raises:
         UserError: an unknown name.
     """
-    check_choice("NAME", name, list_experiments())
+    check_choice("NAME", name, tuple(list_experiments()))
     content = _read(f"{FOLDER}/{name}.yaml")
     kind = content.setdefault("kind", KINDS[0])
     check_choice(f"{name}: kind", kind, KINDS)
@@ -139,7 +139,7 @@ def read_experiment(name: str) -> Experiment:
     lists = _read(f"{SHARED}/prompts.yaml")
     for section in (content, *(content[key] for key in ("bundled", "quick") if key in content)):
         if isinstance(section.get("prompts"), str):
-            check_choice(f"{name}: prompts", section["prompts"], lists)
+            check_choice(f"{name}: prompts", section["prompts"], tuple(lists))
             section["prompts"] = lists[section["prompts"]]
     return parse(Experiment, content, name)
 

@@ -98,11 +98,11 @@ def plan(experiment: Experiment, methods: Mapping[str, Method], choice: Choice, 
     if choice.quick:
         prompts, seeds = prompts[:2], seeds[:1]
     prompts, seeds = list(choice.prompts or prompts), list(choice.seeds or seeds)
+    arms = [(arm, *_settings(experiment, methods[arm.method], arm, choice)) for arm in experiment.arms]
     cases = []
     for seed in seeds:
         for prompt in prompts:
-            for arm in experiment.arms:
-                config, settings = _settings(experiment, methods[arm.method], arm, choice)
+            for arm, config, settings in arms:
                 of_case = {**settings, PROMPT_KEYS[0]: prompt}
                 cases.append(Case(arm, prompt, seed, list(_runs(arm, config, of_case, seed, output))))
     return cases
@@ -270,14 +270,9 @@ class Reproduction(RunSet):
         return missing
 
     def _common(self, keys: Sequence[str]) -> Any:
-        """What most runs of methods that step many times have under one of these keys."""
-        found = []
-        for case in self.cases:
-            loaded = OmegaConf.load(shipped_config(case.runs[0].config))
-            for key in keys:
-                value = case.runs[0].settings.get(key, OmegaConf.select(loaded, key))
-                if value is not None and not case.arm.separate and case.arm.role != "bound":
-                    found.append(value)
+        """What most cases of methods that step many times have under one of these keys; all of them show it."""
+        cases = [case for case in self.cases if not case.arm.separate and case.arm.role != "bound"]
+        found = [case.runs[0].settings[key] for case in cases for key in keys if key in case.runs[0].settings]
         return max(set(found), key=found.count) if found else None
 
 

@@ -93,6 +93,7 @@ class Experiment:
         seeds: one run for each, prompt and arm.
         settings: of all arms, values by dotted key.
         arms: what is compared.
+        compared_curves: pairs of curves, whose quality is compared where they are equally diverse.
         bundled: on the bundled prior.
         quick: with --quick.
     """
@@ -105,6 +106,7 @@ class Experiment:
     seeds: list[int]
     arms: list[Arm]
     settings: dict[str, Any] = field(default_factory=dict)
+    compared_curves: list[list[str]] = field(default_factory=list)
     bundled: Variant = field(default_factory=Variant)
     quick: Variant = field(default_factory=Variant)
 

@@ -19,9 +19,8 @@ from .paper_settings import (
     read_experiment,
     read_methods,
     read_settings,
-    shipped_config,
 )
-from .reproduction import METRICS, Choice, Panel, Reproduction, plan
+from .reproduction import METRICS, Case, Choice, Panel, Reproduction, plan
 from .run_set import BEGUN, FAILED, FINISHED, USER_STOPPED, WAITING, hold_folder
 from .sweep import add_worker_arguments, check_worker_arguments, make_workers
 from .sweep_check import check_runs
@@ -80,6 +79,7 @@ def _reproduce(name: str, argv: Sequence[str]) -> int:
     states = (BEGUN, WAITING, FAILED) if args.retry else (BEGUN, WAITING)
     waiting = [outcome.run for outcome in reproduction.of_state(*states)]
     print(f"{experiment.title}\n{len(reproduction.outcomes)} runs, {len(reproduction.of_state(FINISHED))} finished")
+    _check_folders(cases)
     make_folder(folder)
     if waiting and args.run:
         if not is_bundled(args.prior):
@@ -87,7 +87,7 @@ def _reproduce(name: str, argv: Sequence[str]) -> int:
             for arm in experiment.arms:
                 first = next((run for case in cases if case.arm is arm for run in case.runs if run in waiting), None)
                 if first is not None:
-                    check_runs(str(shipped_config(first.config)), [first.overrides()])
+                    check_runs(first.config, [first.overrides()])
         with hold_folder(args.output):
             stopped = reproduction.compute(make_workers(args, waiting), len(waiting), name)
         for line in reproduction.describe_failures():
@@ -98,11 +98,21 @@ def _reproduce(name: str, argv: Sequence[str]) -> int:
     record = reproduction.measure(Panel(is_bundled(args.prior), args.reference, args.device))
     print(f"\n{format_table(*_table(record))}\n")
     print("Means over prompts and seeds; in brackets: 95 % bootstrap intervals over both.")
+    for line in _comparisons(record):
+        print(line)
     for each in record["left_out"]:
         print(f"Left out: {', '.join(each['metrics'])}: {each['why']}")
     print(f"The paper: {experiment.claim}")
     print(f"Results: {folder / 'reproduction.json'}")
     return 1 if reproduction.of_state(FAILED) else 0
+
+
+def _check_folders(cases: Sequence[Case]) -> None:
+    """Raise UserError if the first run of an arm lies in a folder whose work was done with another config."""
+    from ..host.embedded.experiment import load_config
+
+    for run in {case.arm.label: case.runs[0] for case in reversed(cases)}.values():
+        run.check_folder(load_config(run.config, cli_args=run.overrides(), n_gpus=1))
 
 
 def _further_settings(arguments: Sequence[str]) -> dict[str, Any]:
@@ -125,6 +135,20 @@ def _table(record: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
         cells = [_cell(key, arm["figures"].get(key)) for key in keys]
         rows.append([arm["label"], str(len(arm["runs"])), *cells, paper or "-"])
     return ["setting", "cases", *(METRICS[key][0] for key in keys), "paper"], rows
+
+
+def _comparisons(record: dict[str, Any]) -> list[str]:
+    """What the curves have at equal diversity."""
+    lines = []
+    for each in record["comparisons"]:
+        first, second = each["curves"]
+        low, high = each["range"]
+        figure = {"mean": each["difference"], "interval": each["interval"]}
+        lines.append(
+            f"At {METRICS[each['diversity']][0]} from {low:.2f} to {high:.2f}: {METRICS[each['quality']][0]} of "
+            f"{first!r} minus {second!r}: {_cell(each['quality'], figure)}"
+        )
+    return lines
 
 
 def _cell(key: str, figure: dict[str, Any] | None) -> str:

@@ -11,6 +11,7 @@ import torch
 from omegaconf import OmegaConf
 
 from ..errors import UserError
+from .equal_diversity import compare_curves
 from .grid import PROMPT_KEYS, SEED_KEY
 from .image_sets import Group, ImageSet, read_image_sets
 from .intervals import clustered_interval
@@ -50,6 +51,8 @@ METRICS = {  # by key: name, and which way is better
     "view_accuracy": ("view accuracy", "higher"),
     "colours": ("colours", "higher"),
 }
+DIVERSITIES = ("diversity_clip", "diversity_dino")
+QUALITIES = ("clip_score", "aesthetic", "fid")
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ def _settings(experiment: Experiment, method: Method, arm: Arm, choice: Choice) 
     # What two experiments share must have one name: all of the shown, and else only what differs from the config.
     shown = {key: OmegaConf.select(loaded, key) for key in SHOWN_KEYS}
     further = {key: value for key, value in settings.items() if value != OmegaConf.select(loaded, key)}
-    return config, {key: value for key, value in {**shown, **further}.items() if value is not None}
+    return str(shipped_config(config)), {key: value for key, value in {**shown, **further}.items() if value is not None}
 
 
 def _runs(arm: Arm, config: str, settings: Mapping[str, Any], seed: int, output: Path) -> Iterator[Run]:
@@ -212,7 +215,7 @@ class Reproduction(RunSet):
         arms = [self._measure_arm(arm, instruments) for arm in self.experiment.arms]
         if not any(arm["runs"] for arm in arms):
             raise UserError(f"Nothing of {self.name} has finished; run it without --no-run.")
-        record = {
+        record: dict[str, Any] = {
             "name": self.name,
             "title": self.experiment.title,
             "claim": self.experiment.claim,
@@ -228,6 +231,7 @@ class Reproduction(RunSet):
             "missing": self._missing(),
             "left_out": instruments.left_out(),
         }
+        record["comparisons"] = _compare(record, self.experiment.compared_curves)
         self.output.mkdir(parents=True, exist_ok=True)
         write_whole(self.output / "reproduction.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
         return record
@@ -252,7 +256,7 @@ class Reproduction(RunSet):
             "curve": arm.curve,
             "role": arm.role,
             "position": arm.position,
-            "config": first.config,
+            "config": Path(first.config).relative_to(shipped_config("configs").parent).as_posix(),
             "settings": {key: value for key, value in first.settings.items() if key not in (SEED_KEY, *PROMPT_KEYS)},
             "runs": runs,
             "figures": _figures(runs) | instruments.of_all(sets),
@@ -274,6 +278,18 @@ class Reproduction(RunSet):
         cases = [case for case in self.cases if not case.arm.separate and case.arm.role != "bound"]
         found = [case.runs[0].settings[key] for case in cases for key in keys if key in case.runs[0].settings]
         return max(set(found), key=found.count) if found else None
+
+
+def _compare(record: Mapping[str, Any], pairs: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+    """Each pair of curves at equal diversity, in each measure of quality; what cannot be compared is left out."""
+    compared = []
+    for first, second in pairs:
+        for diversity in DIVERSITIES:
+            for quality in QUALITIES:
+                found = compare_curves(record, first, second, diversity, quality)
+                if found is not None:
+                    compared.append({"curves": [first, second], "diversity": diversity, "quality": quality, **found})
+    return compared
 
 
 def _image_set(case: Case) -> ImageSet:

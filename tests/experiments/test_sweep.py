@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 from threestudio_rsd.errors import UserError
-from threestudio_rsd.experiments import sweep_run
+from threestudio_rsd.experiments import forks, sweep_run, sweep_workers
 from threestudio_rsd.experiments.sweep import main
 from threestudio_rsd.experiments.sweep_run import Run
 from threestudio_rsd.experiments.sweep_workers import ClusterRun, ClusterWorkers
@@ -54,9 +54,11 @@ metrics |= {"seconds_per_step": 0.1, "threads": os.environ.get("OMP_NUM_THREADS"
 @pytest.fixture
 def stand_in(tmp_path, monkeypatch) -> Path:
     """Folder for a sweep whose runs are the stand-in's."""
-    program = tmp_path / "stand_in.py"
-    program.write_text(STAND_IN)
-    monkeypatch.setattr(sweep_run, "launcher", lambda: [sys.executable, "-S", str(program)])
+    (tmp_path / "stand_in.py").write_text(STAND_IN)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(forks, "PRELOADED", [])
+    monkeypatch.setattr(sweep_run, "launcher", lambda: [sys.executable, "-m", "stand_in"])
     return tmp_path / "sweep"
 
 
@@ -90,6 +92,12 @@ def test_finished_runs_are_kept_and_new_ones_join_them(stand_in, monkeypatch, ca
 
     assert sweep(stand_in, "--gamma", "0,10,20", "--seeds", "0:2") == 0
     assert sorted(starts(stand_in)[4:]) == ["20 0 False", "20 1 False"]
+
+
+def test_runs_on_gpus_are_no_forks(stand_in, monkeypatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.setattr(sweep_workers, "Fork", None)
+    assert sweep(stand_in, "--gamma", "0,10", "--workers", "2") == 0
 
 
 def test_a_failed_run_is_listed_and_tried_again(stand_in, capsys) -> None:

@@ -8,12 +8,14 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import UserError, first_line, require
+from .forks import Fork
 from .sweep_run import Run
 
 EXTRA = "sweep"  # of the package, brings submitit
@@ -45,7 +47,7 @@ class LocalWorkers:
     def __init__(self, runs: Sequence[Run], count: int) -> None:
         self._waiting = deque(runs)
         self._count = count
-        self._running: dict[int, tuple[Run, subprocess.Popen]] = {}  # by slot
+        self._running: dict[int, tuple[Run, subprocess.Popen | Fork]] = {}  # by slot
         self._gpus = _visible_gpus()
 
     @property
@@ -62,11 +64,7 @@ class LocalWorkers:
         for slot in range(self._count):
             if self._waiting and slot not in self._running:
                 run = self._waiting.popleft()
-                # In a session of its own: Ctrl-C on the terminal is the sweep's to pass on.
-                process = start_process(
-                    run, self._environment(slot), start_new_session=True, preexec_fn=_heed_interrupts
-                )
-                self._running[slot] = run, process
+                self._running[slot] = run, start_session(run, self._environment(slot))
         return ended
 
     def stop(self) -> None:
@@ -78,7 +76,10 @@ class LocalWorkers:
         self._waiting.clear()
         for _, process in self._running.values():
             if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
+                try:
+                    os.killpg(process.pid, signal.SIGKILL)
+                except ProcessLookupError:  # a fork that has not come to its session yet
+                    process.send_signal(signal.SIGKILL)
 
     def _environment(self, slot: int) -> dict[str, str]:
         environment = {"OMP_NUM_THREADS": str(max(1, _cores() // self._count)), **os.environ}
@@ -175,13 +176,21 @@ def slurm_executor(folder: Path, options: Mapping[str, Any], workers: int | None
     return executor
 
 
+def start_session(run: Run, environment: Mapping[str, str]) -> subprocess.Popen | Fork:
+    """Start a run in a session of its own, for Ctrl-C on the terminal is the sweep's to pass on."""
+    # A fork has no GPU, and not all libraries of macOS survive one.
+    if environment.get("CUDA_VISIBLE_DEVICES") or sys.platform != "linux":
+        return start_process(run, environment, start_new_session=True, preexec_fn=_heed_interrupts)
+    command = run.command()
+    _begin_log(run, command)
+    return Fork(command, run.log, environment)
+
+
 def start_process(run: Run, environment: Mapping[str, str], **options: Any) -> subprocess.Popen:
     """Start a run, whose output is added to its log; `options` are those of Popen."""
-    run.log.parent.mkdir(parents=True, exist_ok=True)
     command = run.command()
+    _begin_log(run, command)
     with run.log.open("a", encoding="utf-8") as log:
-        log.write(f"$ {shlex.join(command)}\n")
-        log.flush()
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -190,6 +199,13 @@ def start_process(run: Run, environment: Mapping[str, str], **options: Any) -> s
             env=environment,
             **options,
         )
+
+
+def _begin_log(run: Run, command: Sequence[str]) -> None:
+    """Add the line under which the output of this start follows."""
+    run.log.parent.mkdir(parents=True, exist_ok=True)
+    with run.log.open("a", encoding="utf-8") as log:
+        log.write(f"$ {shlex.join(command)}\n")
 
 
 def _heed_interrupts() -> None:

@@ -19,6 +19,7 @@ commands:
   evaluate  every metric of runs, folders and images
   sweep     a grid of runs, here or on a cluster; what is finished is not run again
   reproduce a table of the paper on the bundled prior
+  report    one page of any run, sweep or reproduction: images side by side, trade-offs, numbers, curves
   toy       the paper's two-dimensional problem
   toyworld  the bundled world: render it, check its networks, train them anew
 
@@ -27,6 +28,7 @@ commands:
 COMMANDS = {
     "demo": ".experiments.demo",
     "evaluate": ".experiments.evaluate",
+    "report": ".experiments.report",
     "reproduce": ".experiments.reproduce",
     "sweep": ".experiments.sweep",
     "toy": ".experiments.toy",

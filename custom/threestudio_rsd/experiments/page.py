@@ -103,13 +103,21 @@ def render_page(title: str, command: str, trials: Sequence[Trial], note: str = "
     return render_document(title, parts)
 
 
-def render_document(title: str, parts: Sequence[str], style: str = "") -> str:
-    """A whole HTML document around the parts of its body; `style` is added to STYLE."""
+def render_document(title: str, parts: Sequence[str], style: str = "", script: str = "") -> str:
+    """A whole HTML document around the parts of its body.
+
+    Args:
+        title: in the browser's tab.
+        parts: HTML; empty ones are left out.
+        style: CSS, added to STYLE.
+        script: JavaScript, run where the browser allows it; the root element then has the class `js`.
+    """
+    scripts = f"<script>document.documentElement.classList.add('js');\n{script}</script>\n" if script else ""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<link rel="icon" href="data:,">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}{style}</style>\n</head>\n<body>\n"
+        f"<title>{escape(title)}</title>\n<style>{STYLE}{style}</style>\n{scripts}</head>\n<body>\n"
         '<a class="skip" href="#images">Skip to the images</a>\n<main>\n'
         + "\n".join(part for part in parts if part)
         + "\n</main>\n</body>\n</html>\n"
@@ -121,7 +129,7 @@ def page_opening(title: str, note: str, command: str) -> list[str]:
     return [
         f"<h1>{escape(title)}</h1>",
         f"<p>{escape(note)}</p>" if note else "",
-        f'<code class="command" tabindex="0" aria-label="command">{escape(command)}</code>',
+        f'<code class="command" tabindex="0" aria-label="command">{escape(command)}</code>' if command else "",
         '<h2 id="images">Images</h2>',
     ]
 

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from ..errors import UserError
 
 Curve = list[tuple[int, float]]
+TRAIN, DIVERSITY = "train/", "diversity_"  # before the names of logged values
 
 
 @dataclass
@@ -39,28 +40,40 @@ def read_trial(folder: Path, label: str) -> Trial:
     Raises:
         UserError: the run has not finished: there is no grid or no metrics.
     """
-    metrics, grids = folder / "save" / "metrics.json", _grids(folder / "save")
-    if not metrics.is_file() or not grids:
+    metrics, grid = folder / "save" / "metrics.json", find_grid(folder)
+    if not metrics.is_file() or grid is None:
         raise UserError(f"{str(folder)!r} holds no finished run: save/metrics.json or save/it*-test.png is missing.")
-    parsed = folder / "configs" / "parsed.yaml"
     return Trial(
         label=label,
-        grid=grids[-1],
+        grid=grid,
         metrics=json.loads(metrics.read_text()),
         curves=read_curves(folder / "csv_logs"),
-        config=flatten(OmegaConf.to_container(OmegaConf.load(parsed), resolve=False)) if parsed.is_file() else {},
+        config=read_config(folder),
     )
 
 
+def read_config(folder: Path) -> dict[str, Any]:
+    """Config values of a trial folder by dotted key; none where configs/parsed.yaml is missing."""
+    parsed = folder / "configs" / "parsed.yaml"
+    return flatten(OmegaConf.to_container(OmegaConf.load(parsed), resolve=False)) if parsed.is_file() else {}
+
+
 def read_curves(logs: Path) -> dict[str, Curve]:
-    """`train/diversity_*` of all versions under csv_logs; of a step logged twice, the later version counts."""
+    """Diversity over the steps by feature network, from csv_logs."""
+    return {
+        name.removeprefix(DIVERSITY): curve for name, curve in read_logs(logs).items() if name.startswith(DIVERSITY)
+    }
+
+
+def read_logs(logs: Path) -> dict[str, Curve]:
+    """`train/*` of all versions under csv_logs; of a step logged twice, the later version counts."""
     values: dict[str, dict[int, float]] = {}
     for path in sorted(logs.glob("version_*/metrics.csv"), key=lambda path: int(path.parent.name.split("_")[1])):
         with path.open(newline="") as file:
             for row in csv.DictReader(file):
                 for name, value in row.items():
-                    if name and name.startswith("train/diversity_") and value:
-                        values.setdefault(name.removeprefix("train/diversity_"), {})[int(row["step"])] = float(value)
+                    if name and name.startswith(TRAIN) and value:
+                        values.setdefault(name.removeprefix(TRAIN), {})[int(row["step"])] = float(value)
     return {name: sorted(points.items()) for name, points in sorted(values.items())}
 
 
@@ -93,10 +106,10 @@ def config_differences(trials: list[Trial]) -> dict[str, list[Any]]:
     return {key: row for key, row in rows.items() if differs(key, row)}
 
 
-def _grids(folder: Path) -> list[Path]:
-    """Grids of images, or contact sheets of 3D objects, the last one last."""
-    found = [*folder.glob("it*-test.png"), *folder.glob("it*-test-sheet.png")]
-    return sorted(found, key=_step)
+def find_grid(folder: Path) -> Path | None:
+    """The last grid of images, or contact sheet of 3D objects, in a trial folder; None if there is none."""
+    found = [*(folder / "save").glob("it*-test.png"), *(folder / "save").glob("it*-test-sheet.png")]
+    return max(found, key=_step, default=None)
 
 
 def _step(grid: Path) -> int:

@@ -1,0 +1,84 @@
+"use strict";
+// Everything is in the page and can be read without this; here one prompt, seed and setting is chosen and images are enlarged.
+document.addEventListener("DOMContentLoaded", () => {
+  const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+  const cases = all(".case");
+  const prompt = document.querySelector("#prompt");
+  const seed = document.querySelector("#seed");
+  const buttons = all("[role=radio]");
+  const wide = window.matchMedia("(min-width: 900px)").matches;
+  let arm = buttons.length > 1 && !wide ? buttons[1].dataset.arm : "all";
+
+  function show() {
+    const ofPrompt = cases.filter((each) => !prompt || each.dataset.prompt === prompt.value);
+    const chosen = ofPrompt.find((each) => !seed || each.dataset.seed === seed.value) || ofPrompt[0];
+    if (!chosen) return;
+    if (seed) {
+      for (const option of seed.options) option.disabled = !ofPrompt.some((each) => each.dataset.seed === option.value);
+      seed.value = chosen.dataset.seed;
+    }
+    const there = new Set(all("figure", chosen).map((figure) => figure.dataset.arm));
+    if (arm !== "all" && !there.has(arm)) arm = "all";
+    for (const each of cases) each.classList.toggle("chosen", each === chosen);
+    chosen.classList.toggle("single", arm !== "all");
+    for (const figure of all("figure", chosen)) figure.classList.toggle("chosen", figure.dataset.arm === arm);
+    for (const button of buttons) {
+      const checked = button.dataset.arm === arm;
+      button.setAttribute("aria-checked", checked);
+      button.tabIndex = checked ? 0 : -1;
+      button.hidden = button.dataset.arm !== "all" && !there.has(button.dataset.arm);
+    }
+    for (const video of all("video")) if (video.offsetParent === null) video.pause();
+  }
+
+  for (const chooser of [prompt, seed]) if (chooser) chooser.addEventListener("change", show);
+  for (const button of buttons) {
+    button.addEventListener("click", () => {
+      arm = button.dataset.arm;
+      show();
+    });
+    button.addEventListener("keydown", (event) => {
+      const usable = buttons.filter((each) => !each.hidden);
+      const place = usable.indexOf(button);
+      const next = { ArrowRight: place + 1, ArrowDown: place + 1, ArrowLeft: place - 1, ArrowUp: place - 1, Home: 0, End: -1 };
+      if (!(event.key in next)) return;
+      event.preventDefault();
+      const target = usable.at(next[event.key] % usable.length);
+      arm = target.dataset.arm;
+      show();
+      target.focus();
+    });
+  }
+
+  const dialog = document.querySelector("#zoom");
+  const picture = dialog.querySelector("img");
+  const caption = dialog.querySelector("#zoom-caption");
+  let place = 0;
+  const visible = () => all(".zoom img").filter((image) => image.offsetParent !== null);
+  function enlarge(to) {
+    const images = visible();
+    place = (to + images.length) % images.length;
+    picture.src = images[place].src;
+    picture.alt = images[place].alt;
+    picture.className = images[place].className;
+    caption.textContent = `${images[place].alt} (${place + 1} of ${images.length})`;
+  }
+  for (const button of all(".zoom")) {
+    button.addEventListener("click", () => {
+      enlarge(visible().indexOf(button.querySelector("img")));
+      dialog.showModal();
+    });
+  }
+  dialog.querySelector("#zoom-back").addEventListener("click", () => enlarge(place - 1));
+  dialog.querySelector("#zoom-on").addEventListener("click", () => enlarge(place + 1));
+  dialog.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    enlarge(place + step);
+  });
+  dialog.addEventListener("click", (event) => {
+    if (event.target === dialog) dialog.close();
+  });
+  show();
+});

@@ -36,13 +36,21 @@ def planned(choice: Choice, tmp_path: Path, *arms: Arm, **fields):
     return plan(experiment(*arms, **fields), {"sds": METHOD}, choice, tmp_path)
 
 
+def pipeline(folder: Path, name: str) -> str:
+    """As much of a diffusers pipeline as says what it is."""
+    folder.mkdir()
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": name}))
+    return str(folder)
+
+
 def test_the_bundled_prior_has_prompts_seeds_and_settings_of_its_own(tmp_path) -> None:
     arm = Arm("an arm", "sds", {GAMMA: 10})
-    [case] = planned(Choice("org/other"), tmp_path, arm)
+    other = pipeline(tmp_path / "other", "StableDiffusionPipeline")
+    [case] = planned(Choice(other), tmp_path, arm)
     assert (case.prompt, case.seed) == ("a cat", 0)
     settings = case.runs[0].settings
     assert (settings["trainer.max_steps"], settings[SCALE], settings[GAMMA]) == (500, 100, 10)
-    assert settings["system.guidance.pretrained_model_name_or_path"] == "org/other"
+    assert settings["system.guidance.pretrained_model_name_or_path"] == other
     [case] = planned(Choice("paper"), tmp_path, arm)
     assert case.runs[0].settings["system.guidance.pretrained_model_name_or_path"] == "org/model"
 
@@ -54,6 +62,15 @@ def test_the_bundled_prior_has_prompts_seeds_and_settings_of_its_own(tmp_path) -
     assert quick.runs[0].settings["trainer.max_steps"] == 20
     [own] = planned(Choice(prompts=["a cup"], seeds=[7], settings={SCALE: 3}), tmp_path, arm)
     assert (own.prompt, own.seed, own.runs[0].settings[SCALE]) == ("a cup", 7, 3)
+
+
+def test_deep_floyd_moves_pixels(tmp_path) -> None:
+    prior = pipeline(tmp_path / "floyd", "IFPipeline")
+    [case] = planned(Choice(prior), tmp_path, Arm("an arm", "sds"))
+    assert case.runs[0].settings["system.guidance.prior_type"] == "deep-floyd"
+    assert case.runs[0].settings["system.particles.space"] == "pixel"
+    with pytest.raises(UserError, match="no diffusers pipeline"):
+        planned(Choice(str(tmp_path)), tmp_path, Arm("an arm", "sds"))
 
 
 def test_the_same_work_has_one_folder(tmp_path) -> None:

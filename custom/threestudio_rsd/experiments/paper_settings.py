@@ -18,7 +18,7 @@ FOLDER = "load/paper"
 SHARED = f"{FOLDER}/shared"
 ROLES = ("method", "bound", "independent", "rival")
 KINDS = ("runs", "inverse", "toy")
-PAPER_PRIOR, BUNDLED = "paper", "bundled"
+PAPER_PRIOR, BUNDLED = "paper", "bundled"  # values of --prior
 
 
 @dataclass
@@ -161,11 +161,6 @@ def parse(kind: type, content: dict[str, Any], name: str) -> Any:
         return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), OmegaConf.create(_escaped(content))))
     except OmegaConfBaseException as error:
         raise UserError(f"{name}: {first_line(error)}; accepted: the fields of {kind.__name__}.") from error
-
-
-def is_bundled(prior: str) -> bool:
-    """Whether a prior is one that ships."""
-    return prior.startswith(BUNDLED)
 
 
 def shipped_config(config: str) -> Path:

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 
 from ..errors import UserError
+from ..priors.files import is_bundled
 from . import inverse_comparison
 from .folders import make_folder
 from .grid import parse_axis, parse_seeds, read_prompts
 from .paper_settings import (
     PAPER_PRIOR,
-    is_bundled,
     list_experiments,
     read_experiment,
     read_methods,

@@ -11,17 +11,20 @@ import torch
 from omegaconf import OmegaConf
 
 from ..errors import UserError
+from ..priors.files import is_bundled
+from ..priors.pipelines import pipeline_type
 from .equal_diversity import compare_curves
 from .grid import PROMPT_KEYS, SEED_KEY
 from .image_sets import Group, ImageSet, read_image_sets
 from .intervals import clustered_interval
 from .measuring import TO_REFERENCE, WITHIN_GROUPS, Instruments, Options
 from .page import versions, write_whole
-from .paper_settings import BUNDLED, PAPER_PRIOR, Arm, Experiment, Method, is_bundled, shipped_config
+from .paper_settings import BUNDLED, PAPER_PRIOR, Arm, Experiment, Method, shipped_config
 from .run_set import RunSet
 from .sweep_run import Run
 
 PRIOR_KEYS = ("system.guidance.pretrained_model_name_or_path", "system.pretrained_model_name_or_path")
+SPACE_KEY = "system.particles.space"
 PARTICLE_KEYS = ("system.particles.n", "system.geometry.n_particles")
 SHOWN_KEYS = (  # in the names of folders
     "system.guidance.gamma",
@@ -121,14 +124,24 @@ def _settings(experiment: Experiment, method: Method, arm: Arm, choice: Choice) 
     settings |= arm.settings
     if choice.quick:
         settings |= {**method.quick.settings, **experiment.quick.settings}
-    prior = experiment.prior if choice.prior == PAPER_PRIOR else choice.prior
     loaded = OmegaConf.load(shipped_config(config))
-    key = next(key for key in PRIOR_KEYS if OmegaConf.select(loaded, key) is not None)
-    settings |= {key: prior, **(choice.settings or {})}
+    settings |= {**_prior_settings(experiment, loaded, choice.prior), **(choice.settings or {})}
     # What two experiments share must have one name: all of the shown, and else only what differs from the config.
     shown = {key: OmegaConf.select(loaded, key) for key in SHOWN_KEYS}
     further = {key: value for key, value in settings.items() if value != OmegaConf.select(loaded, key)}
     return str(shipped_config(config)), {key: value for key, value in {**shown, **further}.items() if value is not None}
+
+
+def _prior_settings(experiment: Experiment, loaded: Any, prior: str) -> dict[str, Any]:
+    """The prior, and what follows from its kind, by dotted key."""
+    key = next(key for key in PRIOR_KEYS if OmegaConf.select(loaded, key) is not None)
+    if prior == PAPER_PRIOR:  # the kind is the config's
+        return {key: experiment.prior}
+    kind = pipeline_type(prior)
+    settings = {key: prior, f"{key.rpartition('.')[0]}.prior_type": kind}
+    if OmegaConf.select(loaded, SPACE_KEY) is not None:
+        settings[SPACE_KEY] = "pixel" if kind == "deep-floyd" else "latent"
+    return settings
 
 
 def _runs(arm: Arm, config: str, settings: Mapping[str, Any], seed: int, output: Path) -> Iterator[Run]:

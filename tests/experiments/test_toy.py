@@ -5,9 +5,11 @@ import json
 
 import pytest
 import torch
+from threestudio_rsd.cli import main
 from threestudio_rsd.distillation import SDS, SVGD, RepulsiveDistillation
 from threestudio_rsd.errors import UserError
-from threestudio_rsd.experiments import toy
+from threestudio_rsd.experiments import toy, toy_figure
+from threestudio_rsd.experiments.paper_settings import read_settings
 from threestudio_rsd.priors import GaussianMixturePrior
 from threestudio_rsd.repulsion import RepulsiveForce
 
@@ -96,3 +98,29 @@ def test_command_writes_table_and_figure(tmp_path, capsys, monkeypatch):
 def test_impossible_arguments_are_one_sentence(arguments):
     with pytest.raises(UserError, match=arguments[0]):
         toy.main(arguments)
+
+
+def test_the_figure_is_made_and_the_claim_stands_beside_it(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(toy, "simulate", functools.partial(toy.simulate, steps=3))
+    assert main(["reproduce", "fig9", "--quick", "--output", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert read_settings("fig9")["claim"] in printed
+    data = json.loads((tmp_path / "fig9-quick" / "toy.json").read_text())
+    assert {row["realisations"] for row in data["rows"]} == {10}
+    wanted = {"modes": 2, "method": "rsd", "order": "random", "kernel_input": "noisy", "gamma": 2000.0}
+    [row] = [row for row in data["rows"] if wanted.items() <= row.items()]
+    assert f"gamma 2000: {row['collapsed']:.0%} collapsed, distance to a mode {row['distance']:.2f}" in printed
+    assert printed.count("% collapsed, distance to a mode") == 3
+    assert (tmp_path / "fig9-quick" / "toy.png").is_file()
+
+
+def test_the_figure_has_the_papers_realisations():
+    assert toy_figure.read_figure("fig9").realisations == 200
+
+
+@pytest.mark.parametrize("change", [{"realisation": 3}, {"quick": {"steps": 3}}])
+def test_an_unknown_key_of_the_figure_is_named(change, monkeypatch):
+    content = {**read_settings("fig9"), **change}
+    monkeypatch.setattr(toy_figure, "read_settings", lambda _: content)
+    with pytest.raises(UserError, match="realisation|steps"):
+        toy_figure.read_figure("fig9")

@@ -1,239 +1,257 @@
-"""`rsd reproduce table1|table7|table8`: solvers side by side on renders that no training saw.
+"""`rsd reproduce` for the paper's inverse problems: solvers side by side, on renders that no training saw or a folder.
 
-The paper's numbers are those of 100 faces (FFHQ, Stable Diffusion 1.5 at 512 pixels), ours those of the bundled prior:
-only the order of the rows can be compared.
+The paper's numbers are those of 100 faces (FFHQ, Stable Diffusion 1.5 at 512 pixels). On the bundled prior only the
+order of the rows can be compared with them.
 """
 
 import argparse
 import json
+import os
+import shlex
+import shutil
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from ..errors import UserError, require
 from ..inverse import solve
 from ..inverse.operators import OperatorConfig, build_operator, measure
-from ..metrics import ToyworldJudge, diversity, frechet_distance, load_lpips, reconstruction_metrics
 from ..particles import save_grid
-from ..priors import load_prior
+from ..particles.image_files import list_images, read_image
+from ..priors import Prior, load_prior
 from ..repulsion import load_features
 from ..toyworld.pictures import choose_scenes
 from ..toyworld.render import render_scenes
 from .folders import make_folder
 from .intervals import bootstrap_interval
+from .inverse_instruments import REFERENCES, InverseInstruments
+from .inverse_rows import Comparison, Row, choose_rows, read_comparison
 from .page import write_whole
+from .paper_settings import BUNDLED, PAPER_PRIOR, list_experiments
 from .tables import format_number, format_table
 
-IMAGE_SEED, REFERENCE_SEED = 60_000, 70_000  # of renders; training used neither
-REFERENCES = 1000  # renders that the Frechet distance is measured to
-BATCH = 10  # images restored at once
+IMAGE_SEED = 60_000  # of renders; training did not use it
+BATCH = 10  # images restored at once on a bundled prior; on a large one it is one
 SHEET_IMAGES = 6  # of a contact sheet
-OURS: dict[str, Any] = {
-    "x_step": "closed-form",
-    "kernel_input": "clean",
-    "lr_z": 0.15,
-}  # see configs/inverse/half-box.yaml
+HEADINGS = ("psnr", "ssim", "lpips", "diversity", "diversity_clip", "consistent", "colours")  # have intervals
+FORMS = {"psnr": ".2f", "colours": ".2f", "consistent": ".2f"}
+PAPER_HEADINGS = ("psnr", "lpips", "frechet", "diversity")
+UNFINISHED = "unfinished"  # folder of answers whose row is not finished
 
 
 @dataclass
-class Row:
-    """One solver with its settings.
-
-    Attributes:
-        label: for people.
-        settings: fields of SolverConfig.
-        prior: name for `load_prior`.
-        paper: its numbers in the paper, by heading.
-    """
-
-    label: str
-    settings: dict[str, Any]
-    prior: str = "bundled"
-    paper: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass
-class Comparison:
-    """A table of the paper.
+class Task:
+    """What all rows restore.
 
     Attributes:
         operator: of the measurement.
-        rows: solvers.
+        images: truth, (M, 3, H, W) in [0, 1].
+        classes: (M,), of renders; None: images of a folder.
+        folder: the images' folder; None: renders.
+        n: answers to each.
+        steps: of rows that do not name their own.
+        seed: of particles and noise.
     """
 
-    title: str
     operator: OperatorConfig
-    rows: list[Row]
+    images: Tensor
+    classes: Tensor | None
+    folder: Path | None
+    n: int
+    steps: int
+    seed: int
 
-
-def _paper(psnr: float, lpips: float, fid: float, diverse: float | None = None) -> dict[str, float]:
-    numbers = {"psnr": psnr, "lpips": lpips, "frechet": fid}
-    return numbers if diverse is None else numbers | {"diversity": diverse}
-
-
-HALF_BOX = OperatorConfig(name="half-box", side="left")
-PSLD: dict[str, Any] = {"solver": "psld", "guidance": 0.3}
-RED_DIFF: dict[str, Any] = {"solver": "latent-reddiff"}
-# From noise in pixels its Adam needs the 1000 steps of its paper; 300 leave coloured clouds.
-PIXEL_RED_DIFF: dict[str, Any] = {"solver": "reddiff", "n_steps": 1000}
-DPS: dict[str, Any] = {"solver": "dps", "guidance": 3.0}
-RANDOM: dict[str, Any] = {"regularisation": 0.001, "coupling": 0.009}  # D.2, random mask
-
-COMPARISONS = {
-    "table1": Comparison(
-        "Table 1: half of the image hidden, latent solvers",
-        HALF_BOX,
-        [
-            Row("PSLD", PSLD, paper=_paper(21.33, 0.126, 57.7, 0.03)),
-            Row("latent RED-diff", RED_DIFF, paper=_paper(22.13, 0.307, 92.59, 0.03)),
-            Row("RSD, gamma 0, D.2", {}, paper=_paper(24.98, 0.109, 29.18, 0.004)),
-            Row("RSD, gamma 10, D.2", {"gamma": 10.0}),
-            Row("RSD, gamma 50, D.2", {"gamma": 50.0}, paper=_paper(24.69, 0.111, 31.41, 0.015)),
-            Row("RSD, gamma 0, ours", OURS),
-            Row("RSD, gamma 10, ours", {"gamma": 10.0, **OURS}),
-            Row("RSD, gamma 50, ours", {"gamma": 50.0, **OURS}),
-        ],
-    ),
-    "table7": Comparison(
-        "Table 7: half of the image hidden, against solvers in pixel space",
-        HALF_BOX,
-        [
-            Row("PSLD", PSLD, paper=_paper(20.66, 0.16, 57.7)),
-            Row("RSD, gamma 0, ours", OURS, paper=_paper(24.98, 0.079, 29.18)),
-            Row("RED-diff, 1000 steps", PIXEL_RED_DIFF, "bundled-pixel", _paper(23.1, 0.067, 29.79)),
-            Row("DPS", DPS, "bundled-pixel", _paper(21.35, 0.166, 112.9)),
-        ],
-    ),
-    "table8": Comparison(
-        "Table 8: 80 % of the pixels hidden",
-        OperatorConfig(name="random", share=0.8),
-        [
-            Row("PSLD", PSLD, paper=_paper(28.53, 0.212, 65.14)),
-            Row("latent RED-diff", RED_DIFF),
-            Row("RSD, gamma 0, D.2", RANDOM, paper=_paper(30.56, 0.145, 41.11)),
-            Row("RSD, gamma 0, ours", {**RANDOM, **OURS}),
-            Row("RSD, gamma 50, ours", {"gamma": 50.0, **RANDOM, **OURS}),
-        ],
-    ),
-}
-HEADINGS = ("psnr", "ssim", "lpips", "diversity", "diversity_clip", "consistent", "colours")  # have intervals
-FORMS = {"psnr": ".2f", "colours": ".2f", "consistent": ".2f"}
+    def made_with(self, row: Row) -> dict[str, Any]:
+        """All that the results of a row follow from."""
+        made_with = {"settings": row.settings, "prior": row.prior, "images": len(self.images), "n": self.n}
+        made_with |= {"steps": self.steps, "seed": self.seed, "operator": asdict(self.operator)}
+        return made_with if self.folder is None else made_with | {"folder": str(self.folder.resolve())}
 
 
 def run(name: str, argv: Sequence[str]) -> int:
     """Run a comparison: a table on the terminal, `NAME/table.json`, and a contact sheet for each solver.
 
-    Rows that an earlier call of the same command has finished are read, not run again.
+    What an earlier call has finished, for this or another comparison in the same output folder, is read, not run again.
 
     Raises:
         UserError: an impossible argument, deepinv is missing, or a folder of results that were made otherwise.
     """
-    comparison = COMPARISONS[name]
+    comparison = read_comparison(name)
     args = _parser(name, comparison).parse_args(argv)
-    for key in ("images", "n", "steps"):
-        if getattr(args, key) < 1:
-            raise UserError(f"--{key}={getattr(args, key)} is impossible; accepted: an integer of at least 1.")
+    _check(args)
     require("deepinv", "inverse")
-    folder = args.output / name
+    model = comparison.prior if args.prior == PAPER_PRIOR else args.prior
+    rows, left_out = choose_rows(comparison, model)
+    if args.quick:  # few steps for those too that name their own
+        rows = [replace(row, settings={k: v for k, v in row.settings.items() if k != "n_steps"}) for row in rows]
+    priors = {each: load_prior(each, device=args.device) for each in {row.prior for row in rows}}
+    prior = priors[model]
+    if not prior.is_latent:
+        raise UserError(
+            f"--prior={args.prior!r} has no decoder; accepted: {BUNDLED} or another latent diffusion model."
+        )
+    task = _make_task(comparison, args, prior.image_size)
+    instruments = InverseInstruments(task.images, task.classes, prior.is_bundled, args.device)
+    repels = any(row.settings.get("gamma") for row in rows)
+    features = load_features("dino", prior.is_bundled, args.device) if repels else "euclidean"
+    folder = args.output / (f"{name}-quick" if args.quick else name)
     make_folder(folder)
-    scene = choose_scenes(args.images, IMAGE_SEED)
-    images, classes = render_scenes(scene), scene.object_class
-    instruments = _Instruments()
-    results: dict[str, Any] = {}
-    for number, row in enumerate(comparison.rows, start=1):
-        file = folder / f"{_file_name(row.label)}.json"
-        made_with = {"settings": row.settings, "prior": row.prior, "images": args.images, "n": args.n}
-        made_with |= {"steps": args.steps, "seed": args.seed, "operator": asdict(comparison.operator)}
-        if file.is_file():
-            result = json.loads(file.read_text())
-            if result["made_with"] != made_with:
-                raise UserError(f"{str(file)!r} was made with other settings; choose another --output or remove it.")
-        else:
-            print(f"[{number}/{len(comparison.rows)}] {row.label}", flush=True)
-            answers, seconds = _restore(row, comparison.operator, images, args)
-            result = {"made_with": made_with, "seconds_per_step_and_image": seconds}
-            result |= instruments.measure(answers, images, classes)
-            save_grid(_sheet(answers, images), folder / f"{_file_name(row.label)}.png", columns=1 + args.n)
-            write_whole(file, json.dumps(result, indent=1) + "\n")
-        results[row.label] = result
-    record: dict[str, Any] = {"title": comparison.title, "command": f"rsd reproduce {name} {' '.join(argv)}".strip()}
-    record |= {"floor_frechet": instruments.floor(args.images * args.n), "rows": results}
+    files = {row.label: folder / f"{_file_name(row.label)}.json" for row in rows}
+    for row in rows:
+        _take_over(task.made_with(row), files[row.label], args.output)
+    for number, row in enumerate(rows, start=1):
+        if not files[row.label].is_file():
+            print(f"[{number}/{len(rows)}] {row.label}", flush=True)
+            _restore(row, task, priors[row.prior], features, instruments, files[row.label])
+    results = {label: json.loads(file.read_text()) for label, file in files.items()}
+    record = {
+        "title": comparison.title,
+        "claim": comparison.claim,
+        "command": shlex.join(["rsd", "reproduce", name, *argv]),
+        "floor_frechet": instruments.floor(len(task.images) * task.n),
+        "rows": {
+            row.label: {**results[row.label], "paper": row.paper, "sheet": files[row.label].with_suffix(".png").name}
+            for row in rows
+        },
+    }
     write_whole(folder / "table.json", json.dumps(record, indent=1) + "\n")
-    print(f"\n{comparison.title}; {args.images} images, {args.n} answers each, {args.steps} steps\n")
-    print(format_table(*_table(comparison, results)))
-    print(
-        f"\nFrechet distance of as many renders: {record['floor_frechet']:.1f}. In brackets: 95 % bootstrap intervals."
-    )
+    print(f"\n{comparison.title}; {len(task.images)} images, {task.n} answers each, {task.steps} steps\n")
+    print(format_table(*_table(rows, results)))
+    print("\nIn brackets: 95 % bootstrap intervals.")
+    if record["floor_frechet"] is not None:
+        print(f"Frechet distance to {REFERENCES} renders; of as many renders it is {record['floor_frechet']:.1f}.")
+    elif any(result["frechet"] is not None for result in results.values()):
+        print("Frechet distance to the images themselves, in Inception's features.")
+    if left_out:
+        print(
+            f"Left out: {', '.join(row.label for row in left_out)}: they solve in pixel space and need a prior of "
+            f"pixels, which {model!r} is not. --prior {BUNDLED} has both kinds."
+        )
+    print(f"The paper: {comparison.claim}")
     print(f"Results: {folder}")
     return 0
 
 
-def _restore(row: Row, operator: OperatorConfig, images: Tensor, args: argparse.Namespace) -> tuple[Tensor, float]:
-    """Answers (M, N, 3, H, W), and seconds a step and image."""
-    prior = load_prior(row.prior)
-    physics = build_operator(operator, (3, prior.image_size, prior.image_size))
-    features = load_features("dino", bundled=True)
-    answers, seconds = [], 0.0
-    settings: dict[str, Any] = {}
-    for first in range(0, len(images), BATCH):
-        part = images[first : first + BATCH]
-        y = measure(physics, part, operator, first)
-        started = time.perf_counter()
-        # Each batch has its own seed: within a run the noise follows from the image's place in the batch.
-        settings = {"n_steps": args.steps, **row.settings, "n_particles": args.n, "seed": args.seed + first}
-        answers.append(solve(y, physics, prior, features=features, **settings).reconstructions)
-        seconds += time.perf_counter() - started
-    return torch.cat(answers), seconds / (settings["n_steps"] * len(images))
-
-
-class _Instruments:
-    """Networks that measure, loaded once."""
-
-    def __init__(self) -> None:
-        self.judge = ToyworldJudge.bundled()
-        self.networks = {name: load_features(name, bundled=True) for name in ("dino", "clip")}
-        self.references = self._features(render_scenes(choose_scenes(REFERENCES, REFERENCE_SEED)))
-        try:
-            self.lpips = load_lpips()
-        except UserError as error:
-            print(f"LPIPS is left out: {error}")
-            self.lpips = None
-
-    @torch.no_grad()
-    def measure(self, answers: Tensor, images: Tensor, classes: Tensor) -> dict[str, Any]:
-        """`values`: one number an image for each of HEADINGS; `frechet`: of all answers together."""
-        quality = reconstruction_metrics(answers, images, self.lpips)
-        labels = [self.judge.predict(each) for each in answers]
-        values = {key: quality[key]["mean"].tolist() for key in quality}
-        values["diversity"] = [float(diversity(self.networks["dino"](each))) for each in answers]
-        values["diversity_clip"] = [float(diversity(self.networks["clip"](each))) for each in answers]
-        values["consistent"] = [
-            float((label["class"] == true).float().mean()) for label, true in zip(labels, classes, strict=True)
-        ]
-        values["colours"] = [float(len(label["colour"].unique())) for label in labels]
-        return {"values": values, "frechet": frechet_distance(self._features(answers.flatten(0, 1)), self.references)}
-
-    def floor(self, n: int) -> float:
-        """Frechet distance of n renders, which no method can beat but by chance."""
-        return frechet_distance(
-            self._features(render_scenes(choose_scenes(max(n, 2), IMAGE_SEED + 1))), self.references
+def _check(args: argparse.Namespace) -> None:
+    """Raise UserError for an impossible argument."""
+    for key in ("n", "steps"):
+        value = getattr(args, key)
+        if value is not None and value < 1:
+            raise UserError(f"--{key}={value} is impossible; accepted: an integer of at least 1.")
+    if args.seed < 0:
+        raise UserError(f"--seed={args.seed} is impossible; accepted: an integer of at least 0.")
+    if args.images is not None and _is_count(args.images) and int(args.images) < 1:
+        raise UserError(f"--images={args.images} is impossible; accepted: an integer of at least 1, or a folder.")
+    if args.prior != BUNDLED and _is_count(args.images):
+        raise UserError(
+            f"--prior={args.prior!r} needs --images FOLDER: it knows nothing of the bundled renders, and the paper's "
+            "faces (FFHQ) do not ship."
         )
 
-    @torch.no_grad()
-    def _features(self, images: Tensor) -> Tensor:
-        return torch.cat([self.judge.features(part) for part in images.split(64)])
+
+def _make_task(comparison: Comparison, args: argparse.Namespace, image_size: int) -> Task:
+    settings, count = dict(comparison.settings), None
+    for scope in ([comparison.bundled] if args.prior == BUNDLED else []) + ([comparison.quick] if args.quick else []):
+        settings |= scope.settings
+        count = scope.images
+    n, steps = args.n or settings["n_particles"], args.steps or settings["n_steps"]
+    if _is_count(args.images):
+        scene = choose_scenes(int(args.images or count or 0), IMAGE_SEED)
+        return Task(comparison.operator, render_scenes(scene), scene.object_class, None, n, steps, args.seed)
+    files = list_images(args.images, "--images")[: comparison.quick.images if args.quick else None]
+    images = torch.stack([read_image(file, image_size, "--images") for file in files])
+    return Task(comparison.operator, images, None, Path(args.images), n, steps, args.seed)
 
 
-def _table(comparison: Comparison, results: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+def _is_count(images: str | None) -> bool:
+    """Whether --images asks for renders."""
+    return images is None or images.isdigit()
+
+
+def _take_over(made_with: dict[str, Any], file: Path, output: Path) -> None:
+    """Copy results and sheet of a row from a comparison in the same output folder that has done the same work.
+
+    Raises:
+        UserError: there are results already, which were made otherwise.
+    """
+    if file.is_file():
+        if json.loads(file.read_text())["made_with"] != made_with:
+            raise UserError(f"{str(file)!r} was made with other settings; choose another --output or remove it.")
+        return
+    for other in (each for name in list_experiments() for each in sorted((output / name).glob("*.json"))):
+        sheet = other.with_suffix(".png")  # no other JSON file has one
+        if sheet.is_file() and json.loads(other.read_text())["made_with"] == made_with:
+            shutil.copyfile(sheet, file.with_suffix(".png"))
+            write_whole(file, other.read_text())
+            return
+
+
+def _restore(row: Row, task: Task, prior: Prior, features: Any, instruments: InverseInstruments, file: Path) -> None:
+    """Restore and measure; write the results to `file` and the contact sheet beside it."""
+    values: dict[str, list[float]] = {}
+    embedded, shown, seconds, first = [], [], 0.0, 0
+    kept = file.parent / UNFINISHED
+    make_folder(kept)
+    for answers, spent in _solve(row, task, prior, features, kept):
+        part = slice(first, first + len(answers))
+        classes = None if task.classes is None else task.classes[part]
+        for key, numbers in instruments.measure(answers, task.images[part], classes).items():
+            values.setdefault(key, []).extend(numbers)
+        embedded.append(instruments.embed(answers.flatten(0, 1)))
+        if first < SHEET_IMAGES:
+            shown.append(answers)
+        seconds += spent
+        first += len(answers)
+    result = {
+        "made_with": task.made_with(row),
+        "seconds_per_step_and_image": seconds / (row.settings.get("n_steps", task.steps) * len(task.images)),
+        "values": values,
+        "frechet": instruments.frechet(torch.cat(embedded)),
+    }
+    save_grid(_sheet(torch.cat(shown), task.images), file.with_suffix(".png"), columns=1 + task.n)
+    write_whole(file, json.dumps(result, indent=1) + "\n")
+    shutil.rmtree(kept)
+
+
+def _solve(row: Row, task: Task, prior: Prior, features: Any, kept: Path) -> Iterator[tuple[Tensor, float]]:
+    """Answers (B, N, 3, H, W) and seconds of each batch.
+
+    On a large prior a row takes a day: batches that an earlier call has finished are read from the folder `kept`.
+    """
+    physics = build_operator(task.operator, (3, prior.image_size, prior.image_size), prior.device)
+    made_with = json.dumps(task.made_with(row), sort_keys=True)
+    batch = BATCH if prior.is_bundled else 1
+    for first in range(0, len(task.images), batch):
+        file = kept / f"{first:04d}.safetensors"
+        if file.is_file():
+            with safe_open(file, "pt") as opened:
+                about, answers = opened.metadata(), opened.get_tensor("answers")
+            if about["made_with"] == made_with:
+                yield answers, float(about["seconds"])
+                continue
+        y = measure(physics, task.images[first : first + batch].to(prior.device), task.operator, first)
+        started = time.perf_counter()
+        # Each batch has its own seed: within a run the noise follows from the image's place in the batch.
+        settings = {"n_steps": task.steps, **row.settings, "n_particles": task.n, "seed": task.seed + first}
+        answers = solve(y, physics, prior, features=features, **settings).reconstructions.contiguous()
+        seconds = time.perf_counter() - started
+        save_file({"answers": answers}, file.with_suffix(".part"), {"made_with": made_with, "seconds": str(seconds)})
+        os.replace(file.with_suffix(".part"), file)
+        yield answers, seconds
+
+
+def _table(rows: Sequence[Row], results: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Headings and rows."""
     keys = [key for key in HEADINGS if key in next(iter(results.values()))["values"]]
-    rows = []
-    for row in comparison.rows:
+    cells_of_rows = []
+    for row in rows:
         result = results[row.label]
         cells = [row.label]
         for key in keys:
@@ -241,10 +259,10 @@ def _table(comparison: Comparison, results: dict[str, Any]) -> tuple[list[str], 
             low, high = bootstrap_interval(values)
             form = FORMS.get(key, ".3f")
             cells.append(f"{float(values.mean()):{form}} [{low:{form}}, {high:{form}}]")
-        cells += [f"{result['frechet']:.1f}", f"{1000 * result['seconds_per_step_and_image']:.0f}"]
-        cells.append(" / ".join(format_number(row.paper.get(key), "g") for key in ("psnr", "frechet", "diversity")))
-        rows.append(cells)
-    return ["solver", *keys, "frechet", "ms/step", "paper: psnr / fid / diversity"], rows
+        cells += [format_number(result["frechet"], ".1f"), f"{1000 * result['seconds_per_step_and_image']:.0f}"]
+        cells.append(" / ".join(format_number(row.paper.get(key), "g") for key in PAPER_HEADINGS))
+        cells_of_rows.append(cells)
+    return ["solver", *keys, "frechet", "ms/step", "paper: psnr / lpips / fid / diversity"], cells_of_rows
 
 
 def _sheet(answers: Tensor, images: Tensor) -> Tensor:
@@ -258,12 +276,37 @@ def _file_name(label: str) -> str:
 
 
 def _parser(name: str, comparison: Comparison) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=f"rsd reproduce {name}", description=comparison.title)
-    parser.add_argument("--images", type=int, default=50, help="renders to restore (default: 50)")
-    parser.add_argument("--n", type=int, default=2, help="answers to each (default: 2)")
-    parser.add_argument(
-        "--steps", type=int, default=100, help="of every solver but those that name their own (default: 100)"
+    bundled, usual = comparison.bundled, comparison.settings
+    n, steps = bundled.settings["n_particles"], bundled.settings["n_steps"]
+    parser = argparse.ArgumentParser(
+        prog=f"rsd reproduce {name}",
+        description=comparison.title,
+        epilog="The same command again goes on with what is not finished; comparisons in one output folder share rows.",
     )
+    parser.add_argument(
+        "--prior",
+        default=BUNDLED,
+        help=f"{BUNDLED} (default), {PAPER_PRIOR} ({comparison.prior}, on a GPU), a Stable Diffusion id or a folder; "
+        f"all but {BUNDLED} run with the paper's settings",
+    )
+    parser.add_argument(
+        "--images",
+        help=f"how many renders to restore (default: {bundled.images}), or a folder of images, squared and resized",
+    )
+    parser.add_argument(
+        "--n", type=int, help=f"answers to each (default: {n}; on another prior {usual['n_particles']})"
+    )
+    parser.add_argument(
+        "--steps",
+        type=int,
+        help=f"of every solver but those that name their own (default: {steps}; on another prior {usual['n_steps']})",
+    )
+    parser.add_argument("--quick", action="store_true", help="two images, few steps: whether it runs")
     parser.add_argument("--seed", type=int, default=0, help="of particles and noise (default: 0)")
     parser.add_argument("--output", type=Path, default=Path("outputs/reproduce"), help="default: outputs/reproduce")
+    parser.add_argument(
+        "--device",
+        default="cuda" if torch.cuda.is_available() else "cpu",
+        help="where the networks run (default: cuda where there is one)",
+    )
     return parser

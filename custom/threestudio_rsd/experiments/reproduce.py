@@ -10,7 +10,7 @@ import torch
 
 from ..errors import UserError
 from ..priors.files import is_bundled
-from . import inverse_comparison
+from . import inverse_comparison, toy_figure
 from .folders import make_folder
 from .grid import parse_axis, parse_seeds, read_prompts
 from .paper_settings import (
@@ -58,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     kind = read_settings(name)["kind"]
     if kind == "inverse":
         return inverse_comparison.run(name, argv[1:])
+    if kind == "toy":
+        return toy_figure.run(name, argv[1:])
     return _reproduce(name, argv[1:])
 
 

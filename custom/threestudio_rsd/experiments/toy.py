@@ -331,18 +331,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=Path("outputs/toy"), help="folder (default: outputs/toy)")
     parser.add_argument("--seed", type=int, default=0, help="of start, noise and timesteps (default: 0)")
     args = parser.parse_args(argv)
-    if args.realisations < 1:
-        raise UserError(f"--realisations={args.realisations} is impossible; accepted: an integer of at least 1.")
-    if not 0 <= args.seed < 2**63:
-        raise UserError(f"--seed={args.seed} is impossible; accepted: an integer of at least 0.")
-    make_folder(args.output)
+    compute(args.realisations, args.seed, args.output)
+    return 0
+
+
+def compute(realisations: int, seed: int, output: Path) -> list[Row]:
+    """Both problems: print the table, write toy.csv, toy.json and toy.png into a folder.
+
+    Returns:
+        The rows.
+
+    Raises:
+        UserError: an impossible argument, or a folder that cannot be made.
+    """
+    if realisations < 1:
+        raise UserError(f"--realisations={realisations} is impossible; accepted: an integer of at least 1.")
+    if not 0 <= seed < 2**63:
+        raise UserError(f"--seed={seed} is impossible; accepted: an integer of at least 0.")
+    make_folder(output)
     started = time.perf_counter()
-    two, finals = sweep(TWO_MODES, CURVE_GAMMAS, args.realisations, args.seed, svgd=True)
-    four, _ = sweep(FOUR_MODES, FOUR_MODE_GAMMAS, args.realisations, args.seed, svgd=True)
+    two, finals = sweep(TWO_MODES, CURVE_GAMMAS, realisations, seed, svgd=True)
+    four, _ = sweep(FOUR_MODES, FOUR_MODE_GAMMAS, realisations, seed, svgd=True)
     rows = [*two, *four]
     print(format_table(rows))
-    written = save_table(rows, args.output, args.seed)
-    figure = args.output / "toy.png"
+    written = save_table(rows, output, seed)
+    figure = output / "toy.png"
     draw_figure(rows, finals, CURVE_GAMMAS, figure)
     print(f"\n{time.perf_counter() - started:.0f} s; written: {', '.join(map(str, [*written, figure]))}")
-    return 0
+    return rows

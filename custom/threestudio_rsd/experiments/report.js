@@ -7,7 +7,8 @@ document.addEventListener("DOMContentLoaded", () => {
   const seed = document.querySelector("#seed");
   const buttons = all("[role=radio]");
   const wide = window.matchMedia("(min-width: 900px)").matches;
-  let arm = buttons.length > 1 && !wide ? buttons[1].dataset.arm : "all";
+  const first = buttons.find((button) => button.dataset.arm === "0");
+  let arm = first && !wide ? "0" : "all";
 
   function show() {
     const ofPrompt = cases.filter((each) => !prompt || each.dataset.prompt === prompt.value);
@@ -17,17 +18,22 @@ document.addEventListener("DOMContentLoaded", () => {
       for (const option of seed.options) option.disabled = !ofPrompt.some((each) => each.dataset.seed === option.value);
       seed.value = chosen.dataset.seed;
     }
-    const there = new Set(all("figure", chosen).map((figure) => figure.dataset.arm));
-    if (arm !== "all" && !there.has(arm)) arm = "all";
+    const figures = all("figure", chosen);
+    const there = new Set(["all", ...figures.flatMap((figure) => [figure.dataset.arm, figure.dataset.curve])]);
+    if (!there.has(arm)) arm = "all";
     for (const each of cases) each.classList.toggle("chosen", each === chosen);
-    chosen.classList.toggle("single", arm !== "all");
-    for (const figure of all("figure", chosen)) figure.classList.toggle("chosen", figure.dataset.arm === arm);
+    const wanted = figures.filter((figure) => arm === "all" || arm === figure.dataset.arm || arm === figure.dataset.curve);
+    for (const figure of figures) figure.classList.toggle("left-out", !wanted.includes(figure));
+    chosen.classList.toggle("single", wanted.length === 1);
     for (const button of buttons) {
       const checked = button.dataset.arm === arm;
       button.setAttribute("aria-checked", checked);
       button.tabIndex = checked ? 0 : -1;
-      button.hidden = button.dataset.arm !== "all" && !there.has(button.dataset.arm);
+      button.hidden = !there.has(button.dataset.arm);
     }
+    const checked = buttons.find((button) => button.tabIndex === 0);
+    const group = checked && checked.parentElement;
+    if (group) group.scrollTop = Math.max(0, checked.offsetTop - group.offsetTop - group.clientHeight / 2);
     for (const video of all("video")) if (video.offsetParent === null) video.pause();
   }
 

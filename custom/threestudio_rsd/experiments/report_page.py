@@ -9,8 +9,8 @@ from pathlib import Path
 from .grid import format_value
 from .page import config_table, page_opening, render_document, scrolling, versions
 from .report_chart import Line, Point, draw_lines, draw_points, format_figure, mark, number_form, stroke
-from .report_images import encode, film_uri, may_be_lossless
-from .study import HIGHER, LOWER, ROLES, Arm, Case, Figure, Metric, Missing, Study, network_name
+from .report_compare import render_images
+from .study import HIGHER, LOWER, ROLES, Arm, Figure, Metric, Missing, Study, network_name, seed_name
 from .trials import DIVERSITY, Curve, Trial
 
 SPREAD = (DIVERSITY, "vendi_", "recall", "coverage", "colours", "seconds")  # how different, or how fast: no quality
@@ -18,6 +18,7 @@ ROLE_MARKS = dict(zip(ROLES, ("circle", "diamond", "square", "triangle"), strict
 ROLE_NAMES = {"method": "", "bound": "bound", "independent": "independent runs", "rival": "rival"}
 LOGGED = (DIVERSITY, "loss", "residual")  # beginnings of the names of logged values that are drawn
 FEW_MISSING = 5  # are listed openly
+CROWDED = 8  # settings, above which charts are large and show no ranges
 IN_PAPER = {"clip": "clip_score", "frechet": "fid"}  # names of figures that differ in what the paper says
 
 
@@ -25,7 +26,7 @@ def render_report(study: Study) -> str:
     """The page as HTML, everything within itself."""
     parts = [
         *page_opening(study.title, study.claim, study.command),
-        _compare(study),
+        render_images(study),
         _trade_offs(study),
         '<h2 id="numbers">Numbers</h2>',
         scrolling(_numbers_table(study), "numbers"),
@@ -58,6 +59,8 @@ def _facts(study: Study) -> str:
     dates += [f"results of {_date(study.measured)}"] if study.measured else []
     dates.append(f"page written {_date(time.time())}")
     lines = [f"<p>{escape(text)}</p>" for text in (sentence, *study.notes)]
+    if len({len(arm.cases) for arm in study.arms}) > 1:
+        lines.append("<p>Settings have different numbers of results: part of what differs may be the prompts.</p>")
     lines.append(f'<p class="facts">{escape("; ".join(dates))}</p>')
     return "".join(lines) + _missing(study.missing)
 
@@ -74,7 +77,7 @@ def _missing(missing: Sequence[Missing]) -> str:
     if not missing:
         return ""
     items = "".join(
-        f"<li>{escape(', '.join(part for part in (each.arm, each.prompt, _seed(each.seed)) if part))}"
+        f"<li>{escape(', '.join(part for part in (each.arm, each.prompt, seed_name(each.seed)) if part))}"
         + (f": {escape(each.error)}" if each.error else "")
         + "</li>"
         for each in missing
@@ -86,99 +89,11 @@ def _missing(missing: Sequence[Missing]) -> str:
     )
 
 
-def _seed(seed: int | None) -> str:
-    return "" if seed is None else f"seed {seed}"
-
-
-def _compare(study: Study) -> str:
-    """The choosers, and for each prompt and seed the images of every setting."""
-    keys = study.cases
-    prompts = list(dict.fromkeys(prompt for prompt, _ in keys))
-    seeds = list(dict.fromkeys(seed for _, seed in keys))
-    seeds.sort(key=lambda seed: -1 if seed is None else seed)
-    lossless = may_be_lossless([file for arm in study.arms for case in arm.cases for file in case.images])
-    sections = []
-    for place, key in enumerate(keys):
-        figures = ""
-        for number, arm in enumerate(study.arms):
-            case = next((case for case in arm.cases if case.key == key), None)
-            gap = next(
-                (each for each in study.missing if (each.arm, each.prompt, each.seed) == (arm.label, *key)), None
-            )
-            if case is not None:
-                figures += _figure(study, number, arm, case, lossless)
-            elif gap is not None:
-                caption = f"<figcaption>{escape(arm.label)}</figcaption>"
-                why = escape(gap.error or "not computed")
-                figures += f'<figure data-arm="{number}">{caption}<p>No result: {why}</p></figure>'
-        heading = escape(", ".join(part for part in (key[0], _seed(key[1])) if part) or "Images")
-        chosen = " chosen" if place == 0 else ""
-        sections.append(
-            f'<section class="case{chosen}" data-prompt="{prompts.index(key[0])}" data-seed="{seeds.index(key[1])}">'
-            f'<h3>{heading}</h3><div class="side">{figures}</div></section>'
-        )
-    choosers = _select("prompt", "Prompt", prompts) + _select(
-        "seed", "Seed", ["-" if seed is None else str(seed) for seed in seeds]
-    )
-    choosers += _arm_buttons(study.arms)
-    return (
-        f'<div class="compare" id="compare"><div class="choosers">{choosers}</div>{"".join(sections)}</div>'
-        '<dialog id="zoom" aria-label="enlarged image"><div class="steps"><p id="zoom-caption" aria-live="polite"></p>'
-        '<button type="button" id="zoom-back">Previous</button><button type="button" id="zoom-on">Next</button>'
-        '<form method="dialog"><button>Close</button></form></div><img alt="" src="data:,"></dialog>'
-    )
-
-
-def _select(name: str, label: str, values: Sequence[str]) -> str:
-    if len(values) < 2:
-        return ""
-    options = "".join(f'<option value="{place}">{escape(value)}</option>' for place, value in enumerate(values))
-    # autocomplete: a browser would keep the choice over a reload, but not what is shown.
-    return f'<label>{label} <select id="{name}" autocomplete="off">{options}</select></label>'
-
-
-def _arm_buttons(arms: Sequence[Arm]) -> str:
-    if len(arms) < 2:
-        return ""
-    labels = [("all", "All"), *((str(number), arm.label) for number, arm in enumerate(arms))]
-    buttons = ""
-    for key, label in labels:
-        checked = "true" if key == "all" else "false"
-        attributes = f'type="button" role="radio" aria-checked="{checked}" data-arm="{key}"'
-        buttons += f"<button {attributes}>{escape(label)}</button>"
-    return f'<div class="arms" role="radiogroup" aria-label="Setting">{buttons}</div>'
-
-
-def _figure(study: Study, number: int, arm: Arm, case: Case, lossless: bool) -> str:
-    about = ", ".join(part for part in (arm.label, case.prompt, _seed(case.seed)) if part)
-    shown = "<p>Its images are gone.</p>"
-    if case.images:
-        picture = encode(case.images, lossless)
-        kind = ' class="pixelated"' if picture.is_small else ""
-        tall = " tall" if picture.height > 1.5 * picture.width else ""
-        shown = (
-            f'<button type="button" class="zoom{tall}" aria-label="enlarge: {escape(about)}">'
-            f'<img{kind} loading="lazy" decoding="async" width="{picture.width}" height="{picture.height}" '
-            f'alt="{escape(about)}" src="{picture.uri}"></button>'
-        )
-    for file in case.videos:
-        shown += (
-            f'<video controls muted loop playsinline preload="metadata" aria-label="{escape(about)}: turntable" '
-            f'src="{film_uri(file)}"></video>'
-        )
-    values = ", ".join(
-        f"{study.metrics[key].name} {value:{number_form([value])}}"
-        for key, value in case.values.items()
-        if key.startswith(DIVERSITY) and key in study.metrics
-    )
-    below = f'<p class="values">{escape(values)}</p>' if values else ""
-    return f'<figure data-arm="{number}"><figcaption>{escape(arm.label)}</figcaption>{shown}{below}</figure>'
-
-
 def _trade_offs(study: Study) -> str:
     """Diversity in each network against every quality."""
     series = _series(study.arms)
-    sections = []
+    sections, equal = [], {}
+    size = " large" if len(study.arms) > CROWDED else ""
     for network in study.networks:
         x_key = f"{DIVERSITY}{network}"
         charts = ""
@@ -186,13 +101,19 @@ def _trade_offs(study: Study) -> str:
             arms = [arm for arm in study.arms if key in arm.figures and x_key in arm.figures]
             if key.startswith(SPREAD) or len(arms) < 2:
                 continue
+            if len({arm.figures[key].mean for arm in arms}) == 1:
+                equal[key] = f"{metric.name} {format_figure(arms[0].figures[key])}"
+                continue
             charts += f"<figure>{_trade_off(arms, series, (x_key, study.metrics[x_key]), (key, metric))}</figure>"
         if charts:
             part = "which guided the repulsion" if network == study.guide else "which took no part in the repulsion"
             heading = f"<h3>Diversity in {escape(network_name(network))}, {part}</h3>"
-            sections.append(f'<section>{heading}<div class="charts">{charts}</div></section>')
+            sections.append(f'<section>{heading}<div class="charts{size}">{charts}</div></section>')
+    heading, same = '<h2 id="trade-offs">Diversity against quality</h2>', ""
+    if equal:
+        same = f"<p>The same for all settings: {escape(', '.join(equal.values()))}.</p>"
     if not sections:
-        return ""
+        return heading + same if same else ""
     entries, seen = [], set()
     for arm in study.arms:
         if series[arm.label] not in seen:
@@ -207,9 +128,28 @@ def _trade_offs(study: Study) -> str:
     if any(arm.curve for arm in study.arms):
         about += " Beside the points of a curve stands what varies along it, such as gamma."
     return (
-        f'<h2 id="trade-offs">Diversity against quality</h2><p>{about}</p>{_legend(entries)}'
-        f'<div class="networks">{"".join(sections)}</div>'
+        f"{heading}<p>{about}</p>{same}{_legend(entries)}"
+        f'<div class="networks">{"".join(sections)}</div>{_equally_diverse(study)}'
     )
+
+
+def _equally_diverse(study: Study) -> str:
+    """Table of the curves where they are equally diverse."""
+    rows = ""
+    for each in study.comparisons:
+        low, high = each.shared
+        shared = f"{study.metrics[each.diversity].name} {low:{number_form([high])}} to {high:{number_form([high])}}"
+        cells = "".join(
+            f"<td>{escape(text)}</td>"
+            for text in (each.curves[1], shared, study.metrics[each.quality].name, format_figure(each.difference))
+        )
+        rows += f'<tr><th scope="row">{escape(each.curves[0])}</th>{cells}</tr>'
+    if not rows:
+        return ""
+    names = ("curve", "minus", "where both have", "quality", "difference")
+    head = "".join(f'<th scope="col">{name}</th>' for name in names)
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    return f"<h3>Curves where they are equally diverse</h3>{scrolling(table, 'equally diverse')}"
 
 
 def _series(arms: Sequence[Arm]) -> dict[str, int]:
@@ -316,9 +256,11 @@ def _curves(study: Study) -> str:
     for name in names:
         lines = []
         for number, arm in enumerate(study.arms):
+            if name.startswith(DIVERSITY) and arm.role == "independent":
+                continue  # of one particle, which is never diverse
             mean, band = _mean_curve([log[name] for case in arm.cases for log in case.logs if name in log])
             if len(mean) > 1:
-                lines.append(Line(arm.label, number, mean, band))
+                lines.append(Line(arm.label, number, mean, band if len(study.arms) <= CROWDED else []))
                 drawn.add(number)
         if lines:
             charts += f"<figure>{draw_lines(lines, _logged_name(name), not name.startswith(DIVERSITY))}</figure>"
@@ -326,7 +268,8 @@ def _curves(study: Study) -> str:
         return ""
     entries = [(_line(15, number), arm.label) for number, arm in enumerate(study.arms) if number in drawn]
     several = any(len([log for case in arm.cases for log in case.logs]) > 1 for arm in study.arms)
-    about = "<p>Means over the runs; the bands hold all of them.</p>" if several else ""
+    bands = "; the bands hold all of them" if len(study.arms) <= CROWDED else ""
+    about = f"<p>Means over the runs{bands}.</p>" if several else ""
     return f'<h2 id="curves">Over the steps</h2>{about}{_legend(entries)}<div class="charts">{charts}</div>'
 
 

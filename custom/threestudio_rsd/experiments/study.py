@@ -118,6 +118,24 @@ class Missing:
     error: str | None = None
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """Two curves where they are equally diverse.
+
+    Attributes:
+        curves: names.
+        diversity, quality: metrics.
+        shared: range of diversity in which they are compared.
+        difference: quality of the first minus that of the second.
+    """
+
+    curves: tuple[str, str]
+    diversity: str
+    quality: str
+    shared: tuple[float, float]
+    difference: Figure
+
+
 @dataclass
 class Study:
     """Settings side by side.
@@ -132,6 +150,7 @@ class Study:
         versions: of libraries, where the results say them.
         measured: when, in seconds since 1970.
         notes: further sentences.
+        comparisons: of curves, where the results have some.
     """
 
     title: str
@@ -147,12 +166,12 @@ class Study:
     versions: dict[str, str] = field(default_factory=dict)
     measured: float = 0.0
     notes: list[str] = field(default_factory=list)
+    comparisons: list[Comparison] = field(default_factory=list)
 
     @property
     def cases(self) -> list[tuple[str, int | None]]:
-        """Every prompt and seed, in order: prompts as they come, their seeds rising."""
+        """Every prompt and seed with a result, in order: prompts as they come, their seeds rising."""
         keys = [case.key for arm in self.arms for case in arm.cases]
-        keys += [(each.prompt, each.seed) for each in self.missing if each.prompt or each.seed is not None]
         prompts = list(dict.fromkeys(prompt for prompt, _ in keys))
         return sorted(set(keys), key=lambda key: (prompts.index(key[0]), -1 if key[1] is None else key[1]))
 
@@ -192,6 +211,11 @@ def name_metrics(arms: Sequence[Arm]) -> dict[str, Metric]:
 def network_name(network: str) -> str:
     """A feature network as people write it."""
     return network.upper() if network in ("dino", "clip", "lpips") else network
+
+
+def seed_name(seed: int | None) -> str:
+    """A seed as people write it; nothing where it is not known."""
+    return "" if seed is None else f"seed {seed}"
 
 
 def summarise_cases(cases: Sequence[Case]) -> dict[str, Figure]:

@@ -17,6 +17,7 @@ from .study import (
     SAMPLING,
     Arm,
     Case,
+    Comparison,
     Figure,
     Metric,
     Missing,
@@ -111,6 +112,17 @@ def _read_reproduction(folder: Path, record: dict[str, Any]) -> Study:
         [Missing(each["arm"], each["prompt"], each["seed"], each.get("error")) for each in record.get("missing", [])],
         record["versions"],
         notes=notes,
+        comparisons=[
+            Comparison(
+                tuple(each["curves"]),
+                each["diversity"],
+                each["quality"],
+                tuple(each["range"]),
+                _figure(each["difference"], each["interval"]),
+            )
+            for each in record.get("comparisons", [])
+            if each["diversity"] in metrics and each["quality"] in metrics
+        ],
     )
 
 
@@ -187,7 +199,7 @@ def _read_table(folder: Path, record: dict[str, Any]) -> Study:
     for label, row in record["rows"].items():
         made_with = {**row["made_with"], "operator": row["made_with"]["operator"]["name"]}
         of_solver = made_with.pop("settings")
-        sheet = folder / f"{label.lower().replace(',', '').replace(' ', '-')}.png"
+        sheet = folder / row.get("sheet", f"{label.lower().replace(',', '').replace(' ', '-')}.png")
         figures = {
             ("diversity_dino" if key == "diversity" else key): summarise(values)
             for key, values in row["values"].items()
@@ -205,16 +217,17 @@ def _read_table(folder: Path, record: dict[str, Any]) -> Study:
         record["title"],
         arms,
         {key: metric for key, metric in TABLE_METRICS.items() if key in present},
+        claim=record.get("claim", ""),
         command=record["command"],
         prior=common([arm.config["prior"] for arm in arms]) or "",
         steps=common([arm.config["steps"] for arm in arms]),
         particles=common([arm.config["n"] for arm in arms]),
     )
     study.notes.append("Each sheet: a row for each image, the truth first, then the answers.")
-    study.notes.append(
-        f"Intervals are over {arms[0].config['images']} images. Fréchet distance of as many renders, which no method "
-        f"can beat but by chance: {record['floor_frechet']:.0f}."
-    )
+    study.notes.append(f"Intervals are over {arms[0].config['images']} images.")
+    if record["floor_frechet"] is not None:
+        floor = f"{record['floor_frechet']:.0f}"
+        study.notes.append(f"Fréchet distance of as many renders, which no method can beat but by chance: {floor}.")
     return study
 
 

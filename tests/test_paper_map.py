@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from threestudio_rsd import cli
+from threestudio_rsd.experiments.paper_settings import list_experiments, read_methods
 from threestudio_rsd.host import find
 from threestudio_rsd.inverse import SolverConfig
 from threestudio_rsd.inverse.operators import OperatorConfig
@@ -26,6 +27,7 @@ CONFIGS = [
     ROOT / "configs" / name
     for name in (
         "text2image/paper-vsd-sd21.yaml",
+        "text2image/paper-nfsd-sd21.yaml",
         "text2image/ancestral.yaml",
         "text2nerf/views-dreamfusion-if.yaml",
         "inverse/paper-half-box-sd15.yaml",
@@ -103,7 +105,7 @@ def test_all_in_backticks_is_so() -> None:
         setting = re.fullmatch(r"([a-z_.0-9]+): (.+)", token)
         constant = re.fullmatch(r"([A-Z_]+) = (.+)", token)
         override = re.fullmatch(r"([a-z_.0-9]+)=(.+)", token)
-        if token.split()[0] in ("rsd", "pip", "--set", "--reference"):
+        if token.startswith(("rsd ", "pip ", "--")):
             continue  # commands have a test of their own
         if token.startswith("python "):
             right = (ROOT / token.split()[1]).is_file()
@@ -143,6 +145,22 @@ def test_commands_are_understood(command: str, capsys) -> None:
         config = Path(cli.find_config(arguments[arguments.index("--config") + 1]))
         for key in re.findall(r"^([\w.]+)=", "\n".join(arguments), re.MULTILINE):
             value(config, key)
+
+
+def test_all_that_is_run_by_name_is_there() -> None:
+    named = re.findall(r"rsd reproduce ([a-z]\w*)", PAGE.read_text())
+    assert set(named) == set(list_experiments())
+
+
+def test_settings_on_the_bundled_prior_are_those_of_the_methods() -> None:
+    [section] = [part for part in PROSE.split("\n### ") if part.startswith("What is run by name")]
+    rows = [line.split("|")[1:4] for line in section.splitlines() if line.startswith("| ")][1:]
+    found = {}
+    for method, _, here in rows:
+        settings = [token.split(": ", 1) for token in re.findall(r"`([^`]+)`", here)]
+        found[method.strip()] = {key: yaml.safe_load(value) for key, value in settings}
+    methods = read_methods().items()
+    assert found == {name: method.bundled.settings for name, method in methods if method.bundled.settings}
 
 
 def test_extras_exist() -> None:

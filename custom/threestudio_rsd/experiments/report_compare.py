@@ -63,9 +63,9 @@ def _arm_buttons(arms: Sequence[Arm]) -> str:
     named = [arm.curve for arm in arms if arm.curve]
     curves = list(dict.fromkeys(named))
     labels = [("all", "All")]
-    if len(curves) > 1:
-        several = [(number, curve) for number, curve in enumerate(curves) if named.count(curve) > 1]
-        labels += [(f"curve-{number}", f"{curve}: all") for number, curve in several]
+    for number, curve in enumerate(curves):
+        if 1 < named.count(curve) < len(arms):
+            labels.append((f"curve-{number}", f"{curve}: all"))
     labels += [(str(number), arm.label) for number, arm in enumerate(arms)]
     buttons = ""
     for key, label in labels:

@@ -270,6 +270,7 @@ def test_another_prior_restores_the_users_images(tmp_path, photographs, local_ne
     rows = read_table(tmp_path / "out" / "table7-quick")["rows"]
     assert {label: row["frechet"] for label, row in rows.items()} == {"PSLD": None, "RSD, gamma 0, D.2": None}
     assert "Left out: RED-diff, 1000 steps, DPS: they solve in pixel space" in capsys.readouterr().out
+    assert main(["report", str(tmp_path / "out" / "table7-quick")]) == 0
 
 
 def test_a_prior_without_its_feature_network_stops_before_the_first_row(tmp_path, photographs, capsys) -> None:

@@ -204,7 +204,9 @@ def _read_table(folder: Path, record: dict[str, Any]) -> Study:
             ("diversity_dino" if key == "diversity" else key): summarise(values)
             for key, values in row["values"].items()
         }
-        figures |= {"fid": Figure(row["frechet"]), "seconds_per_step": Figure(row["seconds_per_step_and_image"])}
+        figures["seconds_per_step"] = Figure(row["seconds_per_step_and_image"])
+        if row["frechet"] is not None:  # Inception could be had
+            figures["fid"] = Figure(row["frechet"])
         case = Case("", made_with["seed"], [sheet] if sheet.is_file() else [])
         arms.append(Arm(label, [case], figures, row.get("paper") or {}))
         arms[-1].role = "rival" if "solver" in of_solver else ROLES[0]

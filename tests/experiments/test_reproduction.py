@@ -189,3 +189,4 @@ def test_a_table_from_nothing(tmp_path, capsys) -> None:
     record = json.loads((tmp_path / "table5-quick" / "reproduction.json").read_text())
     assert [len(arm["runs"]) for arm in record["arms"]] == [2, 2]
     assert not record["missing"]
+    assert (tmp_path / "table5-quick" / "report.html").is_file()

@@ -14,14 +14,31 @@ PAGE = "report.html"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the page.
+    """Write the page of a folder.
 
     Raises:
         UserError: nothing in the folder can be reported, or the page cannot be written where it should.
     """
     args = _parser().parse_args(list(argv or []))
-    study = read_study(args.folder)
-    output = args.output or args.folder / PAGE
+    print(write_report(args.folder, args.output))
+    return 0
+
+
+def write_report(folder: Path, output: Path | None = None) -> str:
+    """Write the page of a run, a sweep or a reproduction.
+
+    Args:
+        folder: see ACCEPTED.
+        output: HTML file; None: report.html in the folder.
+
+    Returns:
+        Lines for a terminal: what is in the page, and where it lies.
+
+    Raises:
+        UserError: nothing in the folder can be reported, or the page cannot be written where it should.
+    """
+    study = read_study(folder)
+    output = output or folder / PAGE
     if output.is_dir():
         raise UserError(f"--output={str(output)!r} is a folder; accepted: a file, such as report.html.")
     make_folder(output.parent)
@@ -29,9 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     write_whole(output, text)
     cases = sum(len(arm.cases) for arm in study.arms)
     missing = f", {len(study.missing)} missing" if study.missing else ""
-    print(f"{len(study.arms)} settings, {cases} results{missing}")
-    print(f"Page: {output} ({len(text.encode()) / 1e6:.1f} MB)")
-    return 0
+    size = len(text.encode()) / 1e6
+    return f"{len(study.arms)} settings, {cases} results{missing}\nPage: {output} ({size:.1f} MB)"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -20,6 +20,7 @@ from .paper_settings import (
     read_methods,
     read_settings,
 )
+from .report import write_report
 from .reproduction import METRICS, Case, Choice, Panel, Reproduction, plan
 from .run_set import BEGUN, FAILED, FINISHED, USER_STOPPED, WAITING, hold_folder
 from .sweep import add_worker_arguments, check_worker_arguments, make_workers
@@ -78,35 +79,42 @@ def _reproduce(name: str, argv: Sequence[str]) -> int:
     command = shlex.join(["rsd", "reproduce", name, *argv])
     cases = plan(experiment, read_methods(), choice, args.output)
     reproduction = Reproduction(name, experiment, cases, folder, command, args.prior, args.quick)
-    states = (BEGUN, WAITING, FAILED) if args.retry else (BEGUN, WAITING)
-    waiting = [outcome.run for outcome in reproduction.of_state(*states)]
     print(f"{experiment.title}\n{len(reproduction.outcomes)} runs, {len(reproduction.of_state(FINISHED))} finished")
     _check_folders(cases)
     make_folder(folder)
-    if waiting and args.run:
-        if not is_bundled(args.prior):
-            print("Checking the settings", flush=True)
-            for arm in experiment.arms:
-                first = next((run for case in cases if case.arm is arm for run in case.runs if run in waiting), None)
-                if first is not None:
-                    check_runs(first.config, [first.overrides()])
-        with hold_folder(args.output):
-            stopped = reproduction.compute(make_workers(args, waiting), len(waiting), name)
-        for line in reproduction.describe_failures():
-            print(line)
-        if stopped:
-            return USER_STOPPED
+    if args.run and _compute(reproduction, args):
+        return USER_STOPPED
     print("Measuring", flush=True)
-    record = reproduction.measure(Panel(is_bundled(args.prior), args.reference, args.device))
+    _print(reproduction.measure(Panel(is_bundled(args.prior), args.reference, args.device)))
+    print(f"Results: {folder / 'reproduction.json'}\n{write_report(folder)}")
+    return 1 if reproduction.of_state(FAILED) else 0
+
+
+def _compute(reproduction: Reproduction, args: argparse.Namespace) -> bool:
+    """Compute what is not finished; returns whether the user has stopped it."""
+    states = (BEGUN, WAITING, FAILED) if args.retry else (BEGUN, WAITING)
+    waiting = [outcome.run for outcome in reproduction.of_state(*states)]
+    if not waiting:
+        return False
+    if not is_bundled(args.prior):
+        print("Checking the settings", flush=True)
+        for run in {case.arm.label: run for case in reproduction.cases for run in case.runs if run in waiting}.values():
+            check_runs(run.config, [run.overrides()])
+    with hold_folder(args.output):
+        stopped = reproduction.compute(make_workers(args, waiting), len(waiting), reproduction.name)
+    for line in reproduction.describe_failures():
+        print(line)
+    return stopped
+
+
+def _print(record: dict[str, Any]) -> None:
     print(f"\n{format_table(*_table(record))}\n")
     print("Means over prompts and seeds; in brackets: 95 % bootstrap intervals over both.")
     for line in _comparisons(record):
         print(line)
     for each in record["left_out"]:
         print(f"Left out: {', '.join(each['metrics'])}: {each['why']}")
-    print(f"The paper: {experiment.claim}")
-    print(f"Results: {folder / 'reproduction.json'}")
-    return 1 if reproduction.of_state(FAILED) else 0
+    print(f"The paper: {record['claim']}")
 
 
 def _check_folders(cases: Sequence[Case]) -> None:

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from html import escape
 
-from .report_chart import number_form
 from .report_images import encode, film_uri, may_be_lossless
-from .study import Arm, Case, Study, seed_name
+from .study import Arm, Case, Study, network_name, seed_name
 from .trials import DIVERSITY
 
 
@@ -94,9 +93,9 @@ def _shown(study: Study, arm: Arm, case: Case, lossless: bool) -> str:
             f'src="{film_uri(file)}"></video>'
         )
     values = ", ".join(
-        f"{study.metrics[key].name} {value:{number_form([value])}}"
-        for key, value in case.values.items()
-        if key.startswith(DIVERSITY) and key in study.metrics
+        f"{network_name(network)} {case.values[DIVERSITY + network]:.3f}"
+        for network in study.networks
+        if DIVERSITY + network in case.values
     )
-    below = f'<p class="values">{escape(values)}</p>' if values else ""
+    below = f'<p class="values">diversity: {escape(values)}</p>' if values else ""
     return shown + below

@@ -25,7 +25,7 @@ IN_PAPER = {"clip": "clip_score", "frechet": "fid"}  # names of figures that dif
 def render_report(study: Study) -> str:
     """The page as HTML, everything within itself."""
     parts = [
-        *page_opening(study.title, study.claim, study.command),
+        *page_opening(study.title, f"The paper: {study.claim}" if study.claim else "", study.command),
         render_images(study),
         _trade_offs(study),
         '<h2 id="numbers">Numbers</h2>',

@@ -18,7 +18,7 @@ commands:
             `rsd demo inverse`: several answers to each of three images whose half is hidden
   evaluate  every metric of runs, folders and images
   sweep     a grid of runs, here or on a cluster; what is finished is not run again
-  reproduce a table of the paper on the bundled prior
+  reproduce a figure or table of the paper, its numbers beside ours
   report    one page of any run, sweep or reproduction: images side by side, trade-offs, numbers, curves
   toy       the paper's two-dimensional problem
   toyworld  the bundled world: render it, check its networks, train them anew

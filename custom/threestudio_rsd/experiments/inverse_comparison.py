@@ -35,6 +35,7 @@ from .inverse_instruments import REFERENCES, InverseInstruments
 from .inverse_rows import Comparison, Row, choose_rows, read_comparison
 from .page import write_whole
 from .paper_settings import BUNDLED, PAPER_PRIOR, list_experiments
+from .report import write_report
 from .tables import format_number, format_table
 
 IMAGE_SEED = 60_000  # of renders; training did not use it
@@ -135,7 +136,7 @@ def run(name: str, argv: Sequence[str]) -> int:
             f"pixels, which {model!r} is not. --prior {BUNDLED} has both kinds."
         )
     print(f"The paper: {comparison.claim}")
-    print(f"Results: {folder}")
+    print(f"Results: {folder}\n{write_report(folder)}")
     return 0
 
 

@@ -174,3 +174,18 @@ def test_turntable_of_a_run_in_3d(tmp_path, open_page):
     for name in ("controls", "muted", "loop", "playsinline"):
         assert video.get_attribute(name) is not None
     assert video.evaluate("v => v.src").startswith("data:video/mp4")
+
+
+def test_a_click_in_the_legend_hides_a_curve_and_shows_it_again(tmp_path, open_page):
+    (tmp_path / "fig3").mkdir()
+    page = open_page(make_reproduction(tmp_path / "fig3"))
+    charted = page.locator(".charted").first
+    entry = charted.get_by_role("button", name="VSD")
+    marks = charted.locator("svg.chart circle")
+    assert marks.count() > 0
+    entry.click()
+    assert entry.get_attribute("aria-pressed") == "false"
+    assert not any(mark.is_visible() for mark in marks.all())
+    assert charted.locator("svg.chart .mark:visible").count() > 0
+    entry.press("Enter")
+    assert all(mark.is_visible() for mark in marks.all())

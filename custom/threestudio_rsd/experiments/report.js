@@ -56,6 +56,16 @@ document.addEventListener("DOMContentLoaded", () => {
     });
   }
 
+  for (const button of all(".legend button")) {
+    button.addEventListener("click", () => {
+      const shown = button.getAttribute("aria-pressed") === "false";
+      button.setAttribute("aria-pressed", shown);
+      for (const part of all(`svg [data-series="${button.dataset.series}"]`, button.closest(".charted"))) {
+        part.style.display = shown ? "" : "none";
+      }
+    });
+  }
+
   const dialog = document.querySelector("#zoom");
   const picture = dialog.querySelector("img");
   const caption = dialog.querySelector("#zoom-caption");

@@ -91,7 +91,7 @@ def draw_points(points: Sequence[Point], x_name: str, y_name: str, x_better: str
         members = [point for point in points if point.series == series]
         if len(members) > 1:
             places = " ".join(f"{x_axis.place(p.x.mean):.1f},{y_axis.place(p.y.mean):.1f}" for p in members)
-            svg.append(f'<polyline class="curve thin" points="{places}" {stroke(series)}/>')
+            svg.append(f'<polyline class="curve thin" points="{places}" {of_series(series)} {stroke(series)}/>')
     for point in points:
         x, y = x_axis.place(point.x.mean), y_axis.place(point.y.mean)
         bars = ""
@@ -106,7 +106,9 @@ def draw_points(points: Sequence[Point], x_name: str, y_name: str, x_better: str
         occupied.append((x - 6, y - 6, x + 6, y + 6))
         text = f"{point.label}: {x_name} {format_figure(point.x)}, {y_name} {format_figure(point.y)}"
         drawn = f'<path class="bar" d="{bars}" {stroke(point.series, dashed=False)}/>' if bars else ""
-        svg.append(f"<g><title>{escape(text)}</title>{drawn}{mark(point.mark, x, y, point.series)}</g>")
+        svg.append(
+            f"<g {of_series(point.series)}><title>{escape(text)}</title>{drawn}{mark(point.mark, x, y, point.series)}</g>"
+        )
     for point in points:
         if point.short:
             svg.append(_label(point, x_axis.place(point.x.mean), y_axis.place(point.y.mean), occupied))
@@ -138,11 +140,14 @@ def draw_lines(lines: Sequence[Line], name: str, is_loss: bool = False) -> str:
         if line.band:
             there = [f"{x_axis.place(step):.1f},{y_axis.place(top):.1f}" for step, _, top in line.band]
             back = [f"{x_axis.place(step):.1f},{y_axis.place(floor):.1f}" for step, floor, _ in reversed(line.band)]
-            svg.append(f'<polygon class="band" points="{" ".join(there + back)}" style="fill:{colour(line.series)}"/>')
+            points = " ".join(there + back)
+            style = f'style="fill:{colour(line.series)}"'
+            svg.append(f'<polygon class="band" points="{points}" {of_series(line.series)} {style}/>')
     for line in lines:
         places = " ".join(f"{x_axis.place(step):.1f},{y_axis.place(value):.1f}" for step, value in line.mean)
         title = f"<title>{escape(line.label)}</title>"
-        svg.append(f'<polyline class="curve" points="{places}" {stroke(line.series)}>{title}</polyline>')
+        attributes = f"{of_series(line.series)} {stroke(line.series)}"
+        svg.append(f'<polyline class="curve" points="{places}" {attributes}>{title}</polyline>')
     return "".join(svg) + "</svg>"
 
 
@@ -158,6 +163,11 @@ def number_form(values: Sequence[float]) -> str:
     """A format that shows about three digits of the largest of some values."""
     largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
     return f".{3 if largest < 1.5 else 2 if largest < 30 else 1 if largest < 100 else 0}f"
+
+
+def of_series(series: int) -> str:
+    """Attribute by which the legend finds what it hides."""
+    return f'data-series="{series}"'
 
 
 def colour(series: int) -> str:
@@ -205,7 +215,7 @@ def _label(point: Point, x: float, y: float, occupied: list[Box]) -> str:
     best = min(candidates, key=cost)
     occupied.append(best)
     place = f'x="{best[0]:.1f}" y="{best[3] - 2:.1f}" style="fill:{colour(point.series)}"'
-    return f'<text class="name" {place}>{escape(point.short)}</text>'
+    return f'<text class="name" {of_series(point.series)} {place}>{escape(point.short)}</text>'
 
 
 def _overlap(one: Box, other: Box) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .grid import format_value
 from .page import config_table, page_opening, render_document, scrolling, versions
-from .report_chart import Line, Point, draw_lines, draw_points, format_figure, mark, number_form, stroke
+from .report_chart import Line, Point, draw_lines, draw_points, format_figure, mark, number_form, of_series, stroke
 from .report_compare import render_images
 from .study import HIGHER, LOWER, ROLES, Arm, Figure, Metric, Missing, Study, network_name, seed_name
 from .trials import DIVERSITY, Curve, Trial
@@ -123,13 +123,13 @@ def _trade_offs(study: Study) -> str:
             sample = (_line(17, series[arm.label]) if arm.curve else "") + mark(
                 ROLE_MARKS[arm.role], 17, 7, series[arm.label]
             )
-            entries.append((sample, f"{name} ({role})" if role and role not in name else name))
+            entries.append((series[arm.label], sample, f"{name} ({role})" if role and role not in name else name))
     about = "Every point is a mean with its 95 % interval in both directions, where there are several results."
     if any(arm.curve for arm in study.arms):
         about += " Beside the points of a curve stands what varies along it, such as gamma."
     return (
-        f"{heading}<p>{about}</p>{same}{_legend(entries)}"
-        f'<div class="networks">{"".join(sections)}</div>{_equally_diverse(study)}'
+        f'{heading}<p>{about}</p>{same}<div class="charted">{_legend(entries)}'
+        f'<div class="networks">{"".join(sections)}</div></div>{_equally_diverse(study)}'
     )
 
 
@@ -181,12 +181,14 @@ def _trade_off(arms: Sequence[Arm], series: dict[str, int], x: tuple[str, Metric
     return f"{drawn}<details><summary>As a table</summary>{table}</details>"
 
 
-def _legend(entries: Sequence[tuple[str, str]]) -> str:
-    """Samples, as the inside of an SVG of 34 by 14, and what they stand for."""
+def _legend(entries: Sequence[tuple[int, str, str]]) -> str:
+    """A switch for each series, by which its curve can be hidden: number, sample and text."""
     items = "".join(
-        f'<li><svg viewBox="0 0 34 14" aria-hidden="true">{sample}</svg>{escape(text)}</li>' for sample, text in entries
+        f'<li><button type="button" aria-pressed="true" {of_series(series)}>'
+        f'<svg viewBox="0 0 34 14" aria-hidden="true">{sample}</svg>{escape(text)}</button></li>'
+        for series, sample, text in entries
     )
-    return f'<ul class="legend">{items}</ul>'
+    return f'<ul class="legend" aria-label="curves that are shown">{items}</ul>'
 
 
 def _line(width: int, series: int) -> str:
@@ -266,11 +268,12 @@ def _curves(study: Study) -> str:
             charts += f"<figure>{draw_lines(lines, _logged_name(name), not name.startswith(DIVERSITY))}</figure>"
     if not charts:
         return ""
-    entries = [(_line(15, number), arm.label) for number, arm in enumerate(study.arms) if number in drawn]
+    entries = [(number, _line(15, number), arm.label) for number, arm in enumerate(study.arms) if number in drawn]
     several = any(len([log for case in arm.cases for log in case.logs]) > 1 for arm in study.arms)
     bands = "; the bands hold all of them" if len(study.arms) <= CROWDED else ""
     about = f"<p>Means over the runs{bands}.</p>" if several else ""
-    return f'<h2 id="curves">Over the steps</h2>{about}{_legend(entries)}<div class="charts">{charts}</div>'
+    charted = f'<div class="charted">{_legend(entries)}<div class="charts">{charts}</div></div>'
+    return f'<h2 id="curves">Over the steps</h2>{about}{charted}'
 
 
 def _mean_curve(curves: Sequence[Curve]) -> tuple[Curve, list[tuple[int, float, float]]]:

@@ -106,9 +106,8 @@ def draw_points(points: Sequence[Point], x_name: str, y_name: str, x_better: str
         occupied.append((x - 6, y - 6, x + 6, y + 6))
         text = f"{point.label}: {x_name} {format_figure(point.x)}, {y_name} {format_figure(point.y)}"
         drawn = f'<path class="bar" d="{bars}" {stroke(point.series, dashed=False)}/>' if bars else ""
-        svg.append(
-            f"<g {of_series(point.series)}><title>{escape(text)}</title>{drawn}{mark(point.mark, x, y, point.series)}</g>"
-        )
+        drawn = f"<title>{escape(text)}</title>{drawn}{mark(point.mark, x, y, point.series)}"
+        svg.append(f"<g {of_series(point.series)}>{drawn}</g>")
     for point in points:
         if point.short:
             svg.append(_label(point, x_axis.place(point.x.mean), y_axis.place(point.y.mean), occupied))

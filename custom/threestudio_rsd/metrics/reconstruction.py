@@ -3,13 +3,13 @@
 Images are (B, 3, H, W) in [0, 1]; what lies outside is clamped, as a file would. Every measure is one number an image.
 """
 
-import warnings
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..errors import UserError, first_line, require
+from ..errors import UserError
+from ..perceptual import load_lpips
 
 SMALLEST_ERROR = 1e-10  # mean squared error that PSNR tells from none: 100 dB
 CHUNK = 64  # images in a network at once
@@ -37,26 +37,6 @@ def ssim(images: Tensor, reference: Tensor) -> Tensor:
     images, reference = _pair(images, reference)
     value: Any = structural_similarity_index_measure(images, reference, data_range=1.0, reduction="none")
     return value.reshape(len(images))  # one image comes without its dimension
-
-
-def load_lpips(device: torch.device | str = "cpu") -> Any:
-    """The network of LPIPS (Zhang et al., 2018) with AlexNet.
-
-    Raises:
-        UserError: the library `lpips` or AlexNet's weights are missing; says how to get them.
-    """
-    lpips = require("lpips", "lpips")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the library calls torchvision in an old way
-            network = lpips.LPIPS(net="alex", verbose=False)
-    except OSError as error:
-        raise UserError(
-            f"AlexNet's weights for LPIPS cannot be loaded ({first_line(error)}); run once where "
-            "download.pytorch.org can be reached, or put alexnet-owt-7be5be79.pth into "
-            f"{torch.hub.get_dir()}/checkpoints."
-        ) from error
-    return network.requires_grad_(False).eval().to(device)
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError, first_line, require
 from ..paths import data_path
+from ..perceptual import load_lpips
 from ..quiet import quiet_transformers
 
 HUB_IDS = {
@@ -132,8 +133,7 @@ class LPIPSFeatures(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        lpips = require("lpips", "lpips")
-        self.network = lpips.LPIPS(net="alex", verbose=False).requires_grad_(False).eval()
+        self.network = load_lpips()
 
     def forward(self, images: Tensor) -> Tensor:
         lpips = require("lpips", "lpips")

@@ -36,7 +36,7 @@ from .inverse_rows import Comparison, Row, choose_rows, read_comparison
 from .page import write_whole
 from .paper_settings import BUNDLED, PAPER_PRIOR, list_experiments
 from .report import write_report
-from .tables import format_number, format_table
+from .tables import format_figure, format_number, format_table
 
 IMAGE_SEED = 60_000  # of renders; training did not use it
 BATCH = 10  # images restored at once on a bundled prior; on a large one it is one
@@ -257,9 +257,8 @@ def _table(rows: Sequence[Row], results: dict[str, Any]) -> tuple[list[str], lis
         cells = [row.label]
         for key in keys:
             values = torch.tensor(result["values"][key])
-            low, high = bootstrap_interval(values)
-            form = FORMS.get(key, ".3f")
-            cells.append(f"{float(values.mean()):{form}} [{low:{form}}, {high:{form}}]")
+            figure = {"mean": float(values.mean()), "interval": bootstrap_interval(values)}
+            cells.append(format_figure(figure, FORMS.get(key, ".3f")))
         cells += [format_number(result["frechet"], ".1f"), f"{1000 * result['seconds_per_step_and_image']:.0f}"]
         cells.append(" / ".join(format_number(row.paper.get(key), "g") for key in PAPER_HEADINGS))
         cells_of_rows.append(cells)

@@ -26,7 +26,7 @@ from .run_set import BEGUN, FAILED, FINISHED, USER_STOPPED, WAITING, hold_folder
 from .sweep import add_worker_arguments, check_worker_arguments, make_workers
 from .sweep_check import check_runs
 from .sweep_run import OWN_KEYS
-from .tables import format_number, format_table
+from .tables import format_figure, format_table
 
 USAGE = """usage: rsd reproduce NAME [options]
 
@@ -162,15 +162,7 @@ def _comparisons(record: dict[str, Any]) -> list[str]:
 
 
 def _cell(key: str, figure: dict[str, Any] | None) -> str:
-    form = FORMS.get(key, ".3f")
-    if figure is None:
-        return "-"
-    mean = format_number(figure["mean"], form)
-    return (
-        mean
-        if figure["interval"] is None
-        else f"{mean} [{figure['interval'][0]:{form}}, {figure['interval'][1]:{form}}]"
-    )
+    return format_figure(figure, FORMS.get(key, ".3f"))
 
 
 def _print_needs() -> None:

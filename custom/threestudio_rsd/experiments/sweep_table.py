@@ -7,7 +7,7 @@ import torch
 
 from .grid import PROMPT_KEYS, SEED_KEY, format_value, short_names
 from .intervals import bootstrap_interval
-from .tables import format_number, format_table
+from .tables import format_figure, format_table
 from .trials import flatten
 
 # By key of metrics.json: heading and format; diversity in each network comes before them.
@@ -58,7 +58,9 @@ def format_summary(rows: Sequence[Mapping[str, Any]]) -> str:
     cells = []
     for row in rows:
         label = ", ".join(f"{names[key]} = {format_value(row['settings'].get(key))}" for key in varied)
-        cells.append([label or "all", str(row["runs"]), *(_cell(key, row["figures"].get(key)) for key in shown)])
+        cells.append(
+            [label or "all", str(row["runs"]), *(format_figure(row["figures"].get(key), _form(key)) for key in shown)]
+        )
     return format_table(["settings", "runs", *(_heading(key) for key in shown)], cells)
 
 
@@ -76,12 +78,5 @@ def _heading(key: str) -> str:
     return FIGURES[key][0] if key in FIGURES else f"diversity, {key.removeprefix(DIVERSITY)}"
 
 
-def _cell(key: str, figure: Mapping[str, Any] | None) -> str:
-    form = FIGURES[key][1] if key in FIGURES else ".3f"
-    if figure is None:
-        return "-"
-    mean = format_number(figure["mean"], form)
-    if figure["interval"] is None:
-        return mean
-    low, high = figure["interval"]
-    return f"{mean} [{low:{form}}, {high:{form}}]"
+def _form(key: str) -> str:
+    return FIGURES[key][1] if key in FIGURES else ".3f"

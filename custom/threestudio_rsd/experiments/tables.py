@@ -1,6 +1,6 @@
 """Figures as text."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -17,3 +17,14 @@ def format_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def format_number(value: Any, form: str) -> str:
     """A number in a format, or a dash for None and NaN."""
     return "-" if value is None or value != value else format(value, form)
+
+
+def format_figure(figure: Mapping[str, Any] | None, form: str) -> str:
+    """`{"mean", "interval"}` as mean [low, high]; without an interval the mean alone, and a dash for None."""
+    if figure is None:
+        return "-"
+    mean = format_number(figure["mean"], form)
+    if figure["interval"] is None:
+        return mean
+    low, high = figure["interval"]
+    return f"{mean} [{low:{form}}, {high:{form}}]"

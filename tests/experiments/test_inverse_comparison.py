@@ -162,6 +162,7 @@ def test_a_table_is_made_and_its_finished_rows_are_kept(tmp_path, monkeypatch, c
     assert record["rows"]["latent RED-diff"]["paper"]["psnr"] == 22.13
     assert {file.name for file in (tmp_path / "table1").iterdir()} == {
         "table.json",
+        "report.html",
         *(f"{name}.{suffix}" for name in ("latent-red-diff", "rsd-gamma-0-d.2") for suffix in ("json", "png")),
     }
     printed = capsys.readouterr().out

@@ -4,16 +4,25 @@ import sys
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from threestudio_rsd.errors import UserError
-from threestudio_rsd.metrics import frechet_distance
 from threestudio_rsd.metrics.distribution import (
     coverage,
-    frechet_inception_distance,
+    frechet_distance,
     kernel_inception_distance,
     load_inception,
     recall,
 )
 from torch import Tensor
+
+
+def gaussian_features(mean: torch.Tensor, covariance: torch.Tensor, n: int, seed: int) -> torch.Tensor:
+    """Features (n, D) whose sample mean and covariance are exactly these."""
+    noise = torch.randn(n, len(mean), dtype=torch.double, generator=torch.Generator().manual_seed(seed))
+    noise = noise - noise.mean(0)
+    white = torch.linalg.solve_triangular(torch.linalg.cholesky(torch.cov(noise.T)), noise.T, upper=False).T
+    return mean + white @ torch.linalg.cholesky(covariance).T
 
 
 def gaussian(n: int, seed: int, mean: float = 0.0, scale: float = 1.0) -> Tensor:
@@ -23,9 +32,38 @@ def gaussian(n: int, seed: int, mean: float = 0.0, scale: float = 1.0) -> Tensor
 def test_fid_of_gaussians_is_the_closed_form() -> None:
     a, b = gaussian(20_000, 0), gaussian(20_000, 1, mean=0.5, scale=2.0)
     # |0.5|^2 + (2 - 1)^2 in each of four dimensions
-    assert frechet_inception_distance(a, b) == pytest.approx(4 * (0.25 + 1.0), rel=0.03)
-    assert frechet_inception_distance(a, b) == pytest.approx(frechet_distance(a, b), rel=1e-5)
-    assert frechet_inception_distance(a, a) == pytest.approx(0, abs=1e-6)
+    assert frechet_distance(a, b) == pytest.approx(4 * (0.25 + 1.0), rel=0.03)
+    assert frechet_distance(a, a) == pytest.approx(0, abs=1e-6)
+
+
+@given(seed=st.integers(0, 99))
+def test_frechet_distance_of_gaussians_in_the_plane(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    factors = torch.randn(2, 2, 3, dtype=torch.double, generator=generator)
+    (a, b), means = factors @ factors.mT, torch.randn(2, 2, dtype=torch.double, generator=generator)
+    # In two dimensions tr M^(1/2) = (tr M + 2 det(M)^(1/2))^(1/2).
+    product = a @ b
+    cross = (product.trace() + 2 * torch.linalg.det(product).sqrt()).sqrt()
+    expected = (means[0] - means[1]).square().sum() + a.trace() + b.trace() - 2 * cross
+    first, second = gaussian_features(means[0], a, 50, seed), gaussian_features(means[1], b, 60, seed + 1)
+    assert frechet_distance(first, second) == pytest.approx(float(expected), rel=1e-6, abs=1e-8)
+    assert frechet_distance(second, first) == pytest.approx(float(expected), rel=1e-6, abs=1e-8)
+
+
+def test_frechet_distance_of_independent_directions() -> None:
+    a, b = torch.tensor([1.0, 4.0, 9.0]).double(), torch.tensor([4.0, 4.0, 1.0]).double()
+    first = gaussian_features(torch.zeros(3).double(), a.diag(), 40, 0)
+    second = gaussian_features(torch.ones(3).double(), b.diag(), 40, 1)
+    assert frechet_distance(first, second) == pytest.approx(3 + 1 + 0 + 4)
+    assert frechet_distance(first, first) == pytest.approx(0, abs=1e-9)
+
+
+def test_frechet_distance_with_fewer_samples_than_dimensions() -> None:
+    features = torch.randn(5, 20)
+    assert frechet_distance(features, features + 1) == pytest.approx(20, rel=1e-4)
+    for wrong in (features[:1], torch.randn(5, 19)):
+        with pytest.raises(UserError, match="cannot be compared|too few"):
+            frechet_distance(features, wrong)
 
 
 def test_kid_is_the_unbiased_squared_mmd_of_the_cubic_kernel() -> None:
@@ -69,7 +107,7 @@ def test_recall_is_about_the_images_reach_and_coverage_about_the_references() ->
     assert recall(narrow, reference, nearest=1) == pytest.approx(1 / 6)
 
 
-@pytest.mark.parametrize("measure", [frechet_inception_distance, kernel_inception_distance, recall, coverage])
+@pytest.mark.parametrize("measure", [frechet_distance, kernel_inception_distance, recall, coverage])
 def test_too_few_and_other_features_are_errors(measure) -> None:
     with pytest.raises(UserError, match="too few"):
         measure(gaussian(1, 0), gaussian(3, 1))

@@ -29,7 +29,7 @@ from ..metrics.aesthetic import HEAD, aesthetic_score, load_aesthetic_head
 from ..metrics.clip_score import clip_score, load_text_encoder
 from ..metrics.distribution import (
     coverage,
-    frechet_inception_distance,
+    frechet_distance,
     kernel_inception_distance,
     load_inception,
     recall,
@@ -47,7 +47,7 @@ from .intervals import bootstrap_interval
 
 WITHIN_GROUPS = {"similarity": pairwise_similarity, "diversity": diversity, "vendi": vendi_score}
 TO_REFERENCE = {
-    "fid": frechet_inception_distance,
+    "fid": frechet_distance,
     "kid": kernel_inception_distance,
     "recall": recall,
     "coverage": coverage,

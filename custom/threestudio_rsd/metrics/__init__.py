@@ -2,7 +2,7 @@
 
 from .aesthetic import aesthetic_score, load_aesthetic_head
 from .clip_score import clip_score, load_text_encoder
-from .distribution import coverage, frechet_inception_distance, kernel_inception_distance, load_inception, recall
+from .distribution import coverage, frechet_distance, kernel_inception_distance, load_inception, recall
 from .diversity import diversity, pairwise_similarity, vendi_score
 from .judge import ToyworldJudge
 from .reconstruction import load_lpips, lpips_distance, measurement_residual, psnr, reconstruction_metrics, ssim
@@ -11,7 +11,6 @@ from .truth import (
     entropy,
     expected_entropy,
     expected_total_variation,
-    frechet_distance,
     modes_covered,
     total_variation,
     true_distribution,
@@ -30,7 +29,6 @@ __all__ = [
     "expected_entropy",
     "expected_total_variation",
     "frechet_distance",
-    "frechet_inception_distance",
     "judge_objects",
     "kernel_inception_distance",
     "load_aesthetic_head",

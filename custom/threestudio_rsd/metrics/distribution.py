@@ -30,8 +30,10 @@ class _Given(nn.Module):
         return features
 
 
-def frechet_inception_distance(features: Tensor, reference: Tensor) -> float:
-    """FID (Heusel et al., 2017): features (N, D) and (M, D) -> squared Frechet distance of their Gaussians.
+def frechet_distance(features: Tensor, reference: Tensor) -> float:
+    """Squared Frechet distance of the Gaussians fitted to features (N, D) and (M, D); of Inception's features: FID.
+
+    Heusel et al. (2017), eq. 6. It grows as N and M fall.
 
     Raises:
         UserError: fewer than two of either, or different D.

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..errors import UserError, check_choice
 from ..toyworld import world
+from .distribution import frechet_distance
 from .judge import ToyworldJudge
 
 MODES = ("class", "colour", "background")  # the attributes whose combinations are counted as modes
@@ -91,27 +92,6 @@ def joint(true: Mapping[str, Tensor], attributes: tuple[str, ...] = MODES) -> Te
     for name in attributes:
         probability = torch.outer(probability, true[name]).flatten()
     return probability
-
-
-def frechet_distance(features_a: Tensor, features_b: Tensor) -> float:
-    """Squared Frechet distance of the Gaussians fitted to features (N, D) and (M, D) (Heusel et al., 2017, eq. 6).
-
-    |mean_a - mean_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)). It grows as N and M fall: compare equal numbers only.
-
-    Raises:
-        UserError: fewer than two of either, or different D.
-    """
-    if min(len(features_a), len(features_b)) < 2 or features_a.shape[1:] != features_b.shape[1:]:
-        shapes = f"{tuple(features_a.shape)} and {tuple(features_b.shape)}"
-        raise UserError(f"features of shapes {shapes} have no distance; accepted: (N, D) and (M, D), N and M above 1.")
-    a, b = features_a.double(), features_b.double()
-    covariance_a, covariance_b = torch.atleast_2d(torch.cov(a.T)), torch.atleast_2d(torch.cov(b.T))
-    # C_a C_b has the eigenvalues of the symmetric C_a^(1/2) C_b C_a^(1/2).
-    values, vectors = torch.linalg.eigh(covariance_a)
-    root = vectors * values.clamp_min(0).sqrt() @ vectors.T
-    cross = torch.linalg.eigvalsh(root @ covariance_b @ root).clamp_min(0).sqrt().sum()
-    distance = (a.mean(0) - b.mean(0)).square().sum() + covariance_a.trace() + covariance_b.trace() - 2 * cross
-    return max(0.0, float(distance))
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from threestudio_rsd.cli import register_modules
 from threestudio_rsd.errors import UserError
+from threestudio_rsd.experiments.paper_runs import Choice, plan
 from threestudio_rsd.experiments.paper_settings import (
     ROLES,
     Experiment,
@@ -14,7 +15,6 @@ from threestudio_rsd.experiments.paper_settings import (
     read_methods,
     read_settings,
 )
-from threestudio_rsd.experiments.reproduction import Choice, plan
 from threestudio_rsd.host.embedded.launch import prepare
 from threestudio_rsd.toyworld.world import CLASSES
 

@@ -13,6 +13,7 @@ from ..priors.files import is_bundled
 from . import inverse_comparison, toy_figure
 from .folders import make_folder
 from .grid import parse_axis, parse_seeds, read_prompts
+from .paper_runs import Case, Choice, plan
 from .paper_settings import (
     PAPER_PRIOR,
     list_experiments,
@@ -21,7 +22,7 @@ from .paper_settings import (
     read_settings,
 )
 from .report import write_report
-from .reproduction import METRICS, Case, Choice, Panel, Reproduction, plan
+from .reproduction import METRICS, Panel, Reproduction
 from .run_set import BEGUN, FAILED, FINISHED, USER_STOPPED, WAITING, hold_folder
 from .sweep import add_worker_arguments, check_worker_arguments, make_workers
 from .sweep_check import check_runs
@@ -92,8 +93,7 @@ def _reproduce(name: str, argv: Sequence[str]) -> int:
 
 def _compute(reproduction: Reproduction, args: argparse.Namespace) -> bool:
     """Compute what is not finished; returns whether the user has stopped it."""
-    states = (BEGUN, WAITING, FAILED) if args.retry else (BEGUN, WAITING)
-    waiting = [outcome.run for outcome in reproduction.of_state(*states)]
+    waiting = [outcome.run for outcome in reproduction.of_state(BEGUN, WAITING)]
     if not waiting:
         return False
     if not is_bundled(args.prior):

@@ -221,7 +221,7 @@ def _list(sweep: Sweep) -> int:
 
 
 def add_worker_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add --backend, --workers, --slurm and --retry."""
+    """Add --backend, --workers and --slurm."""
     parser.add_argument("--backend", choices=BACKENDS, default="local", help="where to run (default: local)")
     parser.add_argument(
         "--workers", type=int, help="runs at a time (default: 1; on Slurm as many as it gives); GPUs are dealt out"
@@ -233,12 +233,6 @@ def add_worker_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="KEY=VALUE",
         help="options of the jobs: partition=gpu gpus_per_node=1 time=240 (minutes; a longer run goes on in a new job)",
-    )
-    parser.add_argument(
-        "--retry",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="run again what has failed in an earlier start (default: yes); --no-retry only lists it",
     )
 
 
@@ -271,6 +265,12 @@ def _parser() -> argparse.ArgumentParser:
         help="values of any key of the config, such as system.guidance.kernel_input=noisy,clean",
     )
     add_worker_arguments(parser)
+    parser.add_argument(
+        "--retry",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="run again what has failed in an earlier start (default: yes); --no-retry only lists it",
+    )
     parser.add_argument("--output", type=Path, default=Path("outputs/sweep"), help="default: outputs/sweep")
     parser.add_argument(
         "--check",

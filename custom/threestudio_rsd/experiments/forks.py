@@ -96,10 +96,13 @@ def _start_server(environment: Mapping[str, str]) -> None:
     resource_tracker.ensure_running()  # here, for it unblocks signals
     threads = os.environ.get("OMP_NUM_THREADS")
     former = signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+    # A server that inherits an ignored Ctrl-C, as from nohup, would have each fork drop one that comes as it starts.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         os.environ.update({key: value for key, value in environment.items() if key == "OMP_NUM_THREADS"})
         forkserver.ensure_running()
     finally:
+        signal.signal(signal.SIGINT, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, former)
         if threads is None:
             os.environ.pop("OMP_NUM_THREADS", None)

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from threestudio_rsd.errors import UserError
+from threestudio_rsd.experiments import toy
 from threestudio_rsd.experiments.intervals import bootstrap_interval
 from threestudio_rsd.experiments.study import Arm, join_curves, read_values
 from threestudio_rsd.experiments.study_files import read_study
@@ -146,3 +147,11 @@ def without_a_key(folder):
 def test_what_cannot_be_reported(tmp_path, make, said):
     with pytest.raises(UserError, match=said):
         read_study(make(tmp_path))
+
+
+def test_toy_problem(tmp_path, monkeypatch):
+    monkeypatch.setattr(toy, "STEPS", 10)
+    toy.compute(2, 0, tmp_path)
+    study = read_study(tmp_path)
+    assert [case.images for case in study.arms[0].cases] == [[tmp_path / "toy.png"]]
+    assert "gamma 2000: " in study.notes[0] and study.claim

@@ -28,9 +28,7 @@ def render_report(study: Study) -> str:
         *page_opening(study.title, f"The paper: {study.claim}" if study.claim else "", study.command),
         render_images(study),
         _trade_offs(study),
-        '<h2 id="numbers">Numbers</h2>',
-        scrolling(_numbers_table(study), "numbers"),
-        f"<p>{escape(_about_numbers(study))}</p>",
+        _numbers(study),
         _curves(study),
         _configs(study),
     ]
@@ -193,6 +191,13 @@ def _legend(entries: Sequence[tuple[int, str, str]]) -> str:
 
 def _line(width: int, series: int) -> str:
     return f'<line x1="{17 - width}" x2="{17 + width}" y1="7" y2="7" stroke-width="2" {stroke(series)}/>'
+
+
+def _numbers(study: Study) -> str:
+    if not study.metrics:
+        return ""
+    table = scrolling(_numbers_table(study), "numbers")
+    return f'<h2 id="numbers">Numbers</h2>{table}<p>{escape(_about_numbers(study))}</p>'
 
 
 def _numbers_table(study: Study) -> str:

@@ -30,11 +30,13 @@ from .study import (
     summarise,
     summarise_cases,
 )
+from .toy import Row
+from .toy_figure import describe, read_figure
 from .trials import find_grid, read_config, read_logs
 
 ACCEPTED = (
-    "accepted: a folder with reproduction.json (rsd reproduce), sweep.json (rsd sweep) or table.json "
-    "(rsd reproduce table1), a trial folder with save/metrics.json, or a folder of trial folders"
+    "accepted: a folder with reproduction.json (rsd reproduce), sweep.json (rsd sweep), table.json "
+    "(rsd reproduce table1) or toy.json (rsd toy), a trial folder with save/metrics.json, or a folder of trial folders"
 )
 TABLE_METRICS = {  # of a table of solvers: names and directions
     "diversity_clip": Metric("diversity, CLIP", HIGHER),
@@ -61,6 +63,7 @@ def read_study(folder: Path) -> Study:
         "reproduction.json": _read_reproduction,
         "sweep.json": _read_sweep,
         "table.json": _read_table,
+        "toy.json": _read_toy,
     }
     for name, reader in readers.items():
         file = folder / name
@@ -231,6 +234,22 @@ def _read_table(folder: Path, record: dict[str, Any]) -> Study:
         floor = f"{record['floor_frechet']:.0f}"
         study.notes.append(f"Fréchet distance of as many renders, which no method can beat but by chance: {floor}.")
     return study
+
+
+def _read_toy(folder: Path, record: dict[str, Any]) -> Study:
+    """The toy problem: its one figure, and what it says about the paper's setting."""
+    arm = Arm("every setting", [Case("", record["settings"]["seed"], [folder / "toy.png"])])
+    _add_config(arm, None, record["settings"])
+    figure = read_figure("fig9")
+    found = "; ".join(describe([Row(**row) for row in record["rows"]]))
+    return Study(
+        figure.title,
+        [arm],
+        claim=figure.claim,
+        command="rsd toy",
+        steps=record["settings"]["steps"],
+        notes=[f"As in the paper (random t, kernel on noisy particles): {found}.", "Every number is in toy.csv."],
+    )
 
 
 def _fill_in(study: Study, finished: Sequence[Mapping[str, Any]]) -> Study:

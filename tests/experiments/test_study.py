@@ -1,5 +1,6 @@
 """What a report shows is what the commands have left."""
 
+import functools
 import json
 
 import pytest
@@ -150,7 +151,7 @@ def test_what_cannot_be_reported(tmp_path, make, said):
 
 
 def test_toy_problem(tmp_path, monkeypatch):
-    monkeypatch.setattr(toy, "STEPS", 10)
+    monkeypatch.setattr(toy, "simulate", functools.partial(toy.simulate, steps=3))
     toy.compute(2, 0, tmp_path)
     study = read_study(tmp_path)
     assert [case.images for case in study.arms[0].cases] == [[tmp_path / "toy.png"]]

@@ -17,6 +17,8 @@ from ..errors import UserError
 
 SEED_KEY = "seed"
 PROMPT_KEYS = ("system.prompt_processor.prompt", "system.solver.prompt")
+GAMMA_KEYS = ("system.guidance.gamma", "system.solver.gamma")
+PRIOR_KEYS = ("system.guidance.pretrained_model_name_or_path", "system.pretrained_model_name_or_path")
 LONGEST = 120  # bytes of a tag: `rsd launch` shortens what is longer
 DIGITS = 8  # hexadecimal, of the hash in a tag
 

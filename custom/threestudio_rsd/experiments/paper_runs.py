@@ -7,13 +7,13 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from ..paths import data_path
 from ..priors.files import is_bundled
 from ..priors.pipelines import pipeline_type
-from .grid import PROMPT_KEYS, SEED_KEY
-from .paper_settings import PAPER_PRIOR, Arm, Experiment, Method, shipped_config
+from .grid import PRIOR_KEYS, PROMPT_KEYS, SEED_KEY
+from .paper_settings import PAPER_PRIOR, Arm, Experiment, Method
 from .sweep_run import Run
 
-PRIOR_KEYS = ("system.guidance.pretrained_model_name_or_path", "system.pretrained_model_name_or_path")
 SPACE_KEY = "system.particles.space"
 PARTICLE_KEYS = ("system.particles.n", "system.geometry.n_particles")
 SHOWN_KEYS = (  # in the names of folders
@@ -97,12 +97,12 @@ def _settings(experiment: Experiment, method: Method, arm: Arm, choice: Choice) 
     settings |= arm.settings
     if choice.quick:
         settings |= {**method.quick.settings, **experiment.quick.settings}
-    loaded = OmegaConf.load(shipped_config(config))
+    loaded = OmegaConf.load(data_path(config))
     settings |= {**_prior_settings(experiment, loaded, choice.prior), **(choice.settings or {})}
     # What two experiments share must have one name: all of the shown, and else only what differs from the config.
     shown = {key: OmegaConf.select(loaded, key) for key in SHOWN_KEYS}
     further = {key: value for key, value in settings.items() if value != OmegaConf.select(loaded, key)}
-    return str(shipped_config(config)), {key: value for key, value in {**shown, **further}.items() if value is not None}
+    return str(data_path(config)), {key: value for key, value in {**shown, **further}.items() if value is not None}
 
 
 def _prior_settings(experiment: Experiment, loaded: Any, prior: str) -> dict[str, Any]:

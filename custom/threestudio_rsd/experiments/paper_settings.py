@@ -4,7 +4,6 @@
 """
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -161,11 +160,6 @@ def parse(kind: type, content: dict[str, Any], name: str) -> Any:
         return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), OmegaConf.create(_escaped(content))))
     except OmegaConfBaseException as error:
         raise UserError(f"{name}: {first_line(error)}; accepted: the fields of {kind.__name__}.") from error
-
-
-def shipped_config(config: str) -> Path:
-    """Path of a config that ships."""
-    return data_path(config)
 
 
 def _read(file: str) -> dict[str, Any]:

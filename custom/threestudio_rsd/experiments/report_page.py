@@ -8,9 +8,10 @@ from pathlib import Path
 
 from .grid import format_value
 from .page import config_table, page_opening, render_document, scrolling, versions
+from .paper_settings import ROLES
 from .report_chart import Line, Point, draw_lines, draw_points, format_figure, mark, number_form, of_series, stroke
 from .report_compare import render_images
-from .study import HIGHER, LOWER, ROLES, Arm, Figure, Metric, Missing, Study, network_name, seed_name
+from .study import HIGHER, LOWER, Arm, Figure, Metric, Missing, Study, network_name, seed_name
 from .trials import DIVERSITY, Curve, Trial
 
 SPREAD = (DIVERSITY, "vendi_", "recall", "coverage", "colours", "seconds")  # how different, or how fast: no quality

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ..errors import UserError
+from ..paths import data_path
 from .equal_diversity import compare_curves
 from .grid import PROMPT_KEYS, SEED_KEY
 from .image_sets import Group, ImageSet, read_image_sets
@@ -16,7 +17,7 @@ from .intervals import clustered_interval
 from .measuring import TO_REFERENCE, WITHIN_GROUPS, Instruments, Options
 from .page import versions, write_whole
 from .paper_runs import PARTICLE_KEYS, Case
-from .paper_settings import BUNDLED, Arm, Experiment, shipped_config
+from .paper_settings import BUNDLED, Arm, Experiment
 from .run_set import RunSet
 
 METRICS = {  # by key: name, and which way is better
@@ -153,7 +154,7 @@ class Reproduction(RunSet):
             "curve": arm.curve,
             "role": arm.role,
             "position": arm.position,
-            "config": Path(first.config).relative_to(shipped_config("configs").parent).as_posix(),
+            "config": Path(first.config).relative_to(data_path("configs").parent).as_posix(),
             "settings": {key: value for key, value in first.settings.items() if key not in (SEED_KEY, *PROMPT_KEYS)},
             "runs": runs,
             "figures": _figures(runs) | instruments.of_all(sets),

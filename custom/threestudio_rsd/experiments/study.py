@@ -9,15 +9,14 @@ from typing import Any
 
 import torch
 
-from .grid import format_value
+from .grid import GAMMA_KEYS, format_value
 from .intervals import bootstrap_interval
+from .paper_settings import ROLES
 from .sweep_run import UNCOMPARED_KEYS
 from .trials import DIVERSITY, Curve, flatten
 
-GAMMA_KEYS = ("system.guidance.gamma", "system.solver.gamma", "gamma")
-PRIOR_KEYS = ("system.guidance.pretrained_model_name_or_path", "system.pretrained_model_name_or_path")
+ALL_GAMMA_KEYS = (*GAMMA_KEYS, "gamma")  # a solver of a table has it by itself
 GUIDE_KEYS = ("system.guidance.features", "system.features")
-ROLES = ("method", "bound", "independent", "rival")
 SAMPLING = "ancestral-sampling-system"  # plain sampling of the prior: the bound of every comparison
 HIGHER, LOWER = "higher", "lower"
 
@@ -241,10 +240,10 @@ def join_curves(arms: Sequence[Arm], settings: Sequence[Mapping[str, Any]], othe
     """
     groups: dict[frozenset, list[tuple[Arm, float]]] = {}
     for arm, values in zip(arms, settings, strict=True):
-        gamma = next((values[key] for key in GAMMA_KEYS if key in values), None)
+        gamma = next((values[key] for key in ALL_GAMMA_KEYS if key in values), None)
         if not isinstance(gamma, int | float) or arm.role != ROLES[0]:
             continue
-        left_out = (*GAMMA_KEYS, *UNCOMPARED_KEYS)
+        left_out = (*ALL_GAMMA_KEYS, *UNCOMPARED_KEYS)
         alike = frozenset((key, format_value(value)) for key, value in values.items() if key not in left_out)
         groups.setdefault(alike, []).append((arm, float(gamma)))
     names: set[str] = set()

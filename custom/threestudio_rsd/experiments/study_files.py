@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError, first_line
-from .grid import PROMPT_KEYS, SEED_KEY, format_value, short_names
+from .grid import PRIOR_KEYS, PROMPT_KEYS, SEED_KEY, format_value, short_names
+from .paper_settings import ROLES
 from .study import (
     GUIDE_KEYS,
     HIGHER,
     LOWER,
-    PRIOR_KEYS,
-    ROLES,
     SAMPLING,
     Arm,
     Case,

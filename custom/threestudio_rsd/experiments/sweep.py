@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from ..errors import UserError
 from .folders import make_folder
 from .grid import (
+    GAMMA_KEYS,
     PROMPT_KEYS,
     SEED_KEY,
     Axis,
@@ -28,7 +29,6 @@ from .sweep_run import OWN_KEYS, Run
 from .sweep_table import format_summary, summarise
 from .sweep_workers import ClusterWorkers, LocalWorkers, Workers, slurm_executor
 
-GAMMA_KEYS = ("system.guidance.gamma", "system.solver.gamma")
 BACKENDS = ("local", "slurm")
 
 

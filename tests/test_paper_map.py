@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 import yaml
-from threestudio_rsd import cli
-from threestudio_rsd.experiments.paper_settings import list_experiments, read_methods
+from threestudio_rsd.cli import main as cli
+from threestudio_rsd.extension.systems.base_2d import ParticlesConfig
 from threestudio_rsd.host import find
 from threestudio_rsd.inverse import SolverConfig
 from threestudio_rsd.inverse.operators import OperatorConfig
-from threestudio_rsd.systems.ensemble import ParticlesConfig
+from threestudio_rsd.reproduce.definitions import list_experiments, read_methods
 
-for package in ("guidance", "systems"):  # register what configs name
-    importlib.import_module(f"threestudio_rsd.{package}")
+for package in ("prompt_processor", "guidance", "data", "systems"):  # register what configs name
+    importlib.import_module(f"threestudio_rsd.extension.{package}")
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "custom" / "threestudio_rsd"

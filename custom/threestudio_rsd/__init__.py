@@ -4,5 +4,5 @@ import sys
 
 __version__ = "0.1.0"
 
-if "threestudio" in sys.modules:  # threestudio's launch.py imports its custom/ folder for the sake of registration
-    from . import guidance, systems, wrappers  # noqa: F401
+if "threestudio" in sys.modules:  # threestudio's launch.py imports its custom/ folder to register what lies there
+    from .extension import data, ensembles, guidance, prompt_processor, systems  # noqa: F401

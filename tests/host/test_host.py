@@ -2,7 +2,7 @@
 
 import pytest
 from threestudio_rsd import host
-from threestudio_rsd.cli import find_config, main
+from threestudio_rsd.cli.main import find_config, main
 from threestudio_rsd.errors import UserError
 
 
@@ -32,12 +32,14 @@ def test_environment_overrides(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["configs/text2image/sds.yaml", "text2image/sds.yaml"])
-def test_shipped_config_is_found_by_name(name, workplace):
+def test_shipped_config_is_found_by_name(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     assert find_config(name).endswith("configs/text2image/sds.yaml")
 
 
-def test_own_config_goes_first(workplace):
-    own = workplace / "configs" / "text2image" / "sds.yaml"
+def test_own_config_goes_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = tmp_path / "configs" / "text2image" / "sds.yaml"
     own.parent.mkdir(parents=True)
     own.write_text("name: mine")
     assert find_config("configs/text2image/sds.yaml") == "configs/text2image/sds.yaml"
@@ -50,7 +52,7 @@ def test_help(arguments, capsys):
 
 
 def test_every_shipped_config_parses():
-    from threestudio_rsd.paths import data_path
+    from threestudio_rsd.files import data_path
 
     paths = sorted(data_path("configs").rglob("*.yaml"))
     assert paths

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from threestudio_rsd import stock  # noqa: F401 registers
+from threestudio_rsd.extension import threestudio_dreamfusion  # noqa: F401 registers
 
 from tests.tiny_models import tiny_deep_floyd, tiny_stable_diffusion
 

@@ -3,10 +3,10 @@
 import pytest
 import torch
 from threestudio_rsd.errors import UserError
+from threestudio_rsd.files import data_path
 from threestudio_rsd.metrics.clip_score import clip_score, load_text_encoder
-from threestudio_rsd.paths import data_path
 from threestudio_rsd.repulsion import load_features
-from threestudio_rsd.toyworld.pictures import choose_scenes
+from threestudio_rsd.toyworld.model_card import choose_scenes
 from threestudio_rsd.toyworld.render import render_scenes
 
 FOLDER = str(data_path("load/toyworld/clip"))

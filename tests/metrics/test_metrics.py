@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 from threestudio_rsd.errors import UserError
-from threestudio_rsd.metrics import ToyworldJudge, diversity, modes_covered, pairwise_similarity, vendi_score
+from threestudio_rsd.metrics import diversity, pairwise_similarity, vendi_score
+from threestudio_rsd.toyworld import ToyworldJudge, modes_covered
 
 
 @given(n=st.integers(2, 7), seed=st.integers(0, 99))

@@ -10,13 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 from threestudio_rsd.errors import UserError
-from threestudio_rsd.metrics import (
-    lpips_distance,
-    measurement_residual,
-    psnr,
-    reconstruction_metrics,
-    ssim,
-)
+from threestudio_rsd.metrics import lpips_distance, measurement_residual, psnr, reconstruction_metrics, ssim
 
 
 def pictures(n: int, seed: int = 0, size: int = 32) -> torch.Tensor:

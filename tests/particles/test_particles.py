@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from threestudio_rsd.errors import UserError
-from threestudio_rsd.particles import initial_particles, particle_noise, particle_timesteps, read_images, save_grid
+from threestudio_rsd.images import read_images, save_grid
+from threestudio_rsd.particles import initial_particles, particle_noise, particle_timesteps
 
 
 @given(seed=st.integers(0, 2**32 - 1), step=st.integers(0, 10**6), n=st.integers(1, 6), more=st.integers(0, 4))

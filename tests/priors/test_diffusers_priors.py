@@ -5,16 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 from threestudio_rsd.errors import UserError
-from threestudio_rsd.metrics import ToyworldJudge
+from threestudio_rsd.files import data_path
 from threestudio_rsd.particles import particle_noise
-from threestudio_rsd.paths import data_path
-from threestudio_rsd.priors import (
-    DeepFloydPrior,
-    PromptEmbedding,
-    StableDiffusionPrior,
-    load_prior,
-    sample_ancestral,
-)
+from threestudio_rsd.priors import DeepFloydPrior, PromptEmbedding, StableDiffusionPrior, load_prior, sample_ancestral
+from threestudio_rsd.toyworld import ToyworldJudge
 
 from tests.tiny_models import tiny_deep_floyd, tiny_stable_diffusion
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 from threestudio_rsd.errors import UserError
-from threestudio_rsd.metrics import modes_covered
 from threestudio_rsd.particles import particle_noise
 from threestudio_rsd.priors import GaussianMixturePrior, sample_ancestral
+from threestudio_rsd.toyworld import modes_covered
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Feature networks: frozen, fed as they were trained."""
 
 import torch
-from threestudio_rsd.paths import data_path
+from threestudio_rsd.files import data_path
 from threestudio_rsd.repulsion import load_features
 from transformers import ViTModel
 

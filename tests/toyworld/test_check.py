@@ -5,16 +5,16 @@ import json
 import pytest
 import torch
 from PIL import Image
-from threestudio_rsd.cli import main
+from threestudio_rsd.cli.main import main
 from threestudio_rsd.errors import UserError
-from threestudio_rsd.metrics.truth import true_distribution
-from threestudio_rsd.particles import read_images
-from threestudio_rsd.paths import data_path
-from threestudio_rsd.toyworld import check as checking
-from threestudio_rsd.toyworld import pictures, sampling
-from threestudio_rsd.toyworld.check import Counts, Labelled, Row
-from threestudio_rsd.toyworld.pictures import SIDE, choose_scenes, side_by_side
+from threestudio_rsd.files import data_path
+from threestudio_rsd.images import read_images
+from threestudio_rsd.toyworld import model_card, sampling
+from threestudio_rsd.toyworld.check import table
+from threestudio_rsd.toyworld.check.table import Counts, Labelled, Row
+from threestudio_rsd.toyworld.model_card import SIDE, choose_scenes, side_by_side
 from threestudio_rsd.toyworld.render import render
+from threestudio_rsd.toyworld.truth import true_distribution
 from threestudio_rsd.toyworld.world import CLASSES, COLOURS, VIEWS, Camera, sample_scenes
 
 from ..oracle_judge import OracleJudge, labelled_images
@@ -24,17 +24,17 @@ JUDGE = OracleJudge()
 
 def perfect(counts: Counts, name: str) -> Labelled:
     """What a model would sample that follows every prompt."""
-    _, labels = checking._prompts(counts, pixel=True)[name]
+    _, labels = table._prompts(counts, pixel=True)[name]
     return Labelled(labelled_images(labels), labels)
 
 
 @pytest.mark.parametrize(
     "rows, name",
     [
-        (checking.class_rows, "open 3"),
-        (checking.colour_rows, "coloured"),
-        (checking.view_rows, "viewed"),
-        (checking.pixel_rows, "pixel"),
+        (table.class_rows, "open 3"),
+        (table.colour_rows, "coloured"),
+        (table.view_rows, "viewed"),
+        (table.pixel_rows, "pixel"),
     ],
 )
 def test_a_model_that_follows_its_prompts_scores_1(rows, name: str) -> None:
@@ -43,9 +43,9 @@ def test_a_model_that_follows_its_prompts_scores_1(rows, name: str) -> None:
 
 def test_a_model_that_knows_one_class_one_colour_and_one_view_misses() -> None:
     for rows, name, attribute, share in (
-        (checking.class_rows, "open 3", "class", 1 / 8),
-        (checking.colour_rows, "coloured", "colour", 1 / 8),
-        (checking.view_rows, "viewed", "view", 1 / 4),
+        (table.class_rows, "open 3", "class", 1 / 8),
+        (table.colour_rows, "coloured", "colour", 1 / 8),
+        (table.view_rows, "viewed", "view", 1 / 4),
     ):
         labels = perfect(Counts(), name).labels
         blind = Labelled(labelled_images({**labels, attribute: torch.zeros_like(labels[attribute])}), labels)
@@ -55,7 +55,7 @@ def test_a_model_that_knows_one_class_one_colour_and_one_view_misses() -> None:
 
 
 def test_prompts_say_what_is_asked() -> None:
-    for request, labels in checking._prompts(Counts(2, 1, 1, 1), pixel=True).values():
+    for request, labels in table._prompts(Counts(2, 1, 1, 1), pixel=True).values():
         for i, prompt in enumerate(request.prompts):
             assert CLASSES[labels["class"][i]] in prompt
             assert [colour for colour in COLOURS if colour in prompt.split()] == (
@@ -67,7 +67,7 @@ def test_prompts_say_what_is_asked() -> None:
 
 
 def test_every_combination_is_asked_for_equally_often() -> None:
-    _, labels = checking._prompts(Counts(), pixel=False)["coloured"]
+    _, labels = table._prompts(Counts(), pixel=False)["coloured"]
     pairs = labels["class"] * len(COLOURS) + labels["colour"]
     assert torch.bincount(pairs).tolist() == [Counts().per_caption] * 64
 
@@ -75,24 +75,24 @@ def test_every_combination_is_asked_for_equally_often() -> None:
 def test_the_guidance_scale_with_the_fewest_colours_counts() -> None:
     all_colours, two_colours = torch.arange(8).repeat(4), torch.arange(2).repeat(16)
     images = {1.0: labelled_images({"colour": all_colours}), 3.0: labelled_images({"colour": two_colours})}
-    covered, bits = checking.diversity_rows(JUDGE, images)
+    covered, bits = table.diversity_rows(JUDGE, images)
     assert covered.measured == 2 and covered.verdict == "missed by 6"
     assert bits.measured == pytest.approx(1) and bits.verdict == "missed by 1.80 bits"
-    assert all(row.passed for row in checking.diversity_rows(JUDGE, {1.0: images[1.0]}))
+    assert all(row.passed for row in table.diversity_rows(JUDGE, {1.0: images[1.0]}))
 
 
 def test_entropy_within_a_class_sees_what_all_classes_together_hide() -> None:
     classes = torch.arange(8).repeat_interleave(8)
     one_colour_each = Labelled(labelled_images({"class": classes, "colour": classes}), {"class": classes})
-    assert all(row.passed for row in checking.diversity_rows(JUDGE, {3.0: one_colour_each.images}))
-    assert checking.within_class_rows(JUDGE, one_colour_each)[0].measured == 0
+    assert all(row.passed for row in table.diversity_rows(JUDGE, {3.0: one_colour_each.images}))
+    assert table.within_class_rows(JUDGE, one_colour_each)[0].measured == 0
 
 
 def test_distances_to_the_truth_are_small_for_the_truth() -> None:
     scenes = [sample_scenes(n, torch.Generator().manual_seed(seed)) for seed, n in enumerate((2000, 400, 400))]
     reference, held_out, samples = (Labelled(labelled_images(s.labels()), s.labels()) for s in scenes)
     collapsed = samples.images[:1].repeat(400, 1, 1, 1) + 1e-4 * torch.rand(400, 3, 8, 8)
-    rows = checking.truth_rows(JUDGE, {1.0: samples.images, 3.0: collapsed}, reference, held_out)
+    rows = table.truth_rows(JUDGE, {1.0: samples.images, 3.0: collapsed}, reference, held_out)
     near, near_variation, far, far_variation = (row.measured for row in rows)
     assert near < 0.01 < far and near_variation < 0.35 < 0.9 < far_variation
     assert all(row.needed is None for row in rows)
@@ -106,23 +106,23 @@ def test_probe_reads_labels_that_lie_in_the_features() -> None:
         parts = [torch.nn.functional.one_hot(labels[name], sizes[name]) for name in ("class", "colour", "view")]
         return torch.cat(parts, 1) * 100 + 7 + 0.1 * torch.randn(len(labels["class"]), 20)
 
-    rows = checking.probe_rows(features(scenes[0]), scenes[0], features(scenes[1]), scenes[1])
+    rows = table.probe_rows(features(scenes[0]), scenes[0], features(scenes[1]), scenes[1])
     assert [row.measured for row in rows] == [1, 1, 1] and all(row.passed for row in rows)
-    noise = checking.probe_rows(torch.randn(600, 20), scenes[0], torch.randn(300, 20), scenes[1])
+    noise = table.probe_rows(torch.randn(600, 20), scenes[0], torch.randn(300, 20), scenes[1])
     assert noise[0].measured < 0.3 and not any(row.passed for row in noise)
 
 
 def test_psnr_of_a_known_error() -> None:
     images = torch.full((2, 3, 4, 4), 0.5)
     off = torch.stack([images[0] + 0.1, images[1] - 0.01])
-    assert checking.mean_psnr(off, images) == pytest.approx((20 + 40) / 2, rel=1e-4)
+    assert table.mean_psnr(off, images) == pytest.approx((20 + 40) / 2, rel=1e-4)
 
 
 def test_autoencoder_and_clip_that_ship_are_measured() -> None:
     images, scenes = sampling.draw_renders(24, 5, workers=1)
-    (psnr,) = checking.autoencoder_rows(data_path("load/toyworld/text-to-image/vae"), images)
+    (psnr,) = table.autoencoder_rows(data_path("load/toyworld/text-to-image/vae"), images)
     assert 20 < psnr.measured < 60
-    (clip,) = checking.clip_rows(data_path("load/toyworld/clip"), Labelled(images, scenes.labels()))
+    (clip,) = table.clip_rows(data_path("load/toyworld/clip"), Labelled(images, scenes.labels()))
     assert clip.measured > 0.4  # chance is 1 in 64
 
 
@@ -135,7 +135,7 @@ def test_every_class_has_a_front_that_differs_from_its_back() -> None:
 @pytest.mark.parametrize("measured, code", [(0.95, 0), (0.949, 1)])
 def test_exit_code_and_json(measured: float, code: int, tmp_path, monkeypatch, capsys) -> None:
     rows = [Row("colours", measured, 0.95), Row("for information", 0.1)]
-    monkeypatch.setattr(checking, "check", lambda folder, workers: rows)
+    monkeypatch.setattr(table, "check", lambda folder, workers: rows)
     file = tmp_path / "new" / "check.json"
     assert main(["toyworld", "check", "--output", str(file)]) == code
     records = json.loads(file.read_text())["rows"]
@@ -165,7 +165,7 @@ def test_mistakes_are_one_sentence_and_exit_2(arguments: list[str], words: str, 
 def test_a_folder_without_networks_is_named(tmp_path) -> None:
     (tmp_path / "judge").mkdir()
     with pytest.raises(UserError, match="lacks text-to-image, dino, clip;"):
-        checking.check(tmp_path, 1)
+        table.check(tmp_path, 1)
 
 
 def test_render_command_writes_what_it_says(tmp_path) -> None:
@@ -198,7 +198,7 @@ def test_a_card_for_every_class(tmp_path, monkeypatch) -> None:
     def draw(requests, folder, workers):
         return {name: torch.rand(len(request.prompts), 3, 64, 64) for name, request in requests.items()}
 
-    monkeypatch.setattr(pictures, "draw_samples", draw)
+    monkeypatch.setattr(model_card, "draw_samples", draw)
     assert main(["toyworld", "card", "--output", str(tmp_path)]) == 0
     assert {file.stem.replace("-", " ") for file in tmp_path.glob("*.png")} == {*CLASSES, "overview"}
     width, height = Image.open(tmp_path / "car.png").size
@@ -215,8 +215,8 @@ def test_samples_do_not_depend_on_the_workers() -> None:
 
 @pytest.mark.slow
 def test_the_whole_check_runs_on_the_networks_that_ship() -> None:
-    rows = checking.check(data_path("load/toyworld"), 2, Counts(1, 1, 1, 1, held_out=64, probe=200, steps=2))
+    rows = table.check(data_path("load/toyworld"), 2, Counts(1, 1, 1, 1, held_out=64, probe=200, steps=2))
     needed = [row.needed for row in rows if row.needed is not None]
     assert sorted(needed) == sorted([0.99, 0.99, 30, 0.95, 0.95, 8, 2.8, 0.75, 0.85, 0.95, 0.7, 0.95])
     assert all(torch.tensor(row.measured).isfinite() for row in rows)
-    assert len(checking.format_table(rows).splitlines()) > len(rows)
+    assert len(table.format_table(rows).splitlines()) > len(rows)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError, check_choice, require
 from ..priors import Prior, PromptEmbedding
-from .camera import CameraEmbedding
+from .camera_embedding import CameraEmbedding
 from .method import Method, Step
 
 NETWORKS = ("lora", "unet")

@@ -28,7 +28,7 @@ def choose_host() -> str:
 HOST = choose_host()
 
 if HOST == "threestudio":
-    from .threestudio_host import (
+    from .threestudio import (
         BaseLift3DSystem,
         BaseModule,
         BaseObject,
@@ -62,7 +62,7 @@ if HOST == "threestudio":
         warn,
     )
 else:
-    from .embedded import (
+    from ..standalone import (
         BaseLift3DSystem,
         BaseModule,
         BaseObject,

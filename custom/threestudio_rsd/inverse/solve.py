@@ -10,13 +10,13 @@ from tqdm import tqdm
 from ..errors import UserError
 from ..priors import Prior
 from ..repulsion import load_features
-from .augmented import AugmentedSolver
 from .posterior_sampling import LatentPosteriorSampler, PosteriorSampler
 from .problem import Problem
-from .red_diff import RedDiffSolver
+from .red_diff_solver import RedDiffSolver
+from .rsd_solver import AugmentedSolver
 from .settings import SolverConfig
 from .solver import Solver
-from .variational import Features
+from .variational_solver import Features
 
 LATENT, PIXEL = ("latent-reddiff", "psld"), ("reddiff", "dps")  # the rest takes both kinds of prior
 

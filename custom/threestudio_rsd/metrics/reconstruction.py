@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..perceptual import load_lpips
+from .lpips import load_lpips
 
 SMALLEST_ERROR = 1e-10  # mean squared error that PSNR tells from none: 100 dB
 CHUNK = 64  # images in a network at once

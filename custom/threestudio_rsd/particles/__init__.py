@@ -1,6 +1,6 @@
 """What is optimised, and the randomness that belongs to each particle."""
 
-from .images import initial_particles, read_images, save_grid, save_image
+from .initial import initial_particles
 from .randomness import particle_chances, particle_noise, particle_timesteps
 
 __all__ = [
@@ -8,7 +8,4 @@ __all__ = [
     "particle_chances",
     "particle_noise",
     "particle_timesteps",
-    "read_images",
-    "save_grid",
-    "save_image",
 ]

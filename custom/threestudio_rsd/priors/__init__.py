@@ -2,13 +2,13 @@
 
 from .base import NoisePredictions, Prior, PromptEmbedding
 from .deep_floyd import DeepFloydPrior
-from .embeddings import embed_prompts
 from .gaussian_mixture import GaussianMixturePrior
 from .loading import load_prior
 from .particle_guidance import sample_particle_guidance
 from .perp_neg import WeightedNegatives
 from .sampling import sample_ancestral
 from .stable_diffusion import StableDiffusionPrior
+from .text_embeddings import embed_prompts
 
 __all__ = [
     "DeepFloydPrior",

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .base import PromptEmbedding, TabulatedPrior, noise_from_output
-from .embeddings import embed_prompts
 from .files import is_bundled
+from .text_embeddings import embed_prompts
 
 
 class DiffusersPrior(TabulatedPrior):

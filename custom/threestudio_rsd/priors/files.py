@@ -1,6 +1,6 @@
 """Which files a model's name stands for."""
 
-from ..paths import data_path
+from ..files import data_path
 
 BUNDLED = {"bundled": "load/toyworld/text-to-image", "bundled-pixel": "load/toyworld/pixel"}
 

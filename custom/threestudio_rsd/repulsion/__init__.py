@@ -3,6 +3,6 @@
 from .features import load_features
 from .force import RepulsiveForce
 from .kernels import RBFKernel, squared_distances
-from .order_two import OrderTwoForce
+from .potentials import OrderTwoForce
 
 __all__ = ["OrderTwoForce", "RBFKernel", "RepulsiveForce", "load_features", "squared_distances"]

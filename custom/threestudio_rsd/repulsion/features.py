@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import UserError, first_line, require
-from ..paths import data_path
-from ..perceptual import load_lpips
+from ..files import data_path
+from ..metrics.lpips import load_lpips
 from ..quiet import quiet_transformers
 
 HUB_IDS = {

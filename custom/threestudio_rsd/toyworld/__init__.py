@@ -1,9 +1,33 @@
 """The bundled world: images whose truth is known, and the networks trained on them."""
 
+from .judge import ToyworldJudge
 from .render import render, render_scenes
+from .truth import (
+    accuracy,
+    entropy,
+    expected_entropy,
+    expected_total_variation,
+    modes_covered,
+    total_variation,
+    true_distribution,
+    truth_metrics,
+)
+from .view_metrics import judge_objects, spread_views, view_diversity
 from .world import ACCENTS, BACKGROUNDS, CLASSES, COLOURS, VIEWS, Camera, Scene, sample_scenes, view_of
 
 __all__ = [
+    "ToyworldJudge",
+    "accuracy",
+    "entropy",
+    "expected_entropy",
+    "expected_total_variation",
+    "modes_covered",
+    "total_variation",
+    "true_distribution",
+    "truth_metrics",
+    "judge_objects",
+    "spread_views",
+    "view_diversity",
     "ACCENTS",
     "BACKGROUNDS",
     "CLASSES",

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError, first_line
+from ..process_map import map_jobs
 from ..quiet import quiet_transformers
 from .render import render_scenes
-from .workers import map_jobs
 from .world import Scene, sample_scenes
 
 STEPS = 50  # of the models' own schedulers: DDIM in latents, DDPM in pixels

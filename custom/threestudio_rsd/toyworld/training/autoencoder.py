@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from ..check import mean_psnr
+from ..check.table import mean_psnr
 from . import settings
 from .data import Renders
 from .trainer import Task, bf16_autocast, train

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import ViTConfig, ViTModel
 
-from ..check import probe_rows
+from ..check.table import probe_rows
 from . import settings
 from .augment import shift_blur_noise
 from .data import Renders

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ...metrics.judge import ToyworldJudge
-from ...metrics.truth import accuracy
+from ..judge import ToyworldJudge
+from ..truth import accuracy
 from . import settings
 from .augment import shift_blur_noise
 from .data import Renders

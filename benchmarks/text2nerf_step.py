@@ -1,0 +1,81 @@
+"""Time of a text-to-3D step: N particles, rendered one after the other or in one call.
+
+    OMP_NUM_THREADS=1 python benchmarks/text2nerf_step.py
+
+Ratios are to the step of one particle at the same image size, gamma = 0 and gamma = 20, interleaved in one run.
+"""
+
+import argparse
+import time
+import warnings
+
+import torch
+from threestudio_rsd.extension import guidance, systems  # noqa: F401 registers them
+from threestudio_rsd.files import data_path
+from threestudio_rsd.host import find, load_config, parse_optimizer
+from threestudio_rsd.text_tables import format_table
+
+CONFIG = "configs/text2nerf/dreamfusion-bundled.yaml"
+
+
+class Steps:
+    """A system that can be stepped without a trainer."""
+
+    def __init__(self, n: int, size: int, batched: bool, gamma: float) -> None:
+        torch.manual_seed(0)
+        overrides = {
+            "system.geometry.n_particles": n,
+            "data.batch_size": n,
+            "data.width": size,
+            "data.height": size,
+            "system.renderer.batched": str(batched).lower(),
+            "system.guidance.gamma": gamma,
+        }
+        cfg = load_config(str(data_path(CONFIG)), cli_args=[f"{key}={value}" for key, value in overrides.items()])
+        self.data = find(cfg.data_type)(cfg.data)
+        self.data.setup("fit")
+        self.batches = iter(self.data.train_dataloader())
+        self.system = find(cfg.system_type)(cfg.system)
+        self.system.make_guidance()
+        self.optimizer = parse_optimizer(cfg.system.optimizer, self.system)
+        self.seconds: list[float] = []
+
+    def step(self, index: int) -> None:
+        started = time.perf_counter()
+        self.system.do_update_step(0, index)
+        loss = self.system.training_step(next(self.batches), index)["loss"]
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.seconds.append(time.perf_counter() - started)
+
+    def median(self) -> float:
+        return sorted(self.seconds[1:])[len(self.seconds[1:]) // 2]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=15)
+    args = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    rows = []
+    for size in (32, 64):
+        runs = {
+            (n, batched, gamma): Steps(n, size, batched, gamma)
+            for n in (1, 4, 8)
+            for batched in (False, True)
+            for gamma in (0.0, 20.0)
+        }
+        for index in range(args.steps):
+            for run in runs.values():
+                run.step(index)
+        unit = runs[1, False, 0.0].median()
+        for n in (1, 4, 8):
+            cells = [runs[n, batched, gamma].median() / unit for gamma in (0.0, 20.0) for batched in (False, True)]
+            rows.append([f"{size} px, N = {n}", *(f"{cell:.2f}" for cell in cells)])
+        print(f"{size} px: a step of one particle at gamma 0 took {unit:.3f} s", flush=True)
+    print(format_table(["", "gamma 0, loop", "one call", "gamma 20, loop", "one call"], rows))
+
+
+if __name__ == "__main__":
+    main()

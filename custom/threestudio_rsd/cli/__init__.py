@@ -1,0 +1,1 @@
+"""The command `rsd`: argument parsing and printing, one file per sub-command."""

@@ -1,0 +1,1 @@
+"""All modules that are registered in threestudio or its stand-in."""

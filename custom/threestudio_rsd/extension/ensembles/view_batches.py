@@ -1,0 +1,93 @@
+"""Batches of views: split among the particles, and their renderings joined again, particle by particle."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...errors import UserError
+
+CAMERAS = ("rays_o", "dirs", "c2w", "mvp_mtx", "camera_positions")  # each has one entry a view
+
+
+def split_views(batch: dict[str, Any], n: int, share: bool = False) -> list[dict[str, Any]]:
+    """The views of each of n particles.
+
+    Args:
+        batch: tensors whose first axis runs over the B = n V views, and what belongs to all views.
+        n: number of particles.
+        share: every particle gets all views.
+
+    Raises:
+        UserError: B does not divide by n, or the batch has no cameras.
+    """
+    if share:
+        return [dict(batch) for _ in range(n)]
+    n_views = count_views(batch)
+    if n_views % n:
+        raise UserError(
+            f"data.batch_size={n_views} views do not divide among the {n} particles of system.geometry.n_particles; "
+            f"give a multiple of {n}, such as {n_views - n_views % n + n}."
+        )
+    pieces: dict[str, Sequence[Tensor]] = {}
+    for name, value in batch.items():
+        if isinstance(value, Tensor) and _is_per_view(name, value, batch, n_views):
+            pieces[name] = value.chunk(n)
+    return [{name: pieces[name][index] if name in pieces else batch[name] for name in batch} for index in range(n)]
+
+
+def count_views(batch: dict[str, Any]) -> int:
+    """Number of views B. Raises UserError where the batch has no cameras."""
+    for name in CAMERAS:
+        if name in batch:
+            return len(batch[name])
+    raise UserError(f"The batch has no views: it has {', '.join(batch) or 'nothing'}; accepted: {', '.join(CAMERAS)}.")
+
+
+def _is_per_view(name: str, value: Tensor, batch: dict[str, Any], n_views: int) -> bool:
+    if name == "bg_color":  # one colour for all (C,), one a view (B, C), or one a ray (B, H, W, C) or (B H W, C)
+        n_rays = batch["rays_o"][..., 0].numel() if "rays_o" in batch else n_views
+        return value.ndim > 1 and len(value) in (n_views, n_rays)
+    return value.ndim > 0 and len(value) == n_views
+
+
+def join_views(outputs: Sequence[dict[str, Any]], n_rays: int) -> dict[str, Any]:
+    """The renderings of all particles as one.
+
+    Args:
+        outputs: what the renderer of each particle returned, with the same keys.
+        n_rays: number of rays of each particle.
+
+    Returns:
+        tensors and lists joined along the first axis, whether it runs over views or samples, `ray_indices` made to
+        index all rays; the mean of scalars; meshes as `Meshes`; anything else as the first particle has it.
+    """
+    joined = {name: _join([output[name] for output in outputs]) for name in outputs[0]}
+    if "ray_indices" in joined:
+        joined["ray_indices"] = torch.cat(
+            [output["ray_indices"] + index * n_rays for index, output in enumerate(outputs)]
+        )
+    return joined
+
+
+def _join(values: list[Any]) -> Any:
+    first = values[0]
+    if isinstance(first, Tensor):
+        # A scalar describes a particle (NeuS's sharpness, which is logged), and systems expect one of them.
+        return torch.cat(values) if first.ndim > 0 else torch.stack(values).mean()
+    if isinstance(first, list):
+        return [item for value in values for item in value]
+    if hasattr(first, "normal_consistency"):
+        return Meshes(values)
+    return first
+
+
+class Meshes(list):
+    """The meshes of the particles, with the regularisers that systems ask of one mesh: means over the particles."""
+
+    def normal_consistency(self) -> Tensor:
+        return torch.stack([mesh.normal_consistency() for mesh in self]).mean()
+
+    def laplacian(self) -> Tensor:
+        return torch.stack([mesh.laplacian() for mesh in self]).mean()

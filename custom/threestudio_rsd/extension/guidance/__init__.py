@@ -1,0 +1,5 @@
+"""Registered guidance modules: thin shells over the plain-PyTorch parts."""
+
+from . import esd, nfsd, sds, svgd, vsd
+
+__all__ = ["esd", "nfsd", "sds", "svgd", "vsd"]

@@ -1,0 +1,222 @@
+"""What all repulsive guidance modules share: config, prior, force, and the call that threestudio's systems make."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...distillation import Method, RepulsiveDistillation, TimestepSchedule, Views, loss_with_gradient
+from ...errors import UserError, check_choice
+from ...host import BaseModule, C, get_device, info
+from ...particles import particle_noise
+from ...priors import Prior, PromptEmbedding
+from ...repulsion import OrderTwoForce, RBFKernel, RepulsiveForce, load_features
+from ...repulsion.force import FORMS
+from ..prior_config import PriorConfig, configured_prior, configured_seed
+from ..prompt_embedding import embedding_of_views
+
+REDUCTIONS = ("sum", "mean")
+FORCE_FORMS = (*FORMS, "order_two")
+
+
+class RepulsiveGuidance(BaseModule):
+    """Guidance in which the batch is the ensemble: each image is pulled by the prior and repelled by the others.
+
+    Subclasses say which base method they use (`make_method`) and how their loss is called (`loss_name`).
+
+    Raises:
+        UserError: a config value that is impossible; names the key, the value and what is accepted.
+    """
+
+    @dataclass
+    class Config(PriorConfig, BaseModule.Config):
+        # The base method.
+        min_step_percent: Any = 0.02  # lowest t / T; number or schedule; threestudio
+        max_step_percent: Any = 0.98  # highest t / T; number or schedule; threestudio
+        timestep_schedule: str = "random"  # random (C.1), descending, shrinking (ours)
+        total_steps: int | None = None  # length of the run in steps, for descending and shrinking (ours)
+        weighting_strategy: str = "sds"  # w(t): sds, uniform, fantasia3d, snr
+        grad_clip: Any | None = None  # largest |gradient| per value; number or schedule; threestudio
+        view_dependent_prompting: bool = True  # threestudio
+        # The repulsion.
+        gamma: Any = 0.0  # repulsion weight; number or schedule [start_step, start, end, end_step]; section 6.1
+        kernel_input: str = "noisy"  # noisy (the paper), clean, denoised (ours)
+        features: str = "dino"  # dino (the paper), dinov2, clip, lpips, euclidean, a folder or a hub id
+        bandwidth: Any = "median"  # h in squared feature units, or median: h = m^2 / log N (6.1)
+        include_self: bool = False  # j = i in the sum, as printed in (15)
+        force_form: str = "log_sum"  # log_sum (15), sum_log (8), sum (36), or order_two (SPARKE; j = i always counts)
+        force_scale: str = "sigma"  # s(t): sigma (Alg. 1), constant, one_minus_alpha_cumprod (authors' DeepFloyd runs)
+        repulsion_min_step_percent: float = 0.0  # no force below this t / T (ours)
+        repulsion_max_step_percent: float = 1.0  # no force above this t / T (ours)
+        repulsion_every: int = 1  # steps from one action of the force to the next (ours)
+        chunk_size: int | None = None  # particles decoded and differentiated at once; null: all (ours)
+        # Bookkeeping.
+        # sum: over the particles (a mean over the views of each), independent of N; mean: over the batch, threestudio's
+        loss_reduction: str = "sum"
+        seed: int | None = None  # of noise and timesteps; null: the run's seed
+
+    cfg: Config
+    prior: Prior
+    method: Any
+    loss_name = ""
+
+    def make_method(self) -> Method:
+        """Base method on `self.prior`."""
+        raise NotImplementedError
+
+    def configure(self) -> None:
+        cfg = self.cfg
+        check_choice("loss_reduction", cfg.loss_reduction, REDUCTIONS)
+        check_choice("force_form", cfg.force_form, FORCE_FORMS)
+        _check_range("repulsion_min_step_percent", cfg.repulsion_min_step_percent, 0, 1)
+        _check_range("repulsion_max_step_percent", cfg.repulsion_max_step_percent, 0, 1)
+        _check_range("repulsion_every", cfg.repulsion_every, 1, math.inf)
+        device = get_device()
+        prior = configured_prior(cfg)
+        object.__setattr__(self, "prior", prior)  # not a submodule: checkpoints never carry the prior's weights
+        self.seed = configured_seed(cfg.seed)
+        self.schedule = TimestepSchedule(cfg.timestep_schedule, cfg.total_steps, self.seed)
+        self.method = self.make_method()
+        self.distillation = RepulsiveDistillation(
+            self.method, self._make_force(device), cfg.kernel_input, cfg.weighting_strategy, cfg.force_scale
+        )
+        self.update_step(0, 0)
+        info(f"Repulsive guidance on {prior.fingerprint}, gamma {cfg.gamma}, features {cfg.features}")
+
+    def _make_force(self, device: torch.device) -> RepulsiveForce | None:
+        """The force, or None where gamma is 0 throughout: then no feature network is loaded."""
+        if self.cfg.gamma == 0:
+            return None
+        features = load_features(self.cfg.features, bundled=self.prior.is_bundled, device=device)
+        kernel = RBFKernel(self.cfg.bandwidth)
+        if self.cfg.force_form == "order_two":
+            return OrderTwoForce(features, kernel, self._decode_unclamped, self.cfg.chunk_size)
+        return RepulsiveForce(
+            features,
+            kernel,
+            decode=self._decode_unclamped,
+            include_self=self.cfg.include_self,
+            form=self.cfg.force_form,
+            chunk_size=self.cfg.chunk_size,
+        )
+
+    def _decode_unclamped(self, latents: Tensor) -> Tensor:
+        return self.prior.decode(latents, clamp=False)
+
+    def update_step(self, epoch: int, global_step: int, on_load_weights: bool = False) -> None:
+        """Value of every schedule at this step."""
+        cfg = self.cfg
+        self.step = global_step
+        last = self.prior.num_train_timesteps - 1
+        self.min_t = round(_scheduled("min_step_percent", cfg.min_step_percent, epoch, global_step, 1) * last)
+        self.max_t = round(_scheduled("max_step_percent", cfg.max_step_percent, epoch, global_step, 1) * last)
+        self.gamma = _scheduled("gamma", cfg.gamma, epoch, global_step, math.inf)
+        self.grad_clip = (
+            None if cfg.grad_clip is None else _scheduled("grad_clip", cfg.grad_clip, epoch, global_step, math.inf)
+        )
+
+    def __call__(
+        self,
+        rgb: Tensor,
+        prompt_utils: Any,
+        elevation: Tensor,
+        azimuth: Tensor,
+        camera_distances: Tensor,
+        rgb_as_latents: bool = False,
+        **batch: Any,
+    ) -> dict[str, Any]:
+        """Losses whose gradients are those of RSD.
+
+        Args:
+            rgb: images (N, H, W, 3) in [0, 1], or with `rgb_as_latents` latents (N, H, W, C).
+            prompt_utils: what the prompt processor returned.
+            elevation, azimuth (degrees), camera_distances: (N,), of the views.
+            batch: what else the data gave. `views_per_particle` = V says that the rows are V views of each particle,
+                one particle after the other; without it each row is a particle. `c2w` and `mvp_mtx` (N, 4, 4) are
+                read where the method knows cameras.
+
+        Returns:
+            `loss_*`, to be weighted by the system's lambdas, and scalars to log.
+
+        Raises:
+            UserError: rows that do not divide by V.
+        """
+        v = self._views_per_particle(len(rgb), batch)
+        particles = rgb.permute(0, 3, 1, 2).float()
+        if not rgb_as_latents:
+            particles = self.prior.encode(particles)
+        embedding = self._embedding(prompt_utils, elevation, azimuth, camera_distances)
+        t = self.schedule(self.step, self.min_t, self.max_t)
+        noise = particle_noise(
+            self.seed, "noise", self.step, len(particles), tuple(particles.shape[1:]), particles.device
+        )
+        views = self.views(prompt_utils, elevation, azimuth, camera_distances, batch)
+        result = self.distillation(particles, t, noise, embedding, self._gamma_at(t), views, v)
+        gradient = result.gradient
+        if self.grad_clip is not None:
+            gradient = gradient.clamp(-self.grad_clip, self.grad_clip)
+        loss = loss_with_gradient(particles, gradient)
+        loss = loss / (len(particles) if self.cfg.loss_reduction == "mean" else v)
+        return {
+            f"loss_{self.loss_name}": loss,
+            "grad_norm": gradient.norm(),
+            "direction_norm": result.direction.norm(),
+            "force_norm": 0.0 if result.force is None else result.force.norm(),
+            "timestep": float(t),
+            "gamma": float(self.gamma),
+            **self.method_losses(particles, embedding, views),
+        }
+
+    def views(
+        self, prompt_utils: Any, elevation: Tensor, azimuth: Tensor, camera_distances: Tensor, batch: dict[str, Any]
+    ) -> Views | None:
+        """What the base method's own network is told about the views."""
+        return None
+
+    def method_losses(self, particles: Tensor, embedding: PromptEmbedding, views: Views | None) -> dict[str, Tensor]:
+        """Losses of what the base method trains beside the particles."""
+        return {}
+
+    def _views_per_particle(self, n_views: int, batch: dict[str, Any]) -> int:
+        v = int(batch.get("views_per_particle", 1))
+        if v < 1 or n_views % v:
+            raise UserError(f"views_per_particle={v} does not divide the {n_views} views of the batch; mend the data.")
+        return v
+
+    def _gamma_at(self, t: int) -> float:
+        """gamma where the force acts in this step, else 0."""
+        share = t / self.prior.num_train_timesteps
+        inside = self.cfg.repulsion_min_step_percent <= share <= self.cfg.repulsion_max_step_percent
+        return self.gamma if inside and self.step % self.cfg.repulsion_every == 0 else 0.0
+
+    def _embedding(
+        self, prompt_utils: Any, elevation: Tensor, azimuth: Tensor, camera_distances: Tensor
+    ) -> PromptEmbedding:
+        """Of (prompt, negative prompt), which a processor gives; CFG runs against the negative one."""
+        return embedding_of_views(
+            prompt_utils,
+            elevation,
+            azimuth,
+            camera_distances,
+            self.cfg.view_dependent_prompting,
+            device=self.prior.device,
+        )
+
+
+def _scheduled(key: str, value: Any, epoch: int, step: int, upper: float) -> float:
+    try:
+        number = float(C(value, epoch, step))
+    except (TypeError, ValueError, AssertionError) as error:
+        raise UserError(
+            f"{key}={value!r} is impossible; accepted: a number or a schedule [start_step, start, end, end_step]."
+        ) from error
+    _check_range(key, number, 0, upper)
+    return number
+
+
+def _check_range(key: str, value: float, lower: float, upper: float) -> None:
+    if not (lower <= value <= upper) or math.isinf(value):
+        accepted = f"a number of at least {lower}" if math.isinf(upper) else f"a number from {lower} to {upper}"
+        raise UserError(f"{key}={value} is impossible; accepted: {accepted}.")

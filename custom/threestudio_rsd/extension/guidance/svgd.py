@@ -1,0 +1,48 @@
+"""`svgd-guidance`: Stein variational gradient descent, the baseline of Fig. 5."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ...distillation import SVGD
+from ...errors import UserError
+from ...host import get_device, register
+from ...repulsion import RBFKernel, RepulsiveForce, load_features
+from .nfsd import EmptyPromptGuidance
+
+
+@register("svgd-guidance")
+class SVGDGuidance(EmptyPromptGuidance):
+    """SVGD on NFSD or SDS directions; returns `loss_svgd`. Its repulsion is part of the method, so gamma stays 0."""
+
+    @dataclass
+    class Config(EmptyPromptGuidance.Config):
+        features: str = "euclidean"  # as in CSD
+        svgd_base: str = "nfsd"  # nfsd (Fig. 5) or sds
+
+    cfg: Config
+    loss_name = "svgd"
+
+    def configure(self) -> None:
+        if self.cfg.gamma != 0:
+            raise UserError(f"gamma={self.cfg.gamma} is impossible: svgd-guidance has its own repulsion; set 0.")
+        super().configure()
+
+    def _views_per_particle(self, n_views: int, batch: dict[str, Any]) -> int:
+        v = super()._views_per_particle(n_views, batch)
+        if v > 1:
+            raise UserError(
+                f"svgd-guidance compares whole particles, not {v} views of each; accepted: one view a particle, "
+                "data.batch_size=data.n_particles."
+            )
+        return v
+
+    def make_method(self) -> SVGD:
+        euclidean = self.cfg.features == "euclidean"
+        force = RepulsiveForce(
+            load_features(self.cfg.features, bundled=self.prior.is_bundled, device=get_device()),
+            RBFKernel(self.cfg.bandwidth),
+            decode=None if euclidean else self._decode_unclamped,
+            form="sum",
+            chunk_size=self.cfg.chunk_size,
+        )
+        return SVGD(self.prior, self.cfg.guidance_scale, force, self.cfg.svgd_base)

@@ -1,0 +1,77 @@
+"""`ancestral-sampling-system`: stochastic sampling of the prior, the paper's upper bound on the trade-off (6.1.2)."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ...errors import UserError
+from ...host import register
+from ...particles import particle_noise
+from ...priors import PromptEmbedding, sample_ancestral
+from ..prior_config import PriorConfig, configured_prior, configured_seed
+from .base_2d import EnsembleSystem
+
+
+@register("ancestral-sampling-system")
+class AncestralSamplingSystem(EnsembleSystem):
+    """Euler-ancestral sampling with the outputs and metrics of the distillation systems; one step is one run."""
+
+    @dataclass
+    class Config(PriorConfig, EnsembleSystem.Config):
+        n_steps: int = 30  # Euler steps; 6.1.2
+        metrics_every: int = 0
+        seed: int | None = None  # of the noise; null: the run's seed
+
+    cfg: Config
+
+    def configure(self) -> None:
+        super().configure()
+        if self.ensemble.space != "latent":
+            raise UserError("particles.space='pixel' is impossible: sampling knows the prior's space only; set latent.")
+        if self.cfg.n_steps < 1:
+            raise UserError(f"system.n_steps={self.cfg.n_steps} is impossible; accepted: an integer of at least 1.")
+        if self.prompt_processor.cfg.use_perp_neg:
+            raise UserError("use_perp_neg=True is impossible: plain sampling has no views; set it to false.")
+        self.hold_prior(configured_prior(self.cfg))
+        self.seed = configured_seed(self.cfg.seed)
+        self.particles = self.make_particles(self.seed)
+        self.automatic_optimization = False  # the sampler moves the particles; the optimiser only counts the step
+        self._seconds = 0.0
+
+    def training_step(self, batch: dict, batch_idx: int) -> None:
+        started = time.perf_counter()
+        front = torch.zeros(1, device=self.particles.device)
+        text = self.prompt_processor().get_text_embeddings(front, front, front, False).to(self.prior.device)
+        conditional, negative = text.chunk(2)
+        with tqdm(total=self.cfg.n_steps, desc="Sampling", leave=False) as bar:
+            samples = self.sample(PromptEmbedding(conditional, negative, negative), lambda *_: bar.update())
+        with torch.no_grad():
+            self.particles.copy_(samples)
+        self.optimizers().step()
+        self._seconds = time.perf_counter() - started
+
+    def sample(self, embedding: PromptEmbedding, callback: Callable[[int, Tensor], object]) -> Tensor:
+        """The ensemble, (N, *latent_shape)."""
+        return sample_ancestral(
+            self.prior,
+            embedding,
+            self.ensemble.n,
+            guidance_scale=self.cfg.guidance_scale,
+            n_steps=self.cfg.n_steps,
+            noise=self.noise,
+            callback=callback,
+        )
+
+    def noise(self, step: int) -> Tensor:
+        """Noise of a step of the sampler, one generator per particle: (N, *latent_shape)."""
+        shape = tuple(self.particles.shape[1:])
+        return particle_noise(self.seed, "sampling", step, self.ensemble.n, shape, self.particles.device)
+
+    def run_facts(self) -> dict[str, Any]:
+        """Seconds per Euler step, where this process sampled."""
+        return {"gamma": None, "seconds_per_step": self._seconds / self.cfg.n_steps if self._seconds else None}

@@ -1,0 +1,73 @@
+"""`particle-image-system`: text to N images, the identity generator (Alg. 1)."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...host import find, register
+from .base_2d import EnsembleSystem
+
+
+@register("particle-image-system")
+class ParticleImageSystem(EnsembleSystem):
+    """The particles themselves are optimised; the batch that the guidance sees is the ensemble."""
+
+    @dataclass
+    class Config(EnsembleSystem.Config):
+        guidance_type: str = "repulsive-sds-guidance"
+        guidance: dict = field(default_factory=dict)
+
+    cfg: Config
+
+    def configure(self) -> None:
+        super().configure()
+        self.guidance = find(self.cfg.guidance_type)(self.cfg.guidance)
+        self.hold_prior(self.guidance.prior)
+        self.particles = self.make_particles(self.guidance.seed)
+        self._seconds = 0.0
+        self._steps = 0
+
+    def forward(self) -> tuple[Tensor, bool]:
+        """What the guidance is shown: (N, H, W, C) latents or images in [0, 1], and whether they are latents."""
+        channels_last = self.particles.permute(0, 2, 3, 1)
+        if self.ensemble.space == "latent":
+            return channels_last, True
+        return channels_last / 2 + 0.5, False
+
+    def training_step(self, batch: dict, batch_idx: int) -> dict[str, Tensor]:
+        self._started = time.perf_counter()
+        rgb, rgb_as_latents = self()
+        front = torch.zeros(self.ensemble.n, device=rgb.device)
+        output = self.guidance(
+            rgb,
+            self.prompt_processor(),
+            elevation=front,
+            azimuth=front,
+            camera_distances=front,
+            rgb_as_latents=rgb_as_latents,
+        )
+        loss = torch.zeros((), device=rgb.device)
+        for name, value in output.items():
+            self.log(f"train/{name}", value)
+            if name.startswith("loss_"):
+                loss = loss + value * self.C(self.cfg.loss[name.replace("loss_", "lambda_")])
+        return {"loss": loss}
+
+    def on_train_batch_end(self, outputs: Any, batch: dict, batch_idx: int) -> None:
+        super().on_train_batch_end(outputs, batch, batch_idx)
+        self._seconds += time.perf_counter() - self._started
+        self._steps += 1
+        every = self.cfg.metrics_every
+        if every > 0 and self.true_global_step % every == 0:
+            for name, value in self.diversities(self.images()).items():
+                self.log(f"train/diversity_{name}", value, prog_bar=True)
+
+    def run_facts(self) -> dict[str, Any]:
+        """Repulsion weight, and seconds per step of this process's training, metrics left out."""
+        return {
+            "gamma": self.guidance.gamma,
+            "seconds_per_step": self._seconds / self._steps if self._steps else None,
+        }

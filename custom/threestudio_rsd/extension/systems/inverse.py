@@ -1,0 +1,260 @@
+"""`latent-inverse-system` and `pixel-inverse-system`: N answers to each measurement (section 5, Alg. 2)."""
+
+import time
+import warnings
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from omegaconf import OmegaConf
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ...errors import UserError, check_choice
+from ...host import BaseSystem, get_device, parse_structured, register, warn
+from ...images import save_grid, save_image
+from ...inverse import Problem, SolverConfig, make_solver
+from ...metrics import diversity, load_lpips, measurement_residual, reconstruction_metrics
+from ...toyworld import ToyworldJudge, modes_covered
+from ...toyworld.world import CLASSES
+from ..prior_config import PriorConfig, configured_prior, configured_seed
+from .base_2d import measuring_networks
+
+NOISE_DEVIATIONS = 3  # of the residual that noise alone explains
+TOLERANCE = 0.05  # further residual, as a share of the root mean square of y: what a decoder cannot show (ours)
+MOST_ROWS = 16  # images on a grid
+
+
+class InverseSystem(BaseSystem):
+    """A solver whose steps are the training steps. Subclasses say which solvers and which kind of prior.
+
+    Raises:
+        UserError: an impossible config value, a prior that does not fit, or a problem that cannot be solved.
+    """
+
+    @dataclass
+    class Config(PriorConfig, BaseSystem.Config):
+        guidance_scale: float = 1.0  # of system.solver.prompt; 1: the prompt alone
+        solver: dict = field(default_factory=dict)  # see inverse.SolverConfig
+        features: str = "dino"  # in which particles repel each other; as in the guidance modules
+        metrics: list[str] = field(default_factory=lambda: ["dino", "clip"])  # feature networks that measure diversity
+        lpips: bool = True  # whether LPIPS is measured
+
+    cfg: Config
+    settings: SolverConfig
+    solvers: tuple[str, ...] = ()  # accepted; the first is the default
+
+    def configure(self) -> None:
+        given: Any = self.cfg.solver
+        given.setdefault("solver", self.solvers[0])
+        given.setdefault("seed", configured_seed(None))
+        given.setdefault("guidance_scale", self.cfg.guidance_scale)
+        check_choice("system.solver.solver", given["solver"], self.solvers)
+        try:
+            self.settings = cast(SolverConfig, OmegaConf.to_object(parse_structured(SolverConfig, given)))
+        except TypeError as error:  # words where it compares numbers
+            raise UserError(f"system.solver has a value of a wrong type ({error}); accepted: numbers.") from error
+        prior = configured_prior(self.cfg)
+        self.check_prior(prior)
+        object.__setattr__(self, "prior", prior)  # not a submodule: checkpoints never carry its weights
+        self.solver: Any = None
+        self.automatic_optimization = False  # the solver moves the particles; the optimiser only counts the steps
+        warnings.filterwarnings("ignore", message=".*no pre-optimization state was saved.*")  # there is none to save
+        self.counter = nn.Parameter(torch.zeros(()))
+        self._seconds, self._steps = 0.0, 0
+
+    def check_prior(self, prior: Any) -> None:
+        """Raise UserError if the prior is not of the right kind."""
+        raise NotImplementedError
+
+    def check_data(self, data: Any) -> None:
+        """Read and measure the images, and make the solver."""
+        data.load(self.prior.image_size, get_device())
+        if data.cfg.batch_size is not None and self.settings.chunk_size is None:
+            self.settings.chunk_size = data.cfg.batch_size * self.settings.n_particles
+        self.data = data
+        self.solver = make_solver(self.settings, Problem(data.measurement, data.physics), self.prior, self.cfg.features)
+
+    def setup(self, stage: str) -> None:
+        if self.solver is None:
+            self.check_data(self.trainer.datamodule)
+        steps, most = self.trainer.max_steps, self.settings.n_steps
+        if stage == "fit" and not 1 <= steps <= most:
+            raise UserError(
+                f"trainer.max_steps={steps} does not fit system.solver.n_steps={most}; accepted: 1 to {most}."
+            )
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD([self.counter], lr=0.0)
+
+    def training_step(self, batch: dict, batch_idx: int) -> None:
+        started = time.perf_counter()
+        for name, value in self.solver.step(self.true_global_step).items():
+            self.log(f"train/{name}", value, prog_bar=True)
+        self.optimizers().step()
+        self._seconds += time.perf_counter() - started
+        self._steps += 1
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        checkpoint["solver"] = self.solver.state_dict()
+        checkpoint["images"] = list(self.data.names)
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        saved = checkpoint.get("solver")
+        if saved is None or checkpoint.get("images") != self.data.names or saved["z"].shape != self.solver.z.shape:
+            raise UserError("resume: the checkpoint is of another problem; use the config and images of its own run.")
+        self.solver.load_state_dict(saved)
+
+    def validation_step(self, batch: dict, batch_idx: int) -> None:
+        self._save_grid("val", self.solver.reconstructions().cpu())
+
+    def test_step(self, batch: dict, batch_idx: int) -> None:
+        self.save_results("test")
+
+    def predict_step(self, batch: dict, batch_idx: int) -> None:
+        self.save_results("export")
+
+    def on_validation_epoch_end(self) -> None:
+        pass
+
+    on_test_epoch_end = on_predict_epoch_end = on_validation_epoch_end
+
+    def save_results(self, folder: str) -> None:
+        """Write the answers to every image, the operator, the grid and the metrics; say again what was left out."""
+        answers, auxiliary = self.solver.reconstructions(), self.solver.auxiliary()
+        self.save_json("metrics.json", self.measure(answers))
+        answers, truth = answers.cpu(), self.data.images.cpu()
+        self._save_grid(folder, answers)
+        shown = self._measurement_images()
+        for i, name in enumerate(self.data.names):
+            where = Path(self.get_save_path(f"{folder}/{name}/truth.png")).parent
+            save_image(truth[i], where / "truth.png")
+            if shown is not None:
+                save_image(shown[i], where / "measurement.png")
+            tensors = {"z": self.solver.z[i], "images": answers[i], "measurement": self.data.measurement[i]}
+            for j, image in enumerate(answers[i]):
+                save_image(image, where / f"particle_{j:02d}.png")
+            if auxiliary is not None:
+                tensors["x"] = auxiliary[i]
+                for j, image in enumerate(auxiliary[i]):
+                    save_image(image, where / f"particle_{j:02d}_x.png")
+            save_image(answers[i].mean(0), where / "mean.png")
+            save_image(2 * answers[i].std(0, unbiased=False), where / "deviation.png")  # white: the largest there is
+            tensors = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+            save_file(tensors, str(where / "particles.safetensors"))
+        from ...inverse.operators import operator_state
+
+        save_file(operator_state(self.data.physics), self.get_save_path(f"{folder}/operator.safetensors"))
+        for error in self.data.failed.values():
+            warn(f"Left out: {error}")
+
+    @torch.no_grad()
+    def measure(self, answers: Tensor) -> dict[str, Any]:
+        """Every metric of answers (M, N, 3, H, W)."""
+        data, n = self.data, answers.shape[1]
+        problem = self.solver.problem
+        y = data.measurement
+        residual = torch.stack([measurement_residual(y, problem.apply(answers[:, j])) for j in range(n)], 1)
+        limit = NOISE_DEVIATIONS * data.operator.sigma + TOLERANCE * y.flatten(1).abs().square().mean(1).sqrt()
+        fits = residual <= limit[:, None]
+        if fits.float().mean() < 0.5:
+            warn(
+                f"{int((~fits).sum())} of {fits.numel()} answers do not fit their measurement: "
+                "the prior may not know such images, or the run is too short."
+            )
+        quality = reconstruction_metrics(answers, data.images, self._lpips())
+        networks = measuring_networks(self.cfg.metrics, self.prior.is_bundled)
+        judge = None
+        if self.prior.is_bundled:
+            judge = ToyworldJudge.bundled(answers.device)
+        images = {}
+        for i, (name, known) in enumerate(zip(data.names, data.attributes(), strict=True)):
+            record: dict[str, Any] = {"lpips": None}
+            record |= {key: {part: v[i].tolist() for part, v in values.items()} for key, values in quality.items()}
+            record["residual"] = residual[i].tolist()
+            record["consistent_with_measurement"] = fits[i].tolist()
+            record["diversity"] = {key: float(diversity(network(answers[i]))) for key, network in networks.items()}
+            if judge is not None and known is not None:
+                labels = judge.predict(answers[i])
+                right = labels["class"] == CLASSES.index(known["class"])
+                record["consistent"] = float(right.float().mean())
+                record["answers"] = modes_covered(labels["colour"])
+                record["faces"] = modes_covered(labels["view"])
+            images[name] = record
+        mean: dict[str, Any] = {"lpips": None}
+        for key, values in quality.items():
+            mean[key] = {part: float(value.mean()) for part, value in values.items() if part != "particles"}
+        mean |= {"residual": float(residual.mean()), "consistent_with_measurement": float(fits.float().mean())}
+        mean["diversity"] = {
+            key: sum(record["diversity"][key] for record in images.values()) / len(images) for key in networks
+        }
+        for key in ("consistent", "answers", "faces"):
+            found = [record[key] for record in images.values() if key in record]
+            if found:
+                mean[key] = sum(found) / len(found)
+        return {
+            "solver": asdict(self.settings),
+            "operator": asdict(data.operator),
+            "n": n,
+            "steps": int(self.true_global_step),
+            "seconds_per_step": self._seconds / self._steps if self._steps else None,
+            "failed": data.failed,
+            "mean": mean,
+            "images": images,
+        }
+
+    def _lpips(self) -> Any:
+        if not self.cfg.lpips:
+            return None
+        try:
+            return load_lpips(get_device())
+        except UserError as error:
+            warn(f"LPIPS is not measured: {error}")
+            return None
+
+    def _measurement_images(self) -> Tensor | None:
+        """The measurements as images of the truth's size (M, 3, H, W); None where they are no images."""
+        y = self.data.measurement
+        if y.ndim != 4 or y.shape[1] not in (1, 3) or y.is_complex():
+            return None
+        size = tuple(self.data.images.shape[-2:])
+        return F.interpolate(y.float().cpu(), size, mode="nearest").expand(-1, 3, -1, -1).clamp(0, 1)
+
+    def _save_grid(self, name: str, answers: Tensor) -> None:
+        """A row for each image: measurement (where it is one), truth, particles."""
+        shown = self._measurement_images()
+        parts = [self.data.images.cpu()[:, None], answers]
+        if shown is not None:
+            parts.insert(0, shown[:, None])
+        rows = torch.cat(parts, 1)[:MOST_ROWS]
+        save_grid(rows.flatten(0, 1), Path(self.get_save_path(f"it{self.true_global_step}-{name}.png")), rows.shape[1])
+
+
+@register("latent-inverse-system")
+class LatentInverseSystem(InverseSystem):
+    """Inverse problems in the latent space of a prior with a decoder."""
+
+    solvers = ("rsd", "latent-reddiff", "psld")
+
+    def check_prior(self, prior: Any) -> None:
+        if not prior.is_latent:
+            raise UserError(
+                f"system.pretrained_model_name_or_path={self.cfg.pretrained_model_name_or_path!r} has no decoder; "
+                "accepted: bundled or another latent diffusion model, or system_type='pixel-inverse-system'."
+            )
+
+
+@register("pixel-inverse-system")
+class PixelInverseSystem(InverseSystem):
+    """Inverse problems with a prior of images themselves."""
+
+    solvers = ("reddiff", "dps", "rsd")
+
+    def check_prior(self, prior: Any) -> None:
+        if prior.is_latent:
+            raise UserError(
+                f"system.pretrained_model_name_or_path={self.cfg.pretrained_model_name_or_path!r} has a decoder; "
+                "accepted: bundled-pixel or another pixel model, or system_type='latent-inverse-system'."
+            )

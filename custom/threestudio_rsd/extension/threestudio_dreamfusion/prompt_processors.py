@@ -1,0 +1,30 @@
+"""`stable-diffusion-prompt-processor`, `deep-floyd-prompt-processor`: `rsd-prompt-processor` by threestudio's names."""
+
+from dataclasses import dataclass
+
+from ...host import register
+from ..prompt_processor import RSDPromptProcessor
+from .models import DEEP_FLOYD, STABLE_DIFFUSION
+
+
+@register("stable-diffusion-prompt-processor")
+class StableDiffusionPromptProcessor(RSDPromptProcessor):
+    """Prompts for Stable Diffusion's text encoder. Raises UserError, see `RSDPromptProcessor`."""
+
+    @dataclass
+    class Config(RSDPromptProcessor.Config):
+        pretrained_model_name_or_path: str = STABLE_DIFFUSION
+
+    cfg: Config
+
+
+@register("deep-floyd-prompt-processor")
+class DeepFloydPromptProcessor(RSDPromptProcessor):
+    """Prompts for DeepFloyd IF's text encoder. Raises UserError, see `RSDPromptProcessor`."""
+
+    @dataclass
+    class Config(RSDPromptProcessor.Config):
+        pretrained_model_name_or_path: str = DEEP_FLOYD
+        prior_type: str = "deep-floyd"
+
+    cfg: Config

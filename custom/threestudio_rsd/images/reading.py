@@ -1,0 +1,108 @@
+"""Images that users bring: any size and mode, a file or a folder."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from ..errors import UserError, first_line
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}  # of a folder's images
+SIXTEEN_BIT = 65535
+
+
+def list_images(path: str | Path, key: str) -> list[Path]:
+    """The file itself, or the images of a folder in the order of their names; hidden files do not count.
+
+    Args:
+        path: a file of any name, or a folder, of which those in SUFFIXES are taken.
+        key: config key that errors name.
+
+    Raises:
+        UserError: nothing there, or a folder without images.
+    """
+    root = Path(path)
+    accepted = f"accepted: an image file, or a folder of images ({', '.join(sorted(SUFFIXES))})"
+    if not str(path):
+        raise UserError(f"{key} is empty; {accepted}.")
+    if root.is_file():
+        return [root]
+    if not root.is_dir():
+        raise UserError(f"{key}={str(path)!r} does not exist; {accepted}.")
+    files = sorted(
+        file
+        for file in root.iterdir()
+        if file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
+    )
+    if not files:
+        raise UserError(f"{key}={str(path)!r} holds no image; {accepted}.")
+    return files
+
+
+def read_images(path: str, image_size: int) -> Tensor:
+    """One image file, or every image of a folder in the order of their names: (M, 3, image_size, image_size) in [0, 1].
+
+    Raises:
+        UserError: nothing there, or a file that is no image.
+    """
+    return torch.stack([read_image(file, image_size, "init_path") for file in list_images(path, "init_path")])
+
+
+def read_image(file: str | Path, size: int, key: str) -> Tensor:
+    """The centre square of an image, resized (bicubic, antialiased): (3, size, size) in [0, 1].
+
+    Raises:
+        UserError: as `open_image`.
+    """
+    image = open_image(file, key)
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    square = image.crop((left, top, left + side, top + side))
+    return to_tensor(square.resize((size, size), Image.Resampling.BICUBIC))
+
+
+def open_image(file: str | Path, key: str) -> Image.Image:
+    """An image upright by its EXIF rotation, in RGB with 8 bits: alpha on white, 16 bits scaled, grey three times.
+
+    Args:
+        file: any format that Pillow reads; of an animation the first frame.
+        key: config key that errors name.
+
+    Raises:
+        UserError: a file that is missing, broken, or of floats outside [0, 1].
+    """
+    try:
+        with Image.open(file) as opened:
+            image = ImageOps.exif_transpose(opened)
+            image.load()
+        return _to_rgb(image)
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
+        raise UserError(
+            f"{key}: {str(file)!r} cannot be read ({first_line(error)}); accepted: an image that Pillow reads."
+        ) from error
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    """(3, H, W) in [0, 1] of an RGB image."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16 bits, which Pillow also opens as 32
+        return _from_grey(np.asarray(image).astype(np.float64) / SIXTEEN_BIT)
+    if image.mode == "F":
+        return _from_grey(np.asarray(image).astype(np.float64))
+    if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
+        transparent = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, transparent).convert("RGB")
+    return image.convert("RGB")
+
+
+def _from_grey(values: np.ndarray) -> Image.Image:
+    if not (values.min() >= 0 and values.max() <= 1):
+        raise ValueError(f"values from {values.min():g} to {values.max():g} of its range")
+    return Image.fromarray((values * 255).round().astype(np.uint8)).convert("RGB")

@@ -1,0 +1,1 @@
+"""One HTML page of any run, sweep or reproduction."""

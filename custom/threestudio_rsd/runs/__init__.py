@@ -1,0 +1,1 @@
+"""Starting, resuming and reading many runs."""

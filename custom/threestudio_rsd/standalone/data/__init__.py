@@ -1,0 +1,1 @@
+"""Cameras, as in threestudio's `data` folder."""

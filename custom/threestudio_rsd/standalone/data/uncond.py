@@ -1,0 +1,269 @@
+"""`random-camera-datamodule`: cameras around the origin, drawn anew in each step."""
+
+import bisect
+import math
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
+
+from ...errors import UserError, check_choice
+from ..utils.base import Updateable
+from ..utils.config import config_to_primitive, parse_structured
+from ..utils.rays import look_at, orbit_positions, view_batch
+from ..utils.registry import register
+
+LIGHTS = ("dreamfusion", "magic3d")
+# What [lowest, highest] of each range must keep, and how that is said.
+RANGES: dict[str, tuple[Callable[[float, float], bool], str]] = {
+    "elevation_range": (lambda low, high: low >= -90 and high <= 90, "degrees from -90 to 90"),
+    "azimuth_range": (lambda low, high: True, "degrees"),
+    "camera_distance_range": (lambda low, high: low > 0, "distances above 0"),
+    "fovy_range": (lambda low, high: low > 0 and high < 180, "degrees between 0 and 180"),
+    "light_distance_range": (lambda low, high: low >= 0, "distances of at least 0"),
+}
+COUNTS = ("eval_height", "eval_width", "n_val_views", "n_test_views")
+# A camera straight above the object would have no upward direction.
+EVALUATION = {"eval_elevation_deg": (-90, 90), "eval_camera_distance": (0, math.inf), "eval_fovy_deg": (0, 180)}
+
+
+@dataclass
+class RandomCameraDataModuleConfig:
+    """Keys and defaults of threestudio."""
+
+    height: Any = 64  # pixels; a number, or one for each stage between the milestones
+    width: Any = 64
+    batch_size: Any = 1  # views a step
+    resolution_milestones: list[int] = field(default_factory=list)  # steps at which the next stage begins
+    eval_height: int = 512
+    eval_width: int = 512
+    eval_batch_size: int = 1
+    n_val_views: int = 1
+    n_test_views: int = 120
+    elevation_range: tuple[float, float] = (-10, 90)  # degrees
+    azimuth_range: tuple[float, float] = (-180, 180)  # degrees
+    camera_distance_range: tuple[float, float] = (1, 1.5)  # from the origin
+    fovy_range: tuple[float, float] = (40, 70)  # vertical field of view, degrees
+    camera_perturb: float = 0.1  # largest shift of the position along each axis
+    center_perturb: float = 0.2  # deviation of the point that is looked at
+    up_perturb: float = 0.02  # deviation of the upward direction
+    light_position_perturb: float = 1.0  # deviation of the light from the camera, dreamfusion
+    light_distance_range: tuple[float, float] = (0.8, 1.5)  # from the origin
+    eval_elevation_deg: float = 15.0
+    eval_camera_distance: float = 1.5
+    eval_fovy_deg: float = 70.0
+    light_sample_strategy: str = "dreamfusion"  # around the camera, or magic3d: in a cone above it
+    batch_uniform_azimuth: bool = True  # the views of a step spread over all azimuths
+    progressive_until: int = 0  # step until which the angles grow from the front view to their whole ranges
+    rays_d_normalize: bool = True
+
+
+class RandomCameraIterableDataset(IterableDataset, Updateable):
+    """Endless batches; `update_step` moves it from stage to stage.
+
+    Raises:
+        UserError: stages of different number, or an impossible value, of the evaluation too.
+    """
+
+    def __init__(self, cfg: Any) -> None:
+        super().__init__()
+        self.cfg = cfg
+        _check(cfg)
+        stages = {name: _stages(name, cfg[name]) for name in ("height", "width", "batch_size")}
+        self.heights, self.widths, self.batch_sizes = stages.values()
+        milestones = list(cfg.resolution_milestones)
+        n_stages = max(len(values) for values in stages.values())
+        if n_stages > 1 and (len(milestones) != n_stages - 1 or milestones != sorted(milestones)):
+            raise UserError(
+                f"data.resolution_milestones={milestones} does not fit {n_stages} stages of height, width and "
+                f"batch_size; accepted: {n_stages - 1} steps in ascending order."
+            )
+        for name, values in stages.items():
+            if len(values) != n_stages:
+                raise UserError(f"data.{name}={values} has {len(values)} stages; accepted: {n_stages}, as the others.")
+        self.milestones = milestones if n_stages > 1 else []
+        self.update_step(0, 0)
+
+    def update_step(self, epoch: int, global_step: int, on_load_weights: bool = False) -> None:
+        """Image size, number of views and ranges of this step."""
+        stage = bisect.bisect_right(self.milestones, global_step)
+        self.height, self.width = self.heights[stage], self.widths[stage]
+        self.batch_size = self.batch_sizes[stage]
+        share = min(1.0, global_step / (self.cfg.progressive_until + 1)) if self.cfg.progressive_until > 0 else 1.0
+        front = {"elevation_range": self.cfg.eval_elevation_deg, "azimuth_range": 0.0}
+        self.elevation_range, self.azimuth_range = (
+            [start + share * (bound - start) for bound in self.cfg[name]] for name, start in front.items()
+        )
+
+    def __iter__(self) -> Iterator[dict]:
+        while True:
+            yield {}
+
+    def collate(self, batch: Any) -> dict[str, Any]:
+        """Draw the cameras of one step."""
+        return self.draw(self.batch_size)
+
+    def draw(self, n: int) -> dict[str, Any]:
+        """B = n random cameras, in threestudio's order of draws.
+
+        Returns:
+            what `view_batch` says, camera_positions, light_positions (B, 3), elevation, azimuth (degrees, not
+            perturbed), camera_distances (B,), height and width.
+        """
+        cfg = self.cfg
+        elevation = self._elevations(n)
+        place = torch.rand(n)
+        if cfg.batch_uniform_azimuth:
+            place = (place + torch.arange(n)) / n
+        azimuth = _between(self.azimuth_range, place)
+        distances = _between(cfg.camera_distance_range, torch.rand(n))
+        positions = orbit_positions(elevation.deg2rad(), azimuth.deg2rad(), distances)
+        positions = positions + cfg.camera_perturb * (2 * torch.rand(n, 3) - 1)
+        targets = cfg.center_perturb * torch.randn(n, 3)
+        ups = torch.tensor([0.0, 0.0, 1.0]) + cfg.up_perturb * torch.randn(n, 3)
+        fovy = _between(cfg.fovy_range, torch.rand(n)).deg2rad()
+        light_distances = _between(cfg.light_distance_range, torch.rand(n))
+        views = view_batch(look_at(positions, targets, ups), fovy, self.height, self.width, cfg.rays_d_normalize)
+        return views | {
+            "camera_positions": positions,
+            "light_positions": self._lights(positions, light_distances),
+            "elevation": elevation,
+            "azimuth": azimuth,
+            "camera_distances": distances,
+            "height": self.height,
+            "width": self.width,
+        }
+
+    def _elevations(self, n: int) -> Tensor:
+        """Degrees (n,): every other step uniform in angle, which favours the poles, else uniform on the sphere."""
+        low, high = self.elevation_range
+        uniform_in_angle = random.random() < 0.5
+        place = torch.rand(n)
+        if uniform_in_angle:
+            return _between((low, high), place)
+        heights = (math.sin(math.radians(low)), math.sin(math.radians(high)))
+        return _between(heights, place).asin().rad2deg()
+
+    def _lights(self, positions: Tensor, distances: Tensor) -> Tensor:
+        """Positions (B, 3) of the lights at these distances from the origin, by the cameras' positions."""
+        if self.cfg.light_sample_strategy == "dreamfusion":
+            scattered = positions + self.cfg.light_position_perturb * torch.randn(len(positions), 3)
+            return distances[:, None] * functional.normalize(scattered, dim=-1)
+        outward = functional.normalize(positions, dim=-1)
+        across = torch.stack([outward[:, 1], -outward[:, 0], torch.zeros(len(outward))], dim=-1)
+        across = functional.normalize(across, dim=-1)
+        third = functional.normalize(torch.linalg.cross(outward, across), dim=-1)
+        azimuth = (2 * torch.rand(len(positions)) - 1) * math.pi
+        elevation = math.pi / 6 + math.pi / 3 * torch.rand(len(positions))  # within 60 degrees of the camera
+        local = orbit_positions(elevation, azimuth, distances)
+        return torch.einsum("bij,bj->bi", torch.stack([across, third, outward], dim=-1), local)
+
+
+class RandomCameraDataset(Dataset):
+    """The fixed views of an evaluation, around the object at one elevation.
+
+    Args:
+        cfg: the module's config.
+        split: val, whose views are evenly spread, or test, whose last view is the first again.
+    """
+
+    def __init__(self, cfg: Any, split: str) -> None:
+        super().__init__()
+        self.cfg = cfg
+        self.split = split
+        self.n_views = cfg.n_val_views if split == "val" else cfg.n_test_views
+        steps = self.n_views + 1 if split == "val" else self.n_views
+        azimuth = torch.linspace(0, 360.0, steps)[: self.n_views]
+        elevation = torch.full_like(azimuth, cfg.eval_elevation_deg)
+        distances = torch.full_like(azimuth, cfg.eval_camera_distance)
+        positions = orbit_positions(elevation.deg2rad(), azimuth.deg2rad(), distances)
+        c2w = look_at(positions, torch.zeros_like(positions), torch.tensor([[0.0, 0.0, 1.0]]).expand_as(positions))
+        fovy = torch.full_like(azimuth, cfg.eval_fovy_deg).deg2rad()
+        self.views = view_batch(c2w, fovy, cfg.eval_height, cfg.eval_width, cfg.rays_d_normalize) | {
+            "camera_positions": positions,
+            "light_positions": positions,
+            "elevation": elevation,
+            "azimuth": azimuth,
+            "camera_distances": distances,
+        }
+
+    def __len__(self) -> int:
+        return self.n_views
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {"index": index} | {name: value[index] for name, value in self.views.items()}
+
+    def collate(self, batch: list[dict[str, Any]]) -> dict[str, Any]:
+        """Views as a batch, with height and width."""
+        return default_collate(batch) | {"height": self.cfg.eval_height, "width": self.cfg.eval_width}
+
+
+@register("random-camera-datamodule")
+class RandomCameraDataModule(pl.LightningDataModule):
+    """Random cameras for training, a turn around the object for evaluation.
+
+    Raises:
+        UserError: a config value that is impossible.
+    """
+
+    def __init__(self, cfg: Any = None) -> None:
+        super().__init__()
+        self.cfg = parse_structured(RandomCameraDataModuleConfig, cfg)
+        RandomCameraIterableDataset(self.cfg)  # its checks, before anything is written
+
+    def setup(self, stage: str | None = None) -> None:
+        if stage in (None, "fit"):
+            self.train_dataset = RandomCameraIterableDataset(self.cfg)
+        if stage in (None, "fit", "validate"):
+            self.val_dataset = RandomCameraDataset(self.cfg, "val")
+        if stage in (None, "test", "predict"):
+            self.test_dataset = RandomCameraDataset(self.cfg, "test")
+
+    def train_dataloader(self) -> DataLoader:
+        return self.general_loader(self.train_dataset, None, self.train_dataset.collate)
+
+    def val_dataloader(self) -> DataLoader:
+        return self.general_loader(self.val_dataset, 1, self.val_dataset.collate)
+
+    def test_dataloader(self) -> DataLoader:
+        return self.general_loader(self.test_dataset, 1, self.test_dataset.collate)
+
+    predict_dataloader = test_dataloader
+
+    def general_loader(self, dataset: Any, batch_size: int | None, collate_fn: Any = None) -> DataLoader:
+        """Loader in this process: `update_step` changes the data set while it is in use."""
+        return DataLoader(dataset, num_workers=0, batch_size=batch_size, collate_fn=collate_fn)
+
+
+def _check(cfg: Any) -> None:
+    check_choice("data.light_sample_strategy", cfg.light_sample_strategy, LIGHTS)
+    for name, (keeps, accepted) in RANGES.items():
+        low, high = cfg[name]
+        if not low <= high or not keeps(low, high):
+            raise UserError(f"data.{name}={[low, high]} is impossible; accepted: [lowest, highest], {accepted}.")
+    for name in COUNTS:
+        if cfg[name] < 1:
+            raise UserError(f"data.{name}={cfg[name]} is impossible; accepted: an integer of at least 1.")
+    for name, (low, high) in EVALUATION.items():
+        if not low < cfg[name] < high:
+            accepted = f"a number above {low}" if high == math.inf else f"a number between {low} and {high}"
+            raise UserError(f"data.{name}={cfg[name]} is impossible; accepted: {accepted}.")
+
+
+def _stages(name: str, value: Any) -> list[int]:
+    """One number a stage."""
+    values = config_to_primitive(value) if not isinstance(value, int) else [value]
+    if not values or not all(isinstance(number, int) and number >= 1 for number in values):
+        raise UserError(f"data.{name}={value!r} is impossible; accepted: an integer of at least 1, or a list of them.")
+    return list(values)
+
+
+def _between(bounds: Any, place: Tensor) -> Tensor:
+    low, high = bounds
+    return low + place * (high - low)

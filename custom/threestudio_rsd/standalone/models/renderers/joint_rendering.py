@@ -1,0 +1,155 @@
+"""N volume renderers at once: their rays are marched together, and their geometries evaluated as one stack.
+
+The equal of rendering one after the other, to rounding, as long as the materials draw no random numbers.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ....particles.stacked import call_stacked, have_one_architecture
+from .compositing import composite, rendering_weights
+from .nerf_volume_renderer import (
+    PRUNED_ALPHA,
+    NeRFVolumeRenderer,
+    RaySamples,
+    at_least_one,
+    compose_images,
+    describe_samples,
+    locate,
+)
+from .occupancy import OccupancyGrid, is_seen, march_rays
+
+# Rays of a particle up to which one call is no slower on a CPU, by benchmarks/text2nerf_step.py.
+FASTEST_ON_CPU = 1024
+
+
+def can_render_together(renderers: Sequence[Any]) -> bool:
+    """Whether `render_together` serves: volume renderers in training, on plain grids, of one kind of geometry."""
+    return all(
+        type(renderer) is NeRFVolumeRenderer
+        and renderer.training
+        and isinstance(renderer.estimator, OccupancyGrid)
+        and not (renderer.cfg.return_comp_normal or renderer.cfg.return_normal_perturb)
+        for renderer in renderers
+    ) and have_one_architecture([renderer.geometry for renderer in renderers])
+
+
+def is_faster_together(batch: dict[str, Any]) -> bool:
+    """Whether `render_together` is likely to be faster than one after the other, by a particle's views.
+
+    On a GPU it saves launches. On a CPU it saves calls, but beyond its caches the larger tables cost more than that.
+    """
+    rays = batch["rays_o"]
+    return rays.is_cuda or rays[..., 0].numel() <= FASTEST_ON_CPU
+
+
+def render_together(renderers: Sequence[NeRFVolumeRenderer], batches: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Images of N particles, particle by particle: what `NeRFVolumeRenderer` returns, of N V views.
+
+    Args:
+        renderers: one for each particle, see `can_render_together`; their settings are those of the first.
+        batches: for each particle what its renderer takes: rays_o, rays_d (V, H, W, 3), light_positions (V, 3), ...
+    """
+    rays_o = torch.cat([batch["rays_o"] for batch in batches])
+    rays_d = torch.cat([batch["rays_d"] for batch in batches])
+    lights = torch.cat([batch["light_positions"] for batch in batches])
+    shape = rays_o.shape[:-1]  # (N V, H, W)
+    n_rays = shape.numel()
+    samples = _sample(renderers, rays_o.reshape(-1, 3), rays_d.reshape(-1, 3))
+    particle = samples.ray_indices // (n_rays // len(renderers))
+    stack = Stack(particle, len(renderers))
+    geometries = [renderer.geometry for renderer in renderers]
+    needs_normal = renderers[0].material.requires_normal
+    field = call_stacked(geometries, "forward", stack.pad(samples.points), output_normal=needs_normal)
+    field = {name: stack.unpad(value) for name, value in field.items()}
+    weights, _, _ = rendering_weights(
+        samples.t_starts, samples.t_ends, field["density"][:, 0], samples.ray_indices, n_rays
+    )
+    light_of_sample = lights[samples.ray_indices // shape[1:].numel()]
+    colors = _shade(renderers, batches, samples, field, light_of_sample, stack.counts)
+    pixels = composite(weights, samples.t_points, colors, samples.ray_indices, n_rays)
+    background = torch.cat(
+        [renderer.background(dirs=batch["rays_d"]) for renderer, batch in zip(renderers, batches, strict=True)]
+    )
+    given = [batch["bg_color"] for batch in batches if batch.get("bg_color") is not None]
+    behind = torch.cat(given) if given else None
+    return compose_images(pixels, background, behind, shape) | describe_samples(samples, weights) | field
+
+
+class Stack:
+    """Packed samples of N particles as a table with a row for each, and back.
+
+    Args:
+        particle: of each sample, ascending, (S,).
+        n: number of particles N.
+    """
+
+    def __init__(self, particle: Tensor, n: int) -> None:
+        self.particle = particle
+        self.counts = torch.bincount(particle, minlength=n)
+        starts = self.counts.cumsum(0) - self.counts
+        self.place = torch.arange(len(particle), device=particle.device) - starts[particle]
+        self.shape = (n, max(1, int(self.counts.max())))
+
+    def pad(self, values: Tensor) -> Tensor:
+        """(S, C) to (N, longest, C), zero where a row has no more samples."""
+        table = values.new_zeros(*self.shape, values.shape[-1])
+        table[self.particle, self.place] = values
+        return table
+
+    def unpad(self, table: Tensor) -> Tensor:
+        """(N, longest, C) to (S, C)."""
+        return table[self.particle, self.place]
+
+
+@torch.no_grad()
+def _sample(renderers: Sequence[NeRFVolumeRenderer], rays_o: Tensor, rays_d: Tensor) -> RaySamples:
+    """Samples of all rays (N n, 3), each marched through its particle's grid; at least one."""
+    first, n = renderers[0], len(renderers)
+    per_particle = len(rays_o) // n
+    jitter = None
+    if first.cfg.randomized:  # one draw for each particle, as each renderer would draw by itself
+        jitter = torch.cat([torch.rand(per_particle, device=rays_o.device) for _ in renderers])
+    ray_indices, t_starts, t_ends = march_rays(
+        rays_o,
+        rays_d,
+        torch.cat([renderer.estimator.binaries for renderer in renderers]),
+        first.estimator.bbox,
+        first.render_step_size,
+        first.cfg.near_plane,
+        first.cfg.far_plane,
+        jitter,
+        torch.arange(n, device=rays_o.device).repeat_interleave(per_particle),
+    )
+    if first.cfg.grid_prune and first.cfg.prune_alpha_threshold and len(ray_indices):
+        stack = Stack(ray_indices // per_particle, n)
+        points = locate(rays_o, rays_d, ray_indices, t_starts, t_ends).points
+        geometries = [renderer.geometry for renderer in renderers]
+        densities = stack.unpad(call_stacked(geometries, "forward_density", stack.pad(points)))[:, 0]
+        means = torch.stack([renderer.estimator.occs.mean() for renderer in renderers])
+        threshold = means.clamp(max=PRUNED_ALPHA)[stack.particle]
+        seen = is_seen(t_starts, t_ends, densities, ray_indices, len(rays_o), alpha_thre=threshold)
+        ray_indices, t_starts, t_ends = ray_indices[seen], t_starts[seen], t_ends[seen]
+    return locate(rays_o, rays_d, *at_least_one(ray_indices, t_starts, t_ends))
+
+
+def _shade(
+    renderers: Sequence[NeRFVolumeRenderer],
+    batches: Sequence[dict[str, Any]],
+    samples: RaySamples,
+    field: dict[str, Tensor],
+    lights: Tensor,
+    counts: Tensor,
+) -> Tensor:
+    """Colours (S, C) by each particle's own material."""
+    sizes = counts.tolist()
+    per_sample = {"viewdirs": samples.t_dirs, "positions": samples.points, "light_positions": lights} | field
+    pieces = {name: value.split(sizes) for name, value in per_sample.items()}
+    colors = []
+    for index, (renderer, batch) in enumerate(zip(renderers, batches, strict=True)):
+        own = {name: value for name, value in batch.items() if name not in ("rays_o", "rays_d", "bg_color")}
+        colors.append(renderer.material(**(own | {name: parts[index] for name, parts in pieces.items()})))
+    return torch.cat(colors)

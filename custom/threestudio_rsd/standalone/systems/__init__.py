@@ -1,0 +1,1 @@
+"""Base classes of systems and their optimizers, as in threestudio's `systems` folder."""

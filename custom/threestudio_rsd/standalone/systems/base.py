@@ -1,0 +1,147 @@
+"""Base class of the systems: what trains, validates, tests and exports."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytorch_lightning as pl
+
+from ..utils.base import Updateable, update_end_if_possible, update_if_possible
+from ..utils.config import parse_structured
+from ..utils.misc import cleanup
+from ..utils.saving import SaverMixin
+from ..utils.schedule import C
+from ..utils.weights import load_module_weights
+from .optimizers import parse_optimizer, parse_scheduler
+
+
+class BaseSystem(pl.LightningModule, Updateable, SaverMixin):
+    """A LightningModule that is built from a config.
+
+    Subclasses build what they train in `configure`: weights are restored and optimisers made before training starts.
+    Every batch begins with the updates of its data set and of the system's own parts, then those of the step's end.
+
+    Raises:
+        UserError: `cfg` does not fit `Config`.
+    """
+
+    @dataclass
+    class Config:
+        loggers: dict = field(default_factory=dict)  # wandb: {enable, project, name}
+        loss: dict = field(default_factory=dict)  # lambda_NAME: weight or schedule of the loss NAME
+        optimizer: dict = field(default_factory=dict)  # name, args, params, see parse_optimizer
+        scheduler: dict | None = None  # name, args, interval, see parse_scheduler
+        weights: str | None = None  # checkpoint to start from
+        weights_ignore_modules: list[str] | None = None  # attributes that do not start from it
+        cleanup_after_validation_step: bool = False  # give GPU memory back
+        cleanup_after_test_step: bool = False
+
+    cfg: Config
+
+    def __init__(self, cfg: Any = None, resumed: bool = False) -> None:
+        super().__init__()
+        self.cfg = parse_structured(self.Config, cfg)
+        self._save_dir: str | None = None
+        self._resumed = resumed
+        self._resumed_eval_status: dict | None = None
+        self.create_loggers(self.cfg.loggers)
+        self.configure()
+        if self.cfg.weights is not None:
+            self.load_weights(self.cfg.weights, self.cfg.weights_ignore_modules)
+        self.post_configure()
+
+    def configure(self) -> None:
+        """For subclasses: build what is trained."""
+
+    def post_configure(self) -> None:
+        """For subclasses: what follows once weights are loaded."""
+
+    def load_weights(self, weights: str, ignore_modules: list[str] | None = None) -> None:
+        """Start from a checkpoint's weights.
+
+        Raises:
+            UserError: the file cannot be read.
+        """
+        state, epoch, global_step = load_module_weights(weights, ignore_modules=ignore_modules, map_location="cpu")
+        self.load_state_dict(state, strict=False)
+        self.do_update_step(epoch, global_step, on_load_weights=True)
+
+    def set_resume_status(self, current_epoch: int, global_step: int) -> None:
+        """Say where the checkpoint was taken; Lightning does not restore that outside training."""
+        self._resumed_eval_status = {"current_epoch": current_epoch, "global_step": global_step}
+
+    @property
+    def resumed(self) -> bool:
+        """Whether a checkpoint's weights will follow."""
+        return self._resumed
+
+    @property
+    def true_global_step(self) -> int:
+        """Training steps done, also when only a checkpoint is evaluated."""
+        return self._resumed_eval_status["global_step"] if self._resumed_eval_status else self.global_step
+
+    @property
+    def true_current_epoch(self) -> int:
+        """Epochs done, also when only a checkpoint is evaluated."""
+        return self._resumed_eval_status["current_epoch"] if self._resumed_eval_status else self.current_epoch
+
+    def C(self, value: Any) -> float:  # noqa: N802 threestudio's name
+        """Value of a schedule now."""
+        return C(value, self.true_current_epoch, self.true_global_step)
+
+    def configure_optimizers(self) -> Any:
+        optimizer = parse_optimizer(self.cfg.optimizer, self)
+        if self.cfg.scheduler is None:
+            return {"optimizer": optimizer}
+        return {"optimizer": optimizer, "lr_scheduler": parse_scheduler(self.cfg.scheduler, optimizer)}
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        raise NotImplementedError
+
+    def validation_step(self, batch: Any, batch_idx: int) -> Any:
+        raise NotImplementedError
+
+    def test_step(self, batch: Any, batch_idx: int) -> Any:
+        raise NotImplementedError
+
+    def predict_step(self, batch: Any, batch_idx: int) -> Any:
+        raise NotImplementedError
+
+    def preprocess_data(self, batch: Any, stage: str) -> None:
+        """For subclasses: change a batch in place; stage is train, validation, test or predict."""
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int, unused: int = 0) -> None:
+        self._start(batch, "train", self.trainer.train_dataloader)
+
+    def on_validation_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._start(batch, "validation", self.trainer.val_dataloaders)
+
+    def on_test_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._start(batch, "test", self.trainer.test_dataloaders)
+
+    def on_predict_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._start(batch, "predict", self.trainer.predict_dataloaders)
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self._end(self.trainer.train_dataloader)
+
+    def on_validation_batch_end(self, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._end(self.trainer.val_dataloaders, self.cfg.cleanup_after_validation_step)
+
+    def on_test_batch_end(self, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._end(self.trainer.test_dataloaders, self.cfg.cleanup_after_test_step)
+
+    def on_predict_batch_end(self, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._end(self.trainer.predict_dataloaders, self.cfg.cleanup_after_test_step)
+
+    def _start(self, batch: Any, stage: str, loader: Any) -> None:
+        self.preprocess_data(batch, stage)
+        self.dataset = loader.dataset
+        update_if_possible(self.dataset, self.true_current_epoch, self.true_global_step)
+        self.do_update_step(self.true_current_epoch, self.true_global_step)
+
+    def _end(self, loader: Any, give_memory_back: bool = False) -> None:
+        self.dataset = loader.dataset
+        update_end_if_possible(self.dataset, self.true_current_epoch, self.true_global_step)
+        self.do_update_step_end(self.true_current_epoch, self.true_global_step)
+        if give_memory_back:
+            cleanup()

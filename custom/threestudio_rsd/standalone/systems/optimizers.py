@@ -1,0 +1,92 @@
+"""Optimisers and learning-rate schedulers from configs."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import lr_scheduler
+
+from ...errors import UserError
+from ..utils.config import config_to_primitive
+
+
+def parse_optimizer(config: Any, model: nn.Module) -> torch.optim.Optimizer:
+    """Optimiser of torch.optim.
+
+    Args:
+        config: `name`; `args` for its constructor; `params`, if given, maps dotted attributes of the model to the
+            arguments of their group. Without `params` all parameters that want a gradient are trained.
+        model: whose parameters are trained.
+
+    Raises:
+        UserError: the name, an attribute or an argument is unknown.
+    """
+    config = config_to_primitive(config)
+    name = config.get("name")
+    optimizer = getattr(torch.optim, str(name), None)
+    if not (isinstance(optimizer, type) and issubclass(optimizer, torch.optim.Optimizer)):
+        raise UserError(f"optimizer.name={name!r} is unknown; accepted: Adam, AdamW, SGD and others of torch.optim.")
+    parameters: list
+    if config.get("params") is not None:
+        parameters = [
+            {"params": list(_parameters(model, attribute)), "name": attribute, **(arguments or {})}
+            for attribute, arguments in config["params"].items()
+        ]
+    else:
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    try:
+        return optimizer(parameters, **(config.get("args") or {}))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"optimizer={config!r} is not accepted by torch.optim.{name}: {error}.") from error
+
+
+def parse_scheduler(config: Any, optimizer: torch.optim.Optimizer) -> dict:
+    """Scheduler of torch.optim.lr_scheduler as Lightning wants it.
+
+    Args:
+        config: `name`, `args`, `interval` (`epoch` or `step`). SequentialLR has `schedulers` and `milestones`,
+            ChainedScheduler has `schedulers`, instead of `args`.
+        optimizer: whose learning rates follow it.
+
+    Raises:
+        UserError: the name, the interval or an argument is unknown.
+    """
+    config = config_to_primitive(config)
+    interval = config.get("interval", "epoch")
+    if interval not in ("epoch", "step"):
+        raise UserError(f"scheduler.interval={interval!r} is unknown; accepted: epoch, step.")
+    return {"scheduler": _scheduler(config, optimizer), "interval": interval}
+
+
+def _parameters(model: nn.Module, attribute: str) -> Iterable[nn.Parameter]:
+    part: Any = model
+    for name in attribute.split("."):
+        if not hasattr(part, name):
+            raise UserError(f"optimizer.params.{attribute} is unknown: the system has no attribute {attribute!r}.")
+        part = getattr(part, name)
+    if isinstance(part, nn.Module):
+        return part.parameters()
+    if isinstance(part, nn.Parameter):
+        return [part]
+    raise UserError(f"optimizer.params.{attribute} is a {type(part).__name__}; accepted: modules and parameters.")
+
+
+def _scheduler(config: dict, optimizer: torch.optim.Optimizer) -> Any:
+    name = config.get("name")
+    scheduler = getattr(lr_scheduler, {"Sequential": "SequentialLR"}.get(str(name), str(name)), None)
+    if not isinstance(scheduler, type):
+        raise UserError(
+            f"scheduler.name={name!r} is unknown; accepted: ExponentialLR and others of torch.optim.lr_scheduler."
+        )
+    try:
+        if "schedulers" not in config:
+            return scheduler(optimizer, **(config.get("args") or {}))
+        parts = [_scheduler(part, optimizer) for part in config["schedulers"]]
+        if scheduler is lr_scheduler.SequentialLR:
+            return scheduler(optimizer, parts, milestones=config.get("milestones") or [])
+        return scheduler(parts)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"scheduler={config!r} is not accepted by {name}: {error}.") from error

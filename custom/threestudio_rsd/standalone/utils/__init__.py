@@ -1,0 +1,1 @@
+"""Configs, registry, saving and messages, as in threestudio's `utils` folder."""

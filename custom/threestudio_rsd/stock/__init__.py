@@ -1,9 +1,0 @@
-"""threestudio's own DreamFusion for the embedded host, under threestudio's names, so that its configs run unchanged.
-
-A real threestudio has these names itself; then nothing is registered here.
-"""
-
-from ..host import HOST
-
-if HOST == "embedded":
-    from . import guidance, prompts, system  # noqa: F401

@@ -1,0 +1,1 @@
+"""Checks of the bundled networks against the renderer."""

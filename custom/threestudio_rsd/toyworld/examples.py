@@ -1,0 +1,31 @@
+"""Renders the example images of inverse problems: `python load/inverse/make_examples.py load/inverse/examples`."""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from threestudio_rsd.particles import save_image
+from threestudio_rsd.toyworld.pictures import describe
+from threestudio_rsd.toyworld.render import render_scenes
+from threestudio_rsd.toyworld.world import CLASSES, COLOURS, sample_scenes
+
+SEED = 9_000_001  # no training draws its scenes from seeds this large
+
+
+def main(folder: Path) -> None:
+    """Write one render of each class, each in another colour, and `truth.json` with what they show."""
+    generator = torch.Generator().manual_seed(SEED)
+    scenes = sample_scenes(len(CLASSES), generator)
+    scenes.object_class = torch.arange(len(CLASSES))
+    scenes.colour = torch.randperm(len(COLOURS), generator=generator)
+    records = describe(scenes)
+    for image, record in zip(render_scenes(scenes), records, strict=True):
+        record["file"] = f"{record['class']}.png".replace(" ", "-")
+        save_image(image, folder / str(record["file"]))
+    (folder / "truth.json").write_text(json.dumps(records, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

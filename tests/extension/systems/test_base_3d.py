@@ -1,0 +1,192 @@
+"""Text-to-3D with particles, through `rsd launch` on the bundled prior."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from threestudio_rsd.cli.main import main
+from threestudio_rsd.extension import guidance, systems  # noqa: F401 registers them
+from threestudio_rsd.files import data_path
+from threestudio_rsd.host import find, load_config
+
+N = 2
+TINY = [
+    f"system.geometry.n_particles={N}",
+    f"data.batch_size={N}",
+    "data.width=16",
+    "data.height=16",
+    "data.eval_width=16",
+    "data.eval_height=16",
+    "data.n_val_views=1",
+    "data.n_test_views=3",
+    "system.geometry.particle.pos_encoding_config.n_levels=2",
+    "system.geometry.particle.isosurface_resolution=16",
+    "system.renderer.particle.num_samples_per_ray=16",
+    "system.metrics_every=1",
+    "system.guidance.total_steps=3",
+    "trainer.enable_progress_bar=false",
+    "trainer.val_check_interval=2",
+    "trainer.log_every_n_steps=1",
+]
+BUNDLED = "configs/text2nerf/dreamfusion-bundled.yaml"
+
+
+def launch(output: Path, *overrides: str, config: str = BUNDLED, mode: str = "--train", code: int = 0) -> Path:
+    """Run `rsd launch`; return the trial folder."""
+    fixed = [f"exp_root_dir={output}", "name=run", "tag=trial", "use_timestamp=false"]
+    assert main(["launch", "--config", config, mode, *fixed, *overrides]) == code
+    return output / "run" / "trial"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: Any) -> Path:
+    return launch(tmp_path_factory.mktemp("trained"), *TINY, "trainer.max_steps=2")
+
+
+def test_a_run_leaves_what_it_should(trained: Path) -> None:
+    results = trained / "save"
+    for index in range(N):
+        assert len(list((results / "it2-test" / f"particle_{index:02d}").glob("*.png"))) == 3
+        assert (results / "it2-test" / f"particle_{index:02d}.mp4").stat().st_size > 0
+    assert (results / "it2-test.mp4").stat().st_size > 0
+    assert (results / "it2-val-0.png").is_file()
+    assert Image.open(results / "it2-test-sheet.png").size == (3 * 18 - 2, N * 18 - 2)
+    metrics = json.loads((results / "metrics.json").read_text())
+    assert metrics["n"] == N and metrics["steps"] == 2 and metrics["views"] == 3 and metrics["gamma"] == 20
+    assert set(metrics["diversity"]) == {"dino", "clip"} and 1 <= metrics["colours"] <= N
+    assert metrics["similarity"]["dino"] == pytest.approx(1 - metrics["diversity"]["dino"])
+    assert 0 <= metrics["class_accuracy"] <= 1 and len(metrics["class_accuracy_each"]) == N
+    log = (trained / "csv_logs" / "version_0" / "metrics.csv").read_text()
+    assert "train/diversity_dino" in log and "train/similarity_clip" in log and "train/loss_sparsity" in log
+
+
+def test_checkpoints_hold_particles_and_grids_but_no_prior(trained: Path) -> None:
+    state = torch.load(trained / "ckpts" / "last.ckpt", weights_only=True)["state_dict"]
+    assert all(name.split(".")[0] in ("geometry", "material", "background", "renderer") for name in state)
+    for index in range(N):
+        assert f"geometry.particles.{index}.density_network.layers.0.weight" in state
+        assert f"renderer.particles.{index}.estimator.occs" in state
+    first, second = (state[f"geometry.particles.{index}.density_network.layers.0.weight"] for index in range(N))
+    assert not torch.equal(first, second)
+
+
+def test_resumed_equals_uninterrupted_to_the_bit(trained: Path, tmp_path: Path) -> None:
+    whole = launch(tmp_path / "whole", *TINY, "trainer.max_steps=3")
+    rest = launch(tmp_path / "rest", *TINY, "trainer.max_steps=3", f"resume={trained / 'ckpts' / 'last.ckpt'}")
+    states = [torch.load(run / "ckpts" / "last.ckpt", weights_only=True)["state_dict"] for run in (whole, rest)]
+    for name, value in states[0].items():
+        assert torch.equal(value, states[1][name]), name
+
+
+def test_a_checkpoint_is_tested_validated_and_exported(trained: Path, tmp_path: Path) -> None:
+    trimesh = pytest.importorskip("trimesh")
+    resume = f"resume={trained / 'ckpts' / 'last.ckpt'}"
+    low = "system.geometry.particle.isosurface_threshold=1"  # two steps leave a thin cloud
+    tested = launch(tmp_path / "test", *TINY, resume, mode="--test") / "save"
+    assert (tested / "it2-test.mp4").is_file() and (tested / "metrics.json").is_file()
+    assert (launch(tmp_path / "val", *TINY, resume, mode="--validate") / "save" / "it2-val-0.png").is_file()
+    exported = launch(tmp_path / "export", *TINY, resume, low, mode="--export") / "save" / "it2-export"
+    for index in range(N):
+        mesh = trimesh.load(exported / f"particle_{index:02d}" / "model.obj", force="mesh")
+        assert len(mesh.faces) > 10 and mesh.visual.vertex_colors.shape == (len(mesh.vertices), 4)
+
+
+def test_particles_do_not_depend_on_how_many_there_are(trained: Path, tmp_path: Path) -> None:
+    """Without repulsion particle 0 of one is particle 0 of two, at the start of training as at its end."""
+    fixed = [*TINY, "trainer.max_steps=1", "system.guidance.gamma=0", "system.renderer.particle.randomized=false"]
+    two = launch(tmp_path / "two", *fixed)
+    one = launch(tmp_path / "one", *fixed, "system.geometry.n_particles=1", "data.batch_size=1")
+    states = [torch.load(run / "ckpts" / "last.ckpt", weights_only=True)["state_dict"] for run in (one, two)]
+    for name, value in states[0].items():
+        if name.startswith("geometry"):
+            torch.testing.assert_close(value, states[1][name], rtol=1e-4, atol=1e-5)
+
+
+def test_variational_distillation_trains_one_network_for_all(tmp_path: Path) -> None:
+    trial = launch(
+        tmp_path,
+        *TINY,
+        "trainer.max_steps=2",
+        "system_type=particle-prolificdreamer-system",
+        "system.guidance_type=repulsive-vsd-guidance",
+        "system.guidance.camera_condition=extrinsics",
+        "system.loss.lambda_vsd=1",
+        "system.loss.lambda_lora=1",
+        "system.optimizer.params.guidance.lr=0.001",
+    )
+    state = torch.load(trial / "ckpts" / "last.ckpt", weights_only=True)["state_dict"]
+    trained = [name for name in state if name.startswith("guidance")]
+    assert trained and any("lora" in name for name in trained)
+    assert "train/loss_lora" in (trial / "csv_logs" / "version_0" / "metrics.csv").read_text()
+
+
+def test_views_of_one_object_may_repel_each_other(tmp_path: Path) -> None:
+    trial = launch(
+        tmp_path,
+        *[override for override in TINY if "particle" not in override],
+        "trainer.max_steps=1",
+        "trainer.val_check_interval=1",
+        "trainer.precision=32",
+        "data.batch_size=3",
+        "system.geometry.pos_encoding_config.n_levels=2",
+        "system.geometry.isosurface_resolution=16",
+        "system.renderer.num_samples_per_ray=16",
+        "system.guidance.prior_type=stable-diffusion",
+        "system.guidance.pretrained_model_name_or_path=bundled",
+        "system.prompt_processor.prompt=a car",
+        config="configs/text2nerf/views-dreamfusion-if.yaml",
+    )
+    metrics = json.loads((trial / "save" / "metrics.json").read_text())
+    assert metrics["n"] == 1 and metrics["gamma"] == 200
+    log = (trial / "csv_logs" / "version_0" / "metrics.csv").read_text().splitlines()
+    column = log[0].split(",").index("train/force_norm")
+    assert any(float(line.split(",")[column] or 0) > 0 for line in log[1:])
+
+
+@pytest.mark.parametrize(
+    "overrides, words",
+    [
+        (["data.batch_size=3"], ["data.batch_size=3", "n_particles=2", "2 or 4"]),
+        (["system.geometry.particle_type=implicit-volumes"], ["implicit-volumes", "implicit-volume"]),
+        (["system.material.n_particles=3"], ["system.material.n_particles=3", "system.geometry.n_particles=2"]),
+        (["data.n_particles=1"], ["data.n_particles=1", "2 particles"]),
+        (["system.geometry_type=implicit-volume", "system.geometry={radius: 1}"], ["system.geometry"]),
+        (["system.geometry.particle.n_levels=3"], ["n_levels"]),
+        (["system.loss.lambda_sds=null"], ["system.loss.lambda_sds"]),
+        (["system.loss.lambda_orient=1"], ["lambda_orient", "normals"]),
+    ],
+)
+def test_mistakes_give_one_sentence(overrides: list[str], words: list[str], tmp_path: Path, capsys: Any) -> None:
+    launch(tmp_path, *TINY, "trainer.max_steps=1", *overrides, code=2)
+    error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("rsd: error:")]
+    assert len(error) == 1 and all(word in error[0] for word in words), error
+
+
+def test_an_export_without_surface_says_so(trained: Path, tmp_path: Path, capsys: Any) -> None:
+    pytest.importorskip("trimesh")
+    resume = f"resume={trained / 'ckpts' / 'last.ckpt'}"
+    launch(tmp_path, *TINY, resume, "system.geometry.particle.isosurface_threshold=1e9", mode="--export", code=2)
+    assert "isosurface_threshold" in capsys.readouterr().err
+
+
+def test_clipping_is_each_particles_own() -> None:
+    cfg = load_config(str(data_path(BUNDLED)), cli_args=TINY)
+    data = find(cfg.data_type)(cfg.data)
+    data.setup("fit")
+    system = find(cfg.system_type)(cfg.system)
+    system.make_guidance()
+    system.do_update_step(0, 0)
+    system.training_step(next(iter(data.train_dataloader())), 0)["loss"].backward()
+    norms = []
+    for particle, factor in zip(system.geometry.particles, (1.0, 1000.0), strict=True):
+        gradients = [parameter.grad for parameter in particle.parameters()]
+        for gradient in gradients:
+            gradient.mul_(factor)
+        norms.append(torch.stack([gradient.norm() for gradient in gradients]).norm())
+    system.configure_gradient_clipping(None, float(norms[0]) * 2, "norm")
+    for particle, norm in zip(system.geometry.particles, (norms[0], norms[0] * 2), strict=True):
+        clipped = torch.stack([parameter.grad.norm() for parameter in particle.parameters()]).norm()
+        torch.testing.assert_close(clipped, norm, rtol=1e-3, atol=0)

@@ -1,0 +1,135 @@
+"""The 2D systems end to end through the launcher, on the bundled prior."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from threestudio_rsd.cli.main import main
+
+STEPS = [
+    "trainer.enable_progress_bar=false",
+    "trainer.log_every_n_steps=1",
+    "system.particles.n=2",
+    "use_timestamp=false",
+]
+
+
+def launch(config: str, folder: Path, *overrides: str, mode: str = "--train") -> Path:
+    """Run `rsd launch`; return the trial's folder."""
+    code = main(
+        [
+            "launch",
+            "--config",
+            f"configs/text2image/{config}.yaml",
+            mode,
+            f"exp_root_dir={folder}",
+            "tag=t",
+            *STEPS,
+            *overrides,
+        ]
+    )
+    assert not code
+    return folder / f"rsd-text2image-{config}" / "t"
+
+
+def particles(trial: Path) -> torch.Tensor:
+    return load_file(trial / "save" / "test" / "particles.safetensors")["particles"]
+
+
+@pytest.mark.parametrize("config", ["sds", "vsd", "nfsd", "svgd", "ancestral"])
+def test_every_config_writes_every_result(config: str, tmp_path: Path) -> None:
+    overrides = ["system.n_steps=3"] if config == "ancestral" else ["trainer.max_steps=2", "system.metrics_every=1"]
+    trial = launch(config, tmp_path, *overrides)
+    metrics = json.loads((trial / "save" / "metrics.json").read_text())
+    assert set(metrics["diversity"]) == {"dino", "clip"} and 1 <= metrics["colours"] <= 2
+    assert metrics["prompt"] == "a mushroom" and metrics["n"] == 2 and metrics["seconds_per_step"] > 0
+    assert Image.open(trial / "save" / "test" / "particle_01.png").size == (64, 64)
+    assert next((trial / "save").glob("it*-test.png"))
+    assert particles(trial).shape == (2, 4, 16, 16) and particles(trial).isfinite().all()
+    names = torch.load(trial / "ckpts" / "last.ckpt", weights_only=True)["state_dict"]
+    assert "particles" in names and not any("prior" in name or "unet.conv_in" in name for name in names)
+    log = (trial / "csv_logs" / "version_0" / "metrics.csv").read_text()
+    assert config == "ancestral" or "train/diversity_dino" in log
+
+
+@pytest.mark.parametrize("config", ["sds", "vsd"])
+def test_resumed_equals_uninterrupted_to_the_bit(config: str, tmp_path: Path) -> None:
+    common = ["system.guidance.total_steps=4", "system.metrics_every=0"]
+    whole = launch(config, tmp_path / "whole", "trainer.max_steps=4", *common)
+    half = launch(config, tmp_path / "half", "trainer.max_steps=2", *common)
+    resume = f"resume={half / 'ckpts' / 'last.ckpt'}"
+    rest = launch(config, tmp_path / "rest", "trainer.max_steps=4", resume, *common)
+    assert torch.equal(particles(rest), particles(whole))
+    assert not torch.equal(particles(half), particles(whole))
+
+
+def test_gamma_zero_is_the_base_method_to_the_bit(tmp_path: Path) -> None:
+    runs = [
+        launch("sds", tmp_path / str(index), "trainer.max_steps=3", *overrides)
+        for index, overrides in enumerate(
+            [
+                ["system.guidance.gamma=0"],
+                ["system.guidance.gamma=20", "system.guidance.repulsion_max_step_percent=0"],
+                ["system.guidance.gamma=20"],
+            ]
+        )
+    ]
+    assert torch.equal(particles(runs[0]), particles(runs[1]))
+    assert not torch.equal(particles(runs[0]), particles(runs[2]))
+
+
+def test_validate_test_and_export_work_from_a_checkpoint(tmp_path: Path) -> None:
+    trial = launch("sds", tmp_path / "train", "trainer.max_steps=2")
+    resume = f"resume={trial / 'ckpts' / 'last.ckpt'}"
+    for mode, result in (
+        ("--validate", "save/it2-val.png"),
+        ("--test", "save/test/particle_01.png"),
+        ("--export", "save/export/particle_01.png"),
+    ):
+        again = launch("sds", tmp_path / mode, resume, mode=mode)
+        assert (again / result).is_file()
+    exported = load_file(again / "save" / "export" / "particles.safetensors")["particles"]
+    assert torch.equal(exported, particles(trial))
+
+
+def test_pixel_space_and_initial_images(tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64), (200, 30, 30)).save(tmp_path / "red.png")
+    options = ["system.particles.init=images", f"system.particles.init_path={tmp_path / 'red.png'}"]
+    trial = launch("sds", tmp_path, "trainer.max_steps=1", "system.particles.space=pixel", *options)
+    assert particles(trial).shape == (2, 3, 64, 64)
+    red, green, _ = Image.open(trial / "save" / "test" / "particle_00.png").resize((1, 1)).getpixel((0, 0))
+    assert red > green + 100
+
+
+@pytest.mark.parametrize(
+    "overrides, words",
+    [
+        (["system.particles.n=0"], ["particles.n=0", "at least 1"]),
+        (["system.particles.n=many"], ["n", "many"]),
+        (["system.particles.space=voxel"], ["particles.space='voxel'", "latent, pixel"]),
+        (["system.particles.init=images"], ["particles.init_path"]),
+        (["system.particles.colour=red"], ["colour"]),
+        (["system.guidance.gamma=strong"], ["gamma", "strong"]),
+        (["system.guidance_type=repulsive-ddim-guidance"], ["repulsive-ddim-guidance", "repulsive-sds-guidance"]),
+        (["system.prompt_processor.prompt="], ["prompt"]),
+        (["trainer.max_steps=-5"], ["max_steps", "-5"]),
+        (["resume=missing.ckpt"], ["missing.ckpt"]),
+    ],
+)
+def test_mistakes_give_one_sentence_and_exit_code_2(
+    overrides: list[str], words: list[str], tmp_path: Path, capsys: Any
+) -> None:
+    try:
+        code = main(
+            ["launch", "--config", "configs/text2image/sds.yaml", "--train", f"exp_root_dir={tmp_path}", *overrides]
+        )
+    except SystemExit as stop:
+        code = stop.code
+    error = capsys.readouterr().err
+    assert code == 2 and "Traceback" not in error
+    assert all(word in error for word in words), error
+    assert not list(tmp_path.iterdir()), "nothing may be half-written"

@@ -16,6 +16,7 @@ from threestudio_rsd.host import find
 from threestudio_rsd.inverse import SolverConfig
 from threestudio_rsd.inverse.operators import OperatorConfig
 from threestudio_rsd.reproduce.definitions import list_experiments, read_methods
+from threestudio_rsd.runs.launching import find_config
 
 for package in ("prompt_processor", "guidance", "data", "systems"):  # register what configs name
     importlib.import_module(f"threestudio_rsd.extension.{package}")
@@ -142,7 +143,7 @@ def test_commands_are_understood(command: str, capsys) -> None:
     understood = capsys.readouterr().out
     assert all(argument in understood for argument in arguments if argument.startswith("--"))
     if "--config" in arguments:
-        config = Path(cli.find_config(arguments[arguments.index("--config") + 1]))
+        config = Path(find_config(arguments[arguments.index("--config") + 1]))
         for key in re.findall(r"^([\w.]+)=", "\n".join(arguments), re.MULTILINE):
             value(config, key)
 

@@ -1,5 +1,6 @@
-"""Where the configs and data that ship with the package lie: in a checkout, a wheel, or linked into threestudio."""
+"""Paths of shipped files, and writing output files."""
 
+import os
 from pathlib import Path
 
 from .errors import UserError
@@ -14,4 +15,24 @@ def data_path(relative: str) -> Path:
     path = Path(__file__).parent / relative
     if not path.exists():
         raise UserError(f"{relative!r} does not ship with threestudio-rsd: {path} is missing; reinstall the package.")
+    return path
+
+
+def make_folder(folder: Path) -> None:
+    """Make an output folder, or say in one sentence why not.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--output={str(folder)!r} cannot be made ({error.strerror}); accepted: a folder.") from error
+
+
+def write_whole(path: Path, text: str) -> Path:
+    """Write a file of text whole or not at all."""
+    unfinished = path.with_name(path.name + ".tmp")
+    unfinished.write_text(text, encoding="utf-8")
+    os.replace(unfinished, path)
     return path

@@ -2,8 +2,9 @@
 
 import pytest
 from threestudio_rsd import host
-from threestudio_rsd.cli.main import find_config, main
+from threestudio_rsd.cli.main import main
 from threestudio_rsd.errors import UserError
+from threestudio_rsd.runs.launching import find_config
 
 
 def test_embedded_without_threestudio(monkeypatch):

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from threestudio_rsd.errors import UserError
-from threestudio_rsd.report.html import metrics_rows, render_page, versions, write_page
-from threestudio_rsd.runs.trial import Trial, config_differences, flatten, read_curves, read_trial
+from threestudio_rsd.report.html import metrics_rows, render_page, write_page
+from threestudio_rsd.runs.trial import Trial, config_differences, flatten, read_curves, read_trial, versions
 
 LOADING = {"src", "href", "srcset", "data", "action", "poster", "xlink:href"}  # attributes that can cause a request
 VOID = {"meta", "link", "img", "br", "line"}

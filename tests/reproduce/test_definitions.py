@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from threestudio_rsd.cli.main import register_modules
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.reproduce.definitions import (
     ROLES,
@@ -15,6 +14,7 @@ from threestudio_rsd.reproduce.definitions import (
     read_settings,
 )
 from threestudio_rsd.reproduce.planning import Choice, plan
+from threestudio_rsd.runs.launching import register_modules
 from threestudio_rsd.standalone.engine.launch import prepare
 from threestudio_rsd.toyworld.world import CLASSES
 

@@ -9,8 +9,9 @@ import shlex
 from collections.abc import Sequence
 from datetime import datetime
 
-from ..folders import make_folder
+from ..files import make_folder
 from ..report.html import metrics_rows, write_page
+from ..runs.launching import launch
 from ..runs.trial import read_trial
 from ..text_tables import format_table
 from .options import add_numbers, check_numbers, check_prompt, run_overrides
@@ -65,13 +66,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _launch(args: argparse.Namespace, config: str, tag: str, overrides: list[str]) -> int:
-    from .main import launch_main
-
     everywhere = [
         *run_overrides(args, tag),
         f"system.particles.n={args.n}",
     ]
-    return launch_main(["--config", config, "--train", *everywhere, *overrides])
+    return launch(config, "train", [*everywhere, *overrides])
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -5,9 +5,9 @@ import shlex
 from collections.abc import Sequence
 from datetime import datetime
 
-from ..folders import make_folder
-from ..report.html import write_whole
+from ..files import make_folder, write_whole
 from ..report.nerf_page import figures_rows, render_page, turntable
+from ..runs.launching import launch
 from ..runs.trial import read_trial
 from ..text_tables import format_table
 from .options import add_numbers, check_numbers, check_prompt, run_overrides
@@ -53,8 +53,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _launch(args: argparse.Namespace, tag: str, gamma: float) -> int:
-    from .main import launch_main
-
     overrides = [
         *run_overrides(args, tag),
         f"system.geometry.n_particles={args.n}",
@@ -63,7 +61,7 @@ def _launch(args: argparse.Namespace, tag: str, gamma: float) -> int:
         f"trainer.max_steps={args.steps}",
         f"trainer.val_check_interval={args.steps}",
     ]
-    return launch_main(["--config", CONFIG, "--train", *overrides])
+    return launch(CONFIG, "train", overrides)
 
 
 def _parser() -> argparse.ArgumentParser:

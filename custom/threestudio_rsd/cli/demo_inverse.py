@@ -17,15 +17,13 @@ import torch
 from torch import Tensor
 
 from ..errors import require
-from ..files import data_path
-from ..folders import make_folder
+from ..files import data_path, make_folder, write_whole
 from ..images import save_grid, save_image
 from ..images.reading import read_image
 from ..inverse import SolverConfig, solve
 from ..inverse.operators import OperatorConfig, build_operator, measure
 from ..metrics import diversity, measurement_residual, reconstruction_metrics
 from ..priors import Prior, load_prior
-from ..report.html import write_whole
 from ..report.inverse_page import figures_rows, render_page, result_files, result_headings
 from ..repulsion import load_features
 from ..runs.trial import Trial

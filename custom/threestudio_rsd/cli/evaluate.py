@@ -12,10 +12,10 @@ import torch
 from ..errors import UserError, check_choice, first_line
 from ..evaluation.image_sets import ImageSet, list_reference, read_image_sets
 from ..evaluation.instruments import METRICS, TO_REFERENCE, TO_TRUTH, WITHIN_GROUPS, Instruments, Measurement, Options
-from ..folders import make_folder
+from ..files import make_folder, write_whole
 from ..metrics.aesthetic import HEAD
-from ..report.html import versions, write_whole
 from ..repulsion.features import HUB_IDS, NAMES
+from ..runs.trial import versions
 from ..text_tables import format_number, format_table
 
 SECTIONS = {  # of the terminal's tables; what no other has is in the last

@@ -65,54 +65,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def launch_main(arguments: Sequence[str]) -> int:
-    """`rsd launch`: one run of the embedded host.
+def _launch(arguments: Sequence[str]) -> int:
+    """`rsd launch`."""
+    from ..runs.launching import launch
 
-    Raises:
-        UserError: see `host.embedded.launch.launch`.
-    """
     args, overrides = _launch_parser().parse_known_args(arguments)
-    n_gpus = _choose_gpus(args.gpu)
-    from .. import host
-
-    if host.HOST != "embedded":
-        raise UserError("RSD_HOST='threestudio' has its own launcher, `python launch.py`; accepted here: embedded.")
-    from ..standalone.engine.launch import launch
-    from ..standalone.utils.quiet import set_up_messages
-
-    set_up_messages(args.verbose)
-    register_modules()
     mode = next(mode for mode in MODES if getattr(args, mode))
-    return launch(find_config(args.config), mode, overrides, n_gpus, ["rsd", "launch", *arguments])
-
-
-def register_modules() -> None:
-    """Import every package whose modules configs name."""
-    for package in ("prompt_processor", "guidance", "data", "systems", "ensembles", "threestudio_dreamfusion"):
-        importlib.import_module(f"..extension.{package}", __package__)
-
-
-def find_config(name: str) -> str:
-    """Path of a config: a file, or one that ships, such as `configs/text2image/sds.yaml`.
-
-    Raises:
-        UserError: there is neither.
-    """
-    from ..files import data_path
-
-    if os.path.isfile(name):
-        return name
-    if not os.path.isabs(name):
-        for shipped in (name, os.path.join("configs", name)):
-            try:
-                path = data_path(shipped)
-            except UserError:
-                continue
-            if path.is_file():
-                return str(path)
-    folder = data_path("configs")
-    names = ", ".join(f"configs/{path.relative_to(folder).as_posix()}" for path in sorted(folder.rglob("*.yaml")))
-    raise UserError(f"config={name!r} is not a file; accepted: a YAML file of yours, or one that ships: {names}.")
+    return launch(args.config, mode, overrides, args.gpu, args.verbose, ["rsd", "launch", *arguments])
 
 
 def _dispatch(arguments: list[str], verbose: bool) -> int:
@@ -121,7 +80,7 @@ def _dispatch(arguments: list[str], verbose: bool) -> int:
         print(USAGE)
         return 0
     if command == "launch":
-        return launch_main(arguments[1:])
+        return _launch(arguments[1:])
     if command in COMMANDS:
         module = importlib.import_module(COMMANDS[command], __package__)
         return module.main([argument for argument in arguments[1:] if argument != "--verbose"]) or 0
@@ -142,19 +101,6 @@ def _launch_parser() -> argparse.ArgumentParser:
     modes.add_argument("--export", action="store_true", help="export from the checkpoint resume=PATH")
     parser.add_argument("--verbose", action="store_true", help="debug messages, and tracebacks of errors")
     return parser
-
-
-def _choose_gpus(wanted: str) -> int:
-    """Number of GPUs, which are made the visible ones unless CUDA_VISIBLE_DEVICES says so already."""
-    ids = [part for part in wanted.split(",") if part]
-    if not ids or not all(part.isdigit() for part in ids):
-        raise UserError(f"--gpu={wanted!r} is not understood; accepted: numbers such as 0 or 1,2.")
-    os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:  # empty: the GPUs are hidden on purpose
-        return max(1, len([part for part in visible.split(",") if part]))
-    os.environ["CUDA_VISIBLE_DEVICES"] = wanted
-    return len(ids)
 
 
 def _fail(sentence: str, verbose: bool) -> int:

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from ..errors import UserError
-from ..folders import make_folder
+from ..files import make_folder
 from ..priors.files import is_bundled
+from ..report.page import write_report
 from ..reproduce import solver_tables, toy_figure
 from ..reproduce.definitions import PAPER_PRIOR, list_experiments, read_experiment, read_methods, read_settings
 from ..reproduce.planning import Case, Choice, plan
@@ -20,7 +21,6 @@ from ..runs.grid import parse_axis, parse_seeds, read_prompts
 from ..runs.run import OWN_KEYS
 from ..runs.run_set import BEGUN, FAILED, FINISHED, USER_STOPPED, WAITING, hold_folder
 from ..text_tables import format_figure, format_table
-from .report import write_report
 from .sweep import add_worker_arguments, check_worker_arguments, make_workers
 
 USAGE = """usage: rsd reproduce NAME [options]
@@ -53,7 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     kind = read_settings(name)["kind"]
     if kind == "inverse":
-        return solver_tables.run(name, argv[1:])
+        folder = solver_tables.run(name, argv[1:])
+        print(f"Results: {folder}\n{write_report(folder)}")
+        return 0
     if kind == "toy":
         return toy_figure.run(name, argv[1:])
     return _reproduce(name, argv[1:])

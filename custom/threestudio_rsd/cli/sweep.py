@@ -10,8 +10,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from ..errors import UserError
-from ..folders import make_folder
-from ..report.html import write_whole
+from ..files import make_folder, write_whole
 from ..runs.checking import check_runs
 from ..runs.grid import (
     GAMMA_KEYS,
@@ -24,6 +23,7 @@ from ..runs.grid import (
     parse_values,
     read_prompts,
 )
+from ..runs.launching import find_config
 from ..runs.run import OWN_KEYS, Run
 from ..runs.run_set import BEGUN, FAILED, FINISHED, USER_STOPPED, WAITING, Outcome, RunSet, hold_folder
 from ..runs.sweep import format_summary, summarise
@@ -103,8 +103,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(argv or [])
     args = _parser().parse_args(argv)
     check_worker_arguments(args)
-    from .main import find_config
-
     config = find_config(args.config)
     sweep = Sweep(shlex.join(["rsd", "sweep", *argv]), config, _axes(args, config), args.output)
     if args.list:

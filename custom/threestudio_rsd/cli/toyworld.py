@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import UserError, check_choice
-from ..folders import make_folder
+from ..files import make_folder
 from ..toyworld.world import CLASSES, COLOURS
 
 USAGE = """usage: rsd toyworld COMMAND ...

@@ -6,18 +6,14 @@ scheme, reads on a phone and works with the keyboard alone.
 
 import base64
 import math
-import os
-import platform
 from collections.abc import Sequence
 from html import escape
-from importlib import metadata
 from pathlib import Path
 
-from ..runs.trial import Curve, Trial, config_differences
+from ..files import write_whole
+from ..runs.trial import SKIPPED_KEYS, Curve, Trial, config_differences, versions
 from ..text_tables import format_number
 
-VERSIONS_OF = ("threestudio-rsd", "torch", "pytorch-lightning", "diffusers", "transformers", "omegaconf")
-SKIPPED_KEYS = ("name", "tag", "timestamp", "trial_name", "trial_dir", "exp_dir", "exp_root_dir", "use_timestamp")
 DASHES = ("", "7 4", "2 3", "9 3 2 3")  # a second cue beside colour
 WIDTH, INNER_HEIGHT = 440, 200  # small, so that a phone need not shrink the text below what can be read
 LEFT, RIGHT, TITLE, BOTTOM = 50, 16, 30, 42
@@ -76,14 +72,6 @@ def write_page(path: Path, title: str, command: str, trials: Sequence[Trial], no
     return write_whole(path, render_page(title, command, trials, note))
 
 
-def write_whole(path: Path, text: str) -> Path:
-    """Write a file of text whole or not at all."""
-    unfinished = path.with_name(path.name + ".tmp")
-    unfinished.write_text(text, encoding="utf-8")
-    os.replace(unfinished, path)
-    return path
-
-
 def render_page(title: str, command: str, trials: Sequence[Trial], note: str = "") -> str:
     """The page as HTML; arguments as for `write_page`."""
     trials = list(trials)
@@ -138,17 +126,6 @@ def versions_section(*further: str) -> list[str]:
     """Heading and text of `versions`."""
     text = ", ".join(f"{name} {version}" for name, version in versions(*further).items())
     return ['<h2 id="versions">Versions</h2>', f"<p>{escape(text)}</p>"]
-
-
-def versions(*further: str) -> dict[str, str]:
-    """Versions of Python and of the libraries that a result depends on, `further` ones too."""
-    found = {"Python": platform.python_version()}
-    for name in (*VERSIONS_OF, *further):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def metrics_rows(trials: Sequence[Trial]) -> tuple[list[str], list[list[str]]]:

@@ -6,14 +6,18 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from ..errors import UserError
+from ..files import make_folder, write_whole
 from ..reproduce.definitions import ROLES
 from ..runs.grid import format_value
-from ..runs.trial import DIVERSITY, Curve, Trial
+from ..runs.trial import DIVERSITY, Curve, Trial, versions
 from .charts import Line, Point, draw_lines, draw_points, format_figure, mark, number_form, of_series, stroke
 from .gallery import render_images
-from .html import config_table, page_opening, render_document, scrolling, versions
+from .html import config_table, page_opening, render_document, scrolling
+from .readers import read_study
 from .study import HIGHER, LOWER, Arm, Figure, Metric, Missing, Study, network_name, seed_name
 
+PAGE = "report.html"
 SPREAD = (DIVERSITY, "vendi_", "recall", "coverage", "colours", "seconds")  # how different, or how fast: no quality
 ROLE_MARKS = dict(zip(ROLES, ("circle", "diamond", "square", "triangle"), strict=True))
 ROLE_NAMES = {"method": "", "bound": "bound", "independent": "independent runs", "rival": "rival"}
@@ -324,3 +328,29 @@ def _configs(study: Study) -> str:
         f'<h2 id="config">Config and versions</h2>{differs}<h3>Every config, and the commands of its runs</h3>{blocks}'
         f"<p>{where} {escape(found)}.</p>"
     )
+
+
+def write_report(folder: Path, output: Path | None = None) -> str:
+    """Write the page of a run, a sweep or a reproduction.
+
+    Args:
+        folder: see ACCEPTED.
+        output: HTML file; None: report.html in the folder.
+
+    Returns:
+        Lines for a terminal: what is in the page, and where it lies.
+
+    Raises:
+        UserError: nothing in the folder can be reported, or the page cannot be written where it should.
+    """
+    study = read_study(folder)
+    output = output or folder / PAGE
+    if output.is_dir():
+        raise UserError(f"--output={str(output)!r} is a folder; accepted: a file, such as report.html.")
+    make_folder(output.parent)
+    text = render_report(study)
+    write_whole(output, text)
+    cases = sum(len(arm.cases) for arm in study.arms)
+    missing = f", {len(study.missing)} missing" if study.missing else ""
+    size = len(text.encode()) / 1e6
+    return f"{len(study.arms)} settings, {cases} results{missing}\nPage: {output} ({size:.1f} MB)"

@@ -33,7 +33,7 @@ from torch import Tensor
 
 from ..distillation import svgd_direction
 from ..errors import UserError
-from ..folders import make_folder
+from ..files import make_folder
 from ..priors import GaussianMixturePrior
 from ..repulsion import RepulsiveForce, squared_distances
 

@@ -12,11 +12,11 @@ from ..errors import UserError
 from ..evaluation.equal_diversity import compare_curves
 from ..evaluation.image_sets import Group, ImageSet, read_image_sets
 from ..evaluation.instruments import TO_REFERENCE, WITHIN_GROUPS, Instruments, Options
-from ..files import data_path
+from ..files import data_path, write_whole
 from ..metrics.statistics import clustered_interval
-from ..report.html import versions, write_whole
 from ..runs.grid import PROMPT_KEYS, SEED_KEY
 from ..runs.run_set import RunSet
+from ..runs.trial import versions
 from .definitions import BUNDLED, Arm, Experiment
 from .planning import PARTICLE_KEYS, Case
 

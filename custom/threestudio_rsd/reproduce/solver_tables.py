@@ -20,17 +20,15 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..cli.report import write_report
 from ..errors import UserError, require
 from ..evaluation.inverse_instruments import REFERENCES, InverseInstruments
-from ..folders import make_folder
+from ..files import make_folder, write_whole
 from ..images import save_grid
 from ..images.reading import list_images, read_image
 from ..inverse import solve
 from ..inverse.operators import OperatorConfig, build_operator, measure
 from ..metrics.statistics import bootstrap_interval
 from ..priors import Prior, load_prior
-from ..report.html import write_whole
 from ..repulsion import load_features
 from ..text_tables import format_figure, format_number, format_table
 from ..toyworld.model_card import choose_scenes
@@ -76,7 +74,7 @@ class Task:
         return made_with if self.folder is None else made_with | {"folder": str(self.folder.resolve())}
 
 
-def run(name: str, argv: Sequence[str]) -> int:
+def run(name: str, argv: Sequence[str]) -> Path:
     """Run a comparison: a table on the terminal, `NAME/table.json`, and a contact sheet for each solver.
 
     What an earlier call has finished, for this or another comparison in the same output folder, is read, not run again.
@@ -136,8 +134,7 @@ def run(name: str, argv: Sequence[str]) -> int:
             f"pixels, which {model!r} is not. --prior {BUNDLED} has both kinds."
         )
     print(f"The paper: {comparison.claim}")
-    print(f"Results: {folder}\n{write_report(folder)}")
-    return 0
+    return folder
 
 
 def _check(args: argparse.Namespace) -> None:

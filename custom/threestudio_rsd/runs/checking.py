@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import UserError
+from .launching import register_modules
 
 SEPARATOR = "\0"  # before the sentence, which follows whatever libraries print
 
@@ -36,7 +37,6 @@ def check_runs(config: str, runs: Sequence[Sequence[str]]) -> None:
 
 def main() -> int:
     """The process: reads what to check from its standard input."""
-    from ..cli.main import register_modules
     from ..standalone.engine.launch import prepare
     from ..standalone.utils.quiet import set_up_messages
 

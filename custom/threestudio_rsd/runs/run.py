@@ -11,9 +11,8 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from ..errors import UserError
-from ..report.html import SKIPPED_KEYS
 from .grid import make_tag
-from .trial import flatten
+from .trial import SKIPPED_KEYS, flatten
 
 OWN_KEYS = ("name", "tag", "use_timestamp", "timestamp", "exp_root_dir", "resume")  # set by the sweep
 # Where a run lies and what it goes on from are no part of its settings.

@@ -2,8 +2,10 @@
 
 import csv
 import json
+import platform
 import re
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,9 @@ from omegaconf import OmegaConf
 from ..errors import UserError
 
 Curve = list[tuple[int, float]]
+VERSIONS_OF = ("threestudio-rsd", "torch", "pytorch-lightning", "diffusers", "transformers", "omegaconf")
+# Where a run lies is no part of its settings.
+SKIPPED_KEYS = ("name", "tag", "timestamp", "trial_name", "trial_dir", "exp_dir", "exp_root_dir", "use_timestamp")
 TRAIN, DIVERSITY = "train/", "diversity_"  # before the names of logged values
 
 
@@ -115,3 +120,14 @@ def find_grid(folder: Path) -> Path | None:
 def _step(grid: Path) -> int:
     found = re.match(r"it(\d+)-", grid.name)
     return int(found.group(1)) if found else -1
+
+
+def versions(*further: str) -> dict[str, str]:
+    """Versions of Python and of the libraries that a result depends on, `further` ones too."""
+    found = {"Python": platform.python_version()}
+    for name in (*VERSIONS_OF, *further):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,4 +1,4 @@
-"""Renders the example images of inverse problems: `python load/inverse/make_examples.py load/inverse/examples`."""
+"""Example images of inverse problems, rendered by `python -m threestudio_rsd.toyworld.examples FOLDER`."""
 
 import json
 import sys
@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 
-from threestudio_rsd.particles import save_image
-from threestudio_rsd.toyworld.pictures import describe
-from threestudio_rsd.toyworld.render import render_scenes
-from threestudio_rsd.toyworld.world import CLASSES, COLOURS, sample_scenes
+from ..images import save_image
+from .model_card import describe
+from .render import render_scenes
+from .world import CLASSES, COLOURS, sample_scenes
 
 SEED = 9_000_001  # no training draws its scenes from seeds this large
 

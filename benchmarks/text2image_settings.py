@@ -21,7 +21,7 @@ from threestudio_rsd.repulsion import RepulsiveForce, load_features
 from threestudio_rsd.toyworld import ToyworldJudge, modes_covered
 
 LEARNING_RATE = 0.03  # C.1
-COLUMNS = ("prompt", "t", "kernel_input", "gamma", "dino", "clip", "colours", "class", "seconds_per_step")
+COLUMNS = ("prompt", "t", "kernel_input", "gamma", "dino", "clip", "colors", "class", "seconds_per_step")
 
 
 def distil(
@@ -65,7 +65,7 @@ def main() -> None:
         labels = judge.predict(images)
         values = [f"{float(diversity(network(images))):.3f}" for network in networks.values()]
         right = float((labels["class"] == truth[0]).float().mean()) if truth else float("nan")
-        row = [args.prompt, schedule, kernel_input, gamma, *values, modes_covered(labels["colour"]), right]
+        row = [args.prompt, schedule, kernel_input, gamma, *values, modes_covered(labels["color"]), right]
         with open(args.output / f"{name}.csv", "a", newline="") as file:
             writer = csv.writer(file)
             if file.tell() == 0:

@@ -1,9 +1,9 @@
-"""Colours, classes and views of N objects: independent runs, together without repulsion, and with it.
+"""Colors, classes and views of N objects: independent runs, together without repulsion, and with it.
 
     python benchmarks/text2nerf_diversity.py --output outputs/text2nerf-diversity
 
 Runs are `rsd launch` on configs/text2nerf/dreamfusion-bundled.yaml; what is finished is not run again. An independent
-run has one particle and a seed of its own; its colour and its share of right classes are counted like a particle's.
+run has one particle and a seed of its own; its color and its share of right classes are counted like a particle's.
 """
 
 import argparse
@@ -59,7 +59,7 @@ def launch(folder: Path, prompt: str, seed: int, n: int, steps: int, settings: d
 
 
 def read_views(folder: Path) -> torch.Tensor:
-    """Colours of the views of one particle, (V, 3, H, W)."""
+    """Colors of the views of one particle, (V, 3, H, W)."""
     images = [to_tensor(Image.open(folder / f"{index}.png").convert("RGB")) for index in range(VIEWS)]
     return torch.stack([image[..., : image.shape[-2]] for image in images])  # opacity stands to the right
 
@@ -94,7 +94,7 @@ def main() -> None:
                 record |= view_diversity(images, networks)
                 found[variant].append(record)
                 print(prompt, seed, variant, json.dumps(record), flush=True)
-    headings = ["colours", "class_accuracy", "view_accuracy", "dino", "clip"]
+    headings = ["colors", "class_accuracy", "view_accuracy", "dino", "clip"]
     rows = []
     for variant, records in found.items():
         cells = [variant]

@@ -7,7 +7,7 @@ from threestudio_rsd.toyworld.world import ATTRIBUTES
 from torch import Tensor
 
 
-def labelled_images(labels: Mapping[str, Tensor]) -> Tensor:
+def labeled_images(labels: Mapping[str, Tensor]) -> Tensor:
     """Images (N, 3, 8, 8) that OracleJudge takes to show these labels (N,); attributes that are left out are 0."""
     n = len(next(iter(labels.values())))
     images = torch.zeros(n, 3, 8, 8)
@@ -17,7 +17,7 @@ def labelled_images(labels: Mapping[str, Tensor]) -> Tensor:
 
 
 class OracleJudge:
-    """Never wrong on `labelled_images`."""
+    """Never wrong on `labeled_images`."""
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
         return {name: (images[:, 0, 0, column] * 10).round().long() for column, name in enumerate(ATTRIBUTES)}

@@ -27,7 +27,7 @@ def test_the_demo_ends_in_table_sheets_videos_and_page(small, tmp_path, capsys) 
     output = tmp_path / "demo"
     assert main(["demo", "3d", "--n", "2", "--steps", "2", "--prompt", "a cup", "--output", str(output)]) == 0
     said = capsys.readouterr().out
-    assert "without repulsion" in said and "gamma = 20" in said and "colours" in said
+    assert "without repulsion" in said and "gamma = 20" in said and "colors" in said
     named = [Path(word) for word in said.split() if word.endswith((".png", ".mp4", ".html"))]
     assert len(named) == 5 and all(file.stat().st_size > 0 for file in named)
     page = (output / "3d-demo.html").read_text()

@@ -67,7 +67,7 @@ def test_a_run_is_measured_with_what_its_config_says(tmp_path, mushrooms, capsys
         assert metrics[f"similarity_{name}"] == pytest.approx(1 - expected, abs=1e-5)
         assert 1 < metrics[f"vendi_{name}"] < 6
     truth = truth_metrics(mushrooms, Instruments(Options())._judge(), "mushroom")
-    assert metrics["class_accuracy"] == truth["class_accuracy"] == 1 and metrics["colours"] == truth["colours"]
+    assert metrics["class_accuracy"] == truth["class_accuracy"] == 1 and metrics["colors"] == truth["colors"]
     assert metrics["total_variation_modes"] == pytest.approx(truth["total_variation_modes"])
     assert metrics["fid"] > 0 and 0 < metrics["coverage"] <= 1 and 0 < metrics["recall"] <= 1
     assert {"clip_score", "kid"} <= metrics.keys() and "aesthetic" not in metrics
@@ -127,7 +127,7 @@ def test_objects_are_measured_camera_by_camera(tmp_path) -> None:
         [render_scenes(choose_scenes(cameras, seed, "car", azimuth=0.0, elevation=15.0)) for seed in (3, 4)]
     )
     views = (views * 255).round() / 255
-    trial = save_trial(tmp_path / "trial", {"prompt": "a car", "colours": 2}, {"data": {"eval_elevation_deg": 15.0}})
+    trial = save_trial(tmp_path / "trial", {"prompt": "a car", "colors": 2}, {"data": {"eval_elevation_deg": 15.0}})
     save = trial / "save"
     for index in range(cameras):
         save_image(torch.cat([*views[:, index]], 2), save / "it20-test" / "all" / f"{index}.png")
@@ -142,7 +142,7 @@ def test_objects_are_measured_camera_by_camera(tmp_path) -> None:
     judged = judge_objects(
         views[:, chosen], azimuth[chosen], torch.full((8,), 15.0), Instruments(Options())._judge(), 7
     )
-    for key in ("colours", "view_accuracy", "class_accuracy"):
+    for key in ("colors", "view_accuracy", "class_accuracy"):
         assert found["metrics"][key]["mean"] == pytest.approx(judged[key])
 
 
@@ -243,7 +243,7 @@ def test_mixed_sizes_are_resized_by_the_networks_and_told(tmp_path, mushrooms, c
     images = save_images(tmp_path / "images", mushrooms[:2])
     save_image(torch.rand(3, 40, 80), images / "wide.png")
     (found,) = run(tmp_path, str(images), "--bundled", "--features", "dino,euclidean", "--prompt", "a mushroom")
-    assert {"diversity_dino", "colours", "clip_score"} <= found["metrics"].keys()
+    assert {"diversity_dino", "colors", "clip_score"} <= found["metrics"].keys()
     assert "diversity_euclidean" not in found["metrics"]
     shown = capsys.readouterr().out
     assert "Sizes: 80x40, 64x64" in shown and "does not resize" in shown

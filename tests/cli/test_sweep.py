@@ -45,7 +45,7 @@ if gamma == 13 and not (root / "mended").exists():
 if gamma == 14:
     os.kill(os.getpid(), signal.SIGKILL)
 (folder / "save").mkdir(parents=True)
-metrics = {"diversity": {"dino": gamma / 100 + seed / 1000}, "colours": 3, "classes_correct": 1.0}
+metrics = {"diversity": {"dino": gamma / 100 + seed / 1000}, "colors": 3, "classes_correct": 1.0}
 metrics |= {"seconds_per_step": 0.1, "threads": os.environ.get("OMP_NUM_THREADS")}
 (folder / "save" / "metrics.json").write_text(json.dumps(metrics))
 """
@@ -285,7 +285,7 @@ def test_a_sweep_of_the_bundled_prior(tmp_path, monkeypatch, capsys) -> None:
     record = json.loads((tmp_path / "a sweep" / "sweep.json").read_text())
     assert [run["metrics"]["gamma"] for run in record["runs"]] == [0, 10]
     assert all(run["metrics"]["prompt"] == 'a "red" house: #1' for run in record["runs"])
-    assert {"diversity.dino", "colours", "seconds_per_step"} <= set(record["summary"][0]["figures"])
+    assert {"diversity.dino", "colors", "seconds_per_step"} <= set(record["summary"][0]["figures"])
     capsys.readouterr()
     assert main(arguments) == 0
     assert "2 runs, of which 2 are finished" in capsys.readouterr().out

@@ -52,7 +52,7 @@ def test_with_cameras_it_is_vsd_with_the_authors_guidance_scale_lora(prior, entr
 
 
 def test_the_entropy_term_parts_an_ensemble() -> None:
-    """The sign, by behaviour: without a prior, exact scores of the ensemble's own noised images part its particles."""
+    """The sign, by behavior: without a prior, exact scores of the ensemble's own noised images part its particles."""
     generator = torch.Generator().manual_seed(0)
     start = 0.3 * torch.randn(6, 2, generator=generator)
     spread = {}

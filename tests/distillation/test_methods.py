@@ -89,7 +89,7 @@ def test_the_gradient_is_the_documented_sum(mixture: GaussianMixturePrior, kerne
 
 @pytest.mark.parametrize("kernel_input", ["noisy", "clean", "denoised"])
 def test_repulsion_spreads_an_ensemble(mixture: GaussianMixturePrior, kernel_input: str) -> None:
-    """The sign, by behaviour: descending the whole gradient leaves particles farther apart than at gamma 0."""
+    """The sign, by behavior: descending the whole gradient leaves particles farther apart than at gamma 0."""
 
     def spread(gamma: float) -> float:
         distillation = RepulsiveDistillation(SDS(mixture, 1.0), RepulsiveForce("euclidean"), kernel_input)

@@ -34,7 +34,7 @@ STEPS = (0, 16, 32)
 
 
 class Blob(nn.Module):
-    """Smooth density and colours with a few parameters."""
+    """Smooth density and colors with a few parameters."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -49,7 +49,7 @@ def test_photographs_are_turned_upright(tmp_path: Path) -> None:
     assert (image[:, :7] > 0.9).all() and (image[:, 9:] < 0.1).all()
 
 
-def test_the_centre_square_is_kept(tmp_path: Path) -> None:
+def test_the_center_square_is_kept(tmp_path: Path) -> None:
     pixels = np.zeros((10, 30, 3), np.uint8)
     pixels[:, 10:20] = 255
     Image.fromarray(pixels).save(tmp_path / "wide.png")

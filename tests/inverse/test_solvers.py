@@ -78,10 +78,10 @@ def run(
 def test_augmented_solver_is_the_printed_algorithm(kernel_input: str, gamma: float) -> None:
     prior = mixture(DecodedMixture)
     physics, y = Square(), torch.tensor([[0.3, 0.2, 0.6], [0.1, 0.5, 0.4]])
-    steps, regularisation, coupling = 6, 0.02, 0.3
+    steps, regularization, coupling = 6, 0.02, 0.3
     config = SolverConfig(
         n_particles=3, n_steps=steps, gamma=gamma, kernel_input=kernel_input,
-        regularisation=regularisation, coupling=coupling, lr_x=0.05, lr_z=0.03,
+        regularization=regularization, coupling=coupling, lr_x=0.05, lr_z=0.03,
     )  # fmt: skip
     solver = make_solver(config, Problem(y, physics), prior, euclidean)
     z, x = (start.detach().clone().requires_grad_() for start in (solver.z, solver.x))
@@ -106,7 +106,7 @@ def test_augmented_solver_is_the_printed_algorithm(kernel_input: str, gamma: flo
                 inputs, decode = (z_t if kernel_input == "noisy" else (z_t - sigma * predicted) / alpha), prior.decode
             force = RepulsiveForce(euclidean, decode=decode)
             direction = direction + gamma * sigma * torch.stack([force(part) for part in inputs])
-        pull = (regularisation / coupling * sigma / alpha * direction * z).mean(-1)
+        pull = (regularization / coupling * sigma / alpha * direction * z).mean(-1)
         loss_z = ((x.detach() - decoded(z)).square().mean(-1) / 2 + pull).sum()
         adam_z.zero_grad()
         loss_z.backward()

@@ -40,8 +40,8 @@ def test_no_ensemble_is_an_error() -> None:
 
 
 def test_modes_covered_counts_combinations() -> None:
-    colour, background = torch.tensor([0, 0, 1, 1]), torch.tensor([2, 2, 2, 0])
-    assert modes_covered(colour) == 2 and modes_covered(colour, background) == 3
+    color, background = torch.tensor([0, 0, 1, 1]), torch.tensor([2, 2, 2, 0])
+    assert modes_covered(color) == 2 and modes_covered(color, background) == 3
 
 
 def test_a_judge_without_weights_is_named(tmp_path) -> None:

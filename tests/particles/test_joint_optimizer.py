@@ -1,4 +1,4 @@
-"""Several optimisers behind one."""
+"""Several optimizers behind one."""
 
 import copy
 

@@ -38,7 +38,7 @@ def test_initial_particles_scale() -> None:
     assert torch.equal(initial_particles(2, (4,), 0, scale=0.0), torch.zeros(2, 4))
 
 
-def test_images_are_read_in_order_resized_and_grey_becomes_rgb(tmp_path: Path) -> None:
+def test_images_are_read_in_order_resized_and_gray_becomes_rgb(tmp_path: Path) -> None:
     Image.new("L", (20, 10), 255).save(tmp_path / "b.png")
     Image.new("RGB", (8, 8), (255, 0, 0)).save(tmp_path / "a.png")
     images = read_images(str(tmp_path), 16)

@@ -106,7 +106,7 @@ def test_bundled_prior_draws_what_is_asked(bundled: StableDiffusionPrior) -> Non
         assert (labels["class"] == judge.CLASSES.index(name)).float().mean() > 0.8
         restored = bundled.decode(bundled.encode(images))
         assert (restored - images).square().mean() < 1e-3  # 30 dB
-    assert (labels["colour"] == judge.COLOURS.index("blue")).float().mean() > 0.8
+    assert (labels["color"] == judge.COLORS.index("blue")).float().mean() > 0.8
 
 
 @pytest.mark.parametrize("prior_type", [None, "stable-diffusion", "deep-floyd"])

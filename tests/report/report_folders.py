@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 GAMMAS, PROMPTS, SEEDS = (0, 10), ("a car", "a <mushroom>"), (0, 1)
-COLOURS = {  # of the grid of every gamma, prompt and seed
+COLORS = {  # of the grid of every gamma, prompt and seed
     (gamma, prompt, seed): (40 + 15 * gamma, 60 + 90 * PROMPTS.index(prompt), 50 + 100 * seed)
     for gamma, prompt, seed in itertools.product(GAMMAS, PROMPTS, SEEDS)
 }
@@ -18,15 +18,15 @@ COLOURS = {  # of the grid of every gamma, prompt and seed
 def make_trial(
     folder: Path,
     gamma: float,
-    colour: tuple[int, int, int] = (200, 0, 0),
+    color: tuple[int, int, int] = (200, 0, 0),
     prompt: str = "a car",
     seed: int = 0,
     n: int = 2,
 ) -> dict[str, Any]:
-    """A finished trial folder of particle-image-system, whose grid has one colour; returns its metrics."""
+    """A finished trial folder of particle-image-system, whose grid has one color; returns its metrics."""
     (folder / "save").mkdir(parents=True)
-    Image.new("RGB", (n * 66 - 2, 64), colour).save(folder / "save" / "it20-test.png")
-    metrics = {"prompt": prompt, "n": n, "steps": 20, "gamma": gamma, "seconds_per_step": 0.25, "colours": 2}
+    Image.new("RGB", (n * 66 - 2, 64), color).save(folder / "save" / "it20-test.png")
+    metrics = {"prompt": prompt, "n": n, "steps": 20, "gamma": gamma, "seconds_per_step": 0.25, "colors": 2}
     metrics |= {"diversity": {"dino": 0.2 + gamma / 50 + seed / 20, "clip": 0.1 + gamma / 100 + seed / 25}}
     metrics |= {"vendi": {"dino": 1.5}, "classes_correct": 1.0 - gamma / 80}
     (folder / "save" / "metrics.json").write_text(json.dumps(metrics))
@@ -61,9 +61,9 @@ def add_turntable(folder: Path) -> None:
 def make_sweep(folder: Path, left_out: bool = False) -> Path:
     """A sweep over gamma, prompt and seed; the last run has failed where `left_out`."""
     runs = []
-    for (gamma, prompt, seed), colour in COLOURS.items():
+    for (gamma, prompt, seed), color in COLORS.items():
         tag = f"gamma={gamma},seed={seed},prompt={PROMPTS.index(prompt)}"
-        metrics = make_trial(folder / "runs" / tag, gamma, colour, prompt, seed)
+        metrics = make_trial(folder / "runs" / tag, gamma, color, prompt, seed)
         settings = {"seed": seed, "system.prompt_processor.prompt": prompt, "system.guidance.gamma": gamma}
         runs.append({"tag": tag, "settings": settings, "state": "finished", "folder": f"runs/{tag}"})
         runs[-1] |= {"error": None, "metrics": metrics}

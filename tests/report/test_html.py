@@ -52,7 +52,7 @@ def make_trial(folder: Path, label: str, gamma: float, diversity: float = 0.5) -
     Image.new("RGB", (8, 4), (int(gamma) * 10, 0, 0)).save(save / "it20-test.png")
     Image.new("RGB", (8, 4)).save(save / "it9-test.png")
     metrics = {"prompt": 'a <b>"mushroom"</b>', "n": 8, "diversity": {"dino": diversity, "clip": 0.25}}
-    metrics |= {"colours": 4, "classes_correct": None, "seconds_per_step": 0.3}
+    metrics |= {"colors": 4, "classes_correct": None, "seconds_per_step": 0.3}
     (save / "metrics.json").write_text(json.dumps(metrics))
     (logs / "metrics.csv").write_text(
         "epoch,step,train/diversity_clip,train/diversity_dino,train/loss\n0,9,,,1.0\n0,9,0.1,0.2,\n0,19,0.25,0.5,\n"

@@ -6,7 +6,7 @@ import shutil
 import pytest
 from threestudio_rsd.cli.report import main
 
-from tests.report.report_folders import COLOURS, add_turntable, make_reproduction, make_sweep, make_trial
+from tests.report.report_folders import COLORS, add_turntable, make_reproduction, make_sweep, make_trial
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -58,8 +58,8 @@ def sweep(tmp_path_factory):
     return make_sweep(tmp_path_factory.mktemp("sweep"))
 
 
-def colours(gammas, prompt, seed):
-    return [[f"gamma {gamma}, {prompt}, seed {seed}", list(COLOURS[gamma, prompt, seed])] for gamma in gammas]
+def colors(gammas, prompt, seed):
+    return [[f"gamma {gamma}, {prompt}, seed {seed}", list(COLORS[gamma, prompt, seed])] for gamma in gammas]
 
 
 def checked(page):
@@ -68,12 +68,12 @@ def checked(page):
 
 def test_a_click_on_a_gamma_shows_its_grid(sweep, open_page):
     page = open_page(sweep)
-    assert page.evaluate(SEEN) == colours((0, 10), "a car", 0), "all are side by side at first"
+    assert page.evaluate(SEEN) == colors((0, 10), "a car", 0), "all are side by side at first"
     page.get_by_role("radio", name="gamma 10").click()
-    assert page.evaluate(SEEN) == colours((10,), "a car", 0)
+    assert page.evaluate(SEEN) == colors((10,), "a car", 0)
     assert checked(page) == ["gamma 10"]
     page.get_by_role("radio", name="All").click()
-    assert page.evaluate(SEEN) == colours((0, 10), "a car", 0)
+    assert page.evaluate(SEEN) == colors((0, 10), "a car", 0)
 
 
 def test_prompt_and_seed_can_be_chosen(sweep, open_page):
@@ -81,7 +81,7 @@ def test_prompt_and_seed_can_be_chosen(sweep, open_page):
     page.locator("#prompt").select_option("a <mushroom>")
     page.locator("#seed").select_option("1")
     page.get_by_role("radio", name="gamma 0").click()
-    assert page.evaluate(SEEN) == colours((0,), "a <mushroom>", 1)
+    assert page.evaluate(SEEN) == colors((0,), "a <mushroom>", 1)
 
 
 def test_arrow_keys_do_what_clicks_do(sweep, open_page):
@@ -95,7 +95,7 @@ def test_arrow_keys_do_what_clicks_do(sweep, open_page):
         ("ArrowRight", (0, 10), "All"),
     ):
         page.keyboard.press(key)
-        assert page.evaluate(SEEN) == colours(gammas, "a car", 0)
+        assert page.evaluate(SEEN) == colors(gammas, "a car", 0)
         assert checked(page) == [name] == [page.evaluate("document.activeElement.innerText")]
 
 
@@ -161,7 +161,7 @@ def test_without_script_everything_can_be_seen(sweep, browser):
     page = context.new_page()
     page.goto((sweep / "report.html").as_uri())
     assert all(image.is_visible() for image in page.locator(".case img").all())
-    assert page.locator(".case img").count() == len(COLOURS) and not page.locator(".choosers").is_visible()
+    assert page.locator(".case img").count() == len(COLORS) and not page.locator(".choosers").is_visible()
     context.close()
 
 

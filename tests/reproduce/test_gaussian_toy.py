@@ -13,9 +13,9 @@ from threestudio_rsd.reproduce import gaussian_toy, toy_figure
 from threestudio_rsd.reproduce.definitions import read_settings
 from threestudio_rsd.repulsion import RepulsiveForce
 
-REALISATIONS = 100
+REALIZATIONS = 100
 GAMMAS = (0.0, 0.3, 1.0, 3.0, 10.0)
-# Share of realisations that collapsed and mean distance to a mode for each gamma, from 200 realisations.
+# Share of realizations that collapsed and mean distance to a mode for each gamma, from 200 realizations.
 DESIGN = {
     ("random", "noisy"): ((0.47, 0.29), (0.46, 0.25), (0.43, 0.22), (0.19, 0.56), (0.11, 1.66)),
     ("random", "clean"): ((0.47, 0.29), (0.05, 0.08), (0.00, 0.30), (0.00, 0.94), (0.00, 2.20)),
@@ -28,12 +28,12 @@ DESIGN = {
 @pytest.mark.parametrize("kernel_input", gaussian_toy.KERNEL_INPUTS)
 def test_reproduces_the_table_within_sampling_error(order, kernel_input):
     prior = gaussian_toy.make_prior(gaussian_toy.TWO_MODES)
-    finals = gaussian_toy.simulate(prior, GAMMAS, order, kernel_input, realisations=REALISATIONS, seed=1)
+    finals = gaussian_toy.simulate(prior, GAMMAS, order, kernel_input, realizations=REALIZATIONS, seed=1)
     for gamma, particles, (share, distance) in zip(GAMMAS, finals, DESIGN[order, kernel_input], strict=True):
         collapsed, _, measured = gaussian_toy.evaluate(particles, prior.means)
-        # Both shares are sampled: theirs over 200 realisations, ours over REALISATIONS; three deviations.
+        # Both shares are sampled: theirs over 200 realizations, ours over REALIZATIONS; three deviations.
         spread = max(share * (1 - share), 0.02)
-        tolerance = 3 * (spread * (1 / 200 + 1 / REALISATIONS)) ** 0.5
+        tolerance = 3 * (spread * (1 / 200 + 1 / REALIZATIONS)) ** 0.5
         assert abs(collapsed - share) < tolerance, f"gamma {gamma}: collapsed {collapsed:.2f}, design {share:.2f}"
         # A distance is a mean of skewed values, printed to two digits: 20 % and the rounding.
         assert abs(measured - distance) < 0.02 + 0.2 * distance, f"gamma {gamma}: {measured:.3f}, design {distance}"
@@ -49,11 +49,11 @@ def test_batched_force_equals_one_ensemble_at_a_time(form):
 
 @pytest.mark.parametrize(("method", "kernel_input"), [("rsd", "noisy"), ("rsd", "clean"), ("svgd", "noisy")])
 def test_a_step_equals_the_plain_implementation(method, kernel_input, monkeypatch):
-    """One gradient step of the batch is what RepulsiveDistillation gives for each realisation by itself."""
+    """One gradient step of the batch is what RepulsiveDistillation gives for each realization by itself."""
     monkeypatch.setattr(torch.optim, "Adam", lambda params, lr: torch.optim.SGD(params, lr=1.0))
     prior = gaussian_toy.make_prior(gaussian_toy.FOUR_MODES)
     after = gaussian_toy.simulate(
-        prior, (0.0, 2.0), "descending", kernel_input, method, realisations=3, seed=3, steps=1
+        prior, (0.0, 2.0), "descending", kernel_input, method, realizations=3, seed=3, steps=1
     )
     generator = torch.Generator().manual_seed(3)
     start, noise = torch.randn(3, 4, 2, generator=generator), torch.randn(3, 4, 2, generator=generator)
@@ -86,7 +86,7 @@ def test_a_mixture_takes_another_noise_schedule():
 
 def test_command_writes_table_and_figure(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(gaussian_toy, "simulate", functools.partial(gaussian_toy.simulate, steps=3))
-    assert gaussian_toy.main(["--realisations", "2", "--output", str(tmp_path / "new" / "toy")]) == 0
+    assert gaussian_toy.main(["--realizations", "2", "--output", str(tmp_path / "new" / "toy")]) == 0
     printed = capsys.readouterr().out
     assert "SVGD" in printed and "descending t, clean" in printed
     data = json.loads((tmp_path / "new" / "toy" / "toy.json").read_text())
@@ -99,7 +99,7 @@ def test_command_writes_table_and_figure(tmp_path, capsys, monkeypatch):
     assert (tmp_path / "new" / "toy" / "toy.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("arguments", [["--realisations", "0"], ["--seed", "-1"], ["--output", "/dev/null/toy"]])
+@pytest.mark.parametrize("arguments", [["--realizations", "0"], ["--seed", "-1"], ["--output", "/dev/null/toy"]])
 def test_impossible_arguments_are_one_sentence(arguments):
     with pytest.raises(UserError, match=arguments[0]):
         gaussian_toy.main(arguments)
@@ -111,7 +111,7 @@ def test_the_figure_is_made_and_the_claim_stands_beside_it(tmp_path, capsys, mon
     printed = capsys.readouterr().out
     assert read_settings("fig9")["claim"] in printed
     data = json.loads((tmp_path / "fig9-quick" / "toy.json").read_text())
-    assert {row["realisations"] for row in data["rows"]} == {10}
+    assert {row["realizations"] for row in data["rows"]} == {10}
     wanted = {"modes": 2, "method": "rsd", "order": "random", "kernel_input": "noisy", "gamma": 2000.0}
     [row] = [row for row in data["rows"] if wanted.items() <= row.items()]
     assert f"gamma 2000: {row['collapsed']:.0%} collapsed, distance to a mode {row['distance']:.2f}" in printed
@@ -119,13 +119,13 @@ def test_the_figure_is_made_and_the_claim_stands_beside_it(tmp_path, capsys, mon
     assert (tmp_path / "fig9-quick" / "toy.png").is_file()
 
 
-def test_the_figure_has_the_papers_realisations():
-    assert toy_figure.read_figure("fig9").realisations == 200
+def test_the_figure_has_the_papers_realizations():
+    assert toy_figure.read_figure("fig9").realizations == 200
 
 
-@pytest.mark.parametrize("change", [{"realisation": 3}, {"quick": {"steps": 3}}])
+@pytest.mark.parametrize("change", [{"realization": 3}, {"quick": {"steps": 3}}])
 def test_an_unknown_key_of_the_figure_is_named(change, monkeypatch):
     content = {**read_settings("fig9"), **change}
     monkeypatch.setattr(toy_figure, "read_settings", lambda _: content)
-    with pytest.raises(UserError, match="realisation|steps"):
+    with pytest.raises(UserError, match="realization|steps"):
         toy_figure.read_figure("fig9")

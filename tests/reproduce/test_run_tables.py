@@ -19,10 +19,10 @@ from threestudio_rsd.toyworld import render
 GAMMA = "system.guidance.gamma"
 
 
-def write_run(run, colours) -> list[torch.Tensor]:
-    """What a finished run leaves, with true renders of these colours."""
+def write_run(run, colors) -> list[torch.Tensor]:
+    """What a finished run leaves, with true renders of these colors."""
     object_class = run.settings["system.prompt_processor.prompt"].split()[-1]
-    images = [render(object_class, colour)[0] for colour in colours]
+    images = [render(object_class, color)[0] for color in colors]
     test = run.folder / "save" / "test"
     test.mkdir(parents=True)
     for index, image in enumerate(images):
@@ -30,7 +30,7 @@ def write_run(run, colours) -> list[torch.Tensor]:
     (run.folder / "configs").mkdir()
     parsed = {"system": {"guidance": {"pretrained_model_name_or_path": "bundled", "gamma": run.settings[GAMMA]}}}
     OmegaConf.save(OmegaConf.create(parsed), run.folder / "configs" / "parsed.yaml")
-    metrics = {"prompt": run.settings["system.prompt_processor.prompt"], "colours": 1}
+    metrics = {"prompt": run.settings["system.prompt_processor.prompt"], "colors": 1}
     (run.folder / "save" / "metrics.json").write_text(json.dumps(metrics))
     return images
 
@@ -48,8 +48,8 @@ def test_numbers_are_those_of_the_images(tmp_path, monkeypatch) -> None:
         if case.arm is together:
             expected[case.prompt, case.seed] = write_run(case.runs[0], ["red", "green", "blue"])
         elif case.arm is separate:
-            for run, colour in zip(case.runs, ["red", "red"], strict=True):
-                write_run(run, [colour])
+            for run, color in zip(case.runs, ["red", "red"], strict=True):
+                write_run(run, [color])
     made = Reproduction("fig0", described, cases, tmp_path / "fig0", "rsd reproduce fig0", "bundled", False)
     made.measure(run_tables.Panel(True, None, "cpu"))
 
@@ -60,13 +60,13 @@ def test_numbers_are_those_of_the_images(tmp_path, monkeypatch) -> None:
         images = torch.stack(expected[run["prompt"], run["seed"]])
         assert run["values"]["diversity_dino"] == pytest.approx(float(diversity(dino(images))), abs=0.01)  # 8 bits
         assert (tmp_path / "fig0" / run["folders"][0] / "save" / "metrics.json").is_file()
-    assert first["figures"]["colours"]["mean"] == 3
+    assert first["figures"]["colors"]["mean"] == 3
     assert first["figures"]["class_accuracy"]["mean"] == 1
     low, high = first["figures"]["diversity_dino"]["interval"]
     assert low <= first["figures"]["diversity_dino"]["mean"] <= high
     assert first["figures"]["fid"]["mean"] > 0
     assert first["paper"] == {"diversity": 0.3}
-    assert second["figures"]["colours"]["mean"] == 1
+    assert second["figures"]["colors"]["mean"] == 1
     assert second["figures"]["diversity_dino"]["mean"] == pytest.approx(0, abs=1e-5)
     assert [len(run["folders"]) for run in second["runs"]] == [2] * 4
     assert third["runs"] == []

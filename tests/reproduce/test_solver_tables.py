@@ -24,7 +24,7 @@ from tests.tiny_models import tiny_stable_diffusion
 
 NAMES = [name for name in list_experiments() if read_settings(name)["kind"] == "inverse"]
 OURS = {"x_step": "closed-form", "kernel_input": "clean", "lr_z": 0.15}
-MASK = {"regularisation": 0.001, "coupling": 0.009}  # D.2
+MASK = {"regularization": 0.001, "coupling": 0.009}  # D.2
 PSLD = {"solver": "psld", "guidance": 0.3}
 RED_DIFF = {"solver": "latent-reddiff"}
 MEASURED = {  # what the tables of README.md were made with
@@ -60,7 +60,7 @@ def missing(device: str) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_download(monkeypatch) -> None:
-    """Without LPIPS; Inception's place is taken by the mean colour."""
+    """Without LPIPS; Inception's place is taken by the mean color."""
     monkeypatch.setattr(inverse_instruments, "load_lpips", missing)
     monkeypatch.setattr(inverse_instruments, "load_inception", lambda device: lambda images: images.mean((2, 3)))
 
@@ -116,7 +116,7 @@ def test_other_priors_have_the_settings_of_the_paper(name) -> None:
         if solver.solver == "rsd":
             assert (solver.lr_x, solver.lr_z, solver.x_step) == (0.4, 0.8, "adam")
             weights = (0.001, 0.009) if comparison.operator.name == "random" else (0.01, 0.075)
-            assert (solver.regularisation, solver.coupling) == weights
+            assert (solver.regularization, solver.coupling) == weights
         if solver.solver == "psld":
             assert solver.guidance == 1
 
@@ -158,7 +158,7 @@ def test_a_table_is_made_and_its_finished_rows_are_kept(tmp_path, monkeypatch, c
     assert list(record["rows"]) == ["latent RED-diff", "RSD, gamma 0, D.2"]
     assert {"title", "claim", "command", "floor_frechet"} < record.keys()
     for row in record["rows"].values():
-        assert len(row["values"]["psnr"]) == len(row["values"]["colours"]) == 2
+        assert len(row["values"]["psnr"]) == len(row["values"]["colors"]) == 2
         assert (tmp_path / "table1" / row["sheet"]).is_file()
     assert record["rows"]["latent RED-diff"]["paper"]["psnr"] == 22.13
     assert {file.name for file in (tmp_path / "table1").iterdir()} == {
@@ -261,7 +261,7 @@ def test_another_prior_restores_the_users_images(tmp_path, photographs, local_ne
     assert "LPIPS is left out: its weights" in capsys.readouterr().out
     for label, row in record["rows"].items():
         assert row["values"].keys() >= {"psnr", "ssim", "diversity", "diversity_clip"}
-        assert not row["values"].keys() & {"consistent", "colours"}
+        assert not row["values"].keys() & {"consistent", "colors"}
         assert all(len(values) == 2 for values in row["values"].values())
         assert row["frechet"] > 0
         assert row["made_with"]["prior"] == prior

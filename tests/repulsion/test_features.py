@@ -6,7 +6,7 @@ from threestudio_rsd.repulsion import load_features
 from transformers import ViTModel
 
 
-def test_bundled_dino_is_the_class_token_of_the_normalised_image() -> None:
+def test_bundled_dino_is_the_class_token_of_the_normalized_image() -> None:
     images = torch.rand(2, 3, 64, 64)
     network = ViTModel.from_pretrained(data_path("load/toyworld/dino"), add_pooling_layer=False).float().eval()
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The force against hand-derived gradients, and its sign by behaviour."""
+"""The force against hand-derived gradients, and its sign by behavior."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The order-2 force against the entropy of the kernel's eigenvalues, and its sign by behaviour."""
+"""The order-2 force against the entropy of the kernel's eigenvalues, and its sign by behavior."""
 
 import pytest
 import torch

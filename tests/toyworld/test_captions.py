@@ -30,8 +30,8 @@ def test_vocabulary_has_every_word() -> None:
 
 def test_what_a_prompt_names_is_found() -> None:
     for c in range(8):
-        for colour in (None, *range(8)):
-            assert named_attributes(caption(c, colour, 1, "a photo of")) == (c, colour)
+        for color in (None, *range(8)):
+            assert named_attributes(caption(c, color, 1, "a photo of")) == (c, color)
     assert named_attributes("A RED CAR.") == (7, 0)
     assert named_attributes("a cupcake") == (None, None)
     assert named_attributes("a red and blue car") == (7, None)

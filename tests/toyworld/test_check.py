@@ -11,28 +11,28 @@ from threestudio_rsd.files import data_path
 from threestudio_rsd.images import read_images
 from threestudio_rsd.toyworld import model_card, sampling
 from threestudio_rsd.toyworld.check import table
-from threestudio_rsd.toyworld.check.table import Counts, Labelled, Row
+from threestudio_rsd.toyworld.check.table import Counts, Labeled, Row
 from threestudio_rsd.toyworld.model_card import SIDE, choose_scenes, side_by_side
 from threestudio_rsd.toyworld.render import render
 from threestudio_rsd.toyworld.truth import true_distribution
-from threestudio_rsd.toyworld.world import CLASSES, COLOURS, VIEWS, Camera, sample_scenes
+from threestudio_rsd.toyworld.world import CLASSES, COLORS, VIEWS, Camera, sample_scenes
 
-from ..oracle_judge import OracleJudge, labelled_images
+from ..oracle_judge import OracleJudge, labeled_images
 
 JUDGE = OracleJudge()
 
 
-def perfect(counts: Counts, name: str) -> Labelled:
+def perfect(counts: Counts, name: str) -> Labeled:
     """What a model would sample that follows every prompt."""
     _, labels = table._prompts(counts, pixel=True)[name]
-    return Labelled(labelled_images(labels), labels)
+    return Labeled(labeled_images(labels), labels)
 
 
 @pytest.mark.parametrize(
     "rows, name",
     [
         (table.class_rows, "open 3"),
-        (table.colour_rows, "coloured"),
+        (table.color_rows, "colored"),
         (table.view_rows, "viewed"),
         (table.pixel_rows, "pixel"),
     ],
@@ -41,14 +41,14 @@ def test_a_model_that_follows_its_prompts_scores_1(rows, name: str) -> None:
     assert all(row.measured == 1 and row.passed is not False for row in rows(JUDGE, perfect(Counts(), name)))
 
 
-def test_a_model_that_knows_one_class_one_colour_and_one_view_misses() -> None:
+def test_a_model_that_knows_one_class_one_color_and_one_view_misses() -> None:
     for rows, name, attribute, share in (
         (table.class_rows, "open 3", "class", 1 / 8),
-        (table.colour_rows, "coloured", "colour", 1 / 8),
+        (table.color_rows, "colored", "color", 1 / 8),
         (table.view_rows, "viewed", "view", 1 / 4),
     ):
         labels = perfect(Counts(), name).labels
-        blind = Labelled(labelled_images({**labels, attribute: torch.zeros_like(labels[attribute])}), labels)
+        blind = Labeled(labeled_images({**labels, attribute: torch.zeros_like(labels[attribute])}), labels)
         row = rows(JUDGE, blind)[0]
         assert row.measured == share and not row.passed
         assert row.verdict == f"missed by {100 * (row.needed - share):.1f} points"
@@ -58,8 +58,8 @@ def test_prompts_say_what_is_asked() -> None:
     for request, labels in table._prompts(Counts(2, 1, 1, 1), pixel=True).values():
         for i, prompt in enumerate(request.prompts):
             assert CLASSES[labels["class"][i]] in prompt
-            assert [colour for colour in COLOURS if colour in prompt.split()] == (
-                [COLOURS[labels["colour"][i]]] if "colour" in labels else []
+            assert [color for color in COLORS if color in prompt.split()] == (
+                [COLORS[labels["color"][i]]] if "color" in labels else []
             )
             assert [view for view in VIEWS if view in prompt] == (
                 [VIEWS[labels["view"][i]]] if "view" in labels else []
@@ -67,14 +67,14 @@ def test_prompts_say_what_is_asked() -> None:
 
 
 def test_every_combination_is_asked_for_equally_often() -> None:
-    _, labels = table._prompts(Counts(), pixel=False)["coloured"]
-    pairs = labels["class"] * len(COLOURS) + labels["colour"]
+    _, labels = table._prompts(Counts(), pixel=False)["colored"]
+    pairs = labels["class"] * len(COLORS) + labels["color"]
     assert torch.bincount(pairs).tolist() == [Counts().per_caption] * 64
 
 
-def test_the_guidance_scale_with_the_fewest_colours_counts() -> None:
-    all_colours, two_colours = torch.arange(8).repeat(4), torch.arange(2).repeat(16)
-    images = {1.0: labelled_images({"colour": all_colours}), 3.0: labelled_images({"colour": two_colours})}
+def test_the_guidance_scale_with_the_fewest_colors_counts() -> None:
+    all_colors, two_colors = torch.arange(8).repeat(4), torch.arange(2).repeat(16)
+    images = {1.0: labeled_images({"color": all_colors}), 3.0: labeled_images({"color": two_colors})}
     covered, bits = table.diversity_rows(JUDGE, images)
     assert covered.measured == 2 and covered.verdict == "missed by 6"
     assert bits.measured == pytest.approx(1) and bits.verdict == "missed by 1.80 bits"
@@ -83,14 +83,14 @@ def test_the_guidance_scale_with_the_fewest_colours_counts() -> None:
 
 def test_entropy_within_a_class_sees_what_all_classes_together_hide() -> None:
     classes = torch.arange(8).repeat_interleave(8)
-    one_colour_each = Labelled(labelled_images({"class": classes, "colour": classes}), {"class": classes})
-    assert all(row.passed for row in table.diversity_rows(JUDGE, {3.0: one_colour_each.images}))
-    assert table.within_class_rows(JUDGE, one_colour_each)[0].measured == 0
+    one_color_each = Labeled(labeled_images({"class": classes, "color": classes}), {"class": classes})
+    assert all(row.passed for row in table.diversity_rows(JUDGE, {3.0: one_color_each.images}))
+    assert table.within_class_rows(JUDGE, one_color_each)[0].measured == 0
 
 
 def test_distances_to_the_truth_are_small_for_the_truth() -> None:
     scenes = [sample_scenes(n, torch.Generator().manual_seed(seed)) for seed, n in enumerate((2000, 400, 400))]
-    reference, held_out, samples = (Labelled(labelled_images(s.labels()), s.labels()) for s in scenes)
+    reference, held_out, samples = (Labeled(labeled_images(s.labels()), s.labels()) for s in scenes)
     collapsed = samples.images[:1].repeat(400, 1, 1, 1) + 1e-4 * torch.rand(400, 3, 8, 8)
     rows = table.truth_rows(JUDGE, {1.0: samples.images, 3.0: collapsed}, reference, held_out)
     near, near_variation, far, far_variation = (row.measured for row in rows)
@@ -103,7 +103,7 @@ def test_probe_reads_labels_that_lie_in_the_features() -> None:
     sizes = {name: len(p) for name, p in true_distribution().items()}
 
     def features(labels):
-        parts = [torch.nn.functional.one_hot(labels[name], sizes[name]) for name in ("class", "colour", "view")]
+        parts = [torch.nn.functional.one_hot(labels[name], sizes[name]) for name in ("class", "color", "view")]
         return torch.cat(parts, 1) * 100 + 7 + 0.1 * torch.randn(len(labels["class"]), 20)
 
     rows = table.probe_rows(features(scenes[0]), scenes[0], features(scenes[1]), scenes[1])
@@ -122,7 +122,7 @@ def test_autoencoder_and_clip_that_ship_are_measured() -> None:
     images, scenes = sampling.draw_renders(24, 5, workers=1)
     (psnr,) = table.autoencoder_rows(data_path("load/toyworld/text-to-image/vae"), images)
     assert 20 < psnr.measured < 60
-    (clip,) = table.clip_rows(data_path("load/toyworld/clip"), Labelled(images, scenes.labels()))
+    (clip,) = table.clip_rows(data_path("load/toyworld/clip"), Labeled(images, scenes.labels()))
     assert clip.measured > 0.4  # chance is 1 in 64
 
 
@@ -134,7 +134,7 @@ def test_every_class_has_a_front_that_differs_from_its_back() -> None:
 
 @pytest.mark.parametrize("measured, code", [(0.95, 0), (0.949, 1)])
 def test_exit_code_and_json(measured: float, code: int, tmp_path, monkeypatch, capsys) -> None:
-    rows = [Row("colours", measured, 0.95), Row("for information", 0.1)]
+    rows = [Row("colors", measured, 0.95), Row("for information", 0.1)]
     monkeypatch.setattr(table, "check", lambda folder, workers: rows)
     file = tmp_path / "new" / "check.json"
     assert main(["toyworld", "check", "--output", str(file)]) == code
@@ -149,7 +149,7 @@ def test_exit_code_and_json(measured: float, code: int, tmp_path, monkeypatch, c
         (["paint"], "render, check, card, train"),
         (["render", "--count", "0"], "at least 1"),
         (["render", "--class", "boat"], "mushroom"),
-        (["render", "--colour", "beige"], "purple"),
+        (["render", "--color", "beige"], "purple"),
         (["render", "--elevation", "91"], "-90 to 90"),
         (["render", "--azimuth", "nan"], "-360 to 360"),
         (["check", "--folder", "no/such/folder"], "no/such/folder"),
@@ -169,14 +169,14 @@ def test_a_folder_without_networks_is_named(tmp_path) -> None:
 
 
 def test_render_command_writes_what_it_says(tmp_path) -> None:
-    fixed = ["--class", "ice cream", "--colour", "blue", "--azimuth", "180", "--elevation", "10"]
+    fixed = ["--class", "ice cream", "--color", "blue", "--azimuth", "180", "--elevation", "10"]
     assert main(["toyworld", "render", "--count", "3", "--seed", "4", "--output", str(tmp_path), *fixed]) == 0
     records = json.loads((tmp_path / "attributes.json").read_text())
     assert [record["caption"] for record in records] == ["a blue ice cream, back view"] * 3
     for record in records:
         shown = read_images(str(tmp_path / record["file"]), 64)[0]
         camera = Camera(record["azimuth"], record["elevation"], record["distance"], record["fovy"])
-        names = (record[name] for name in ("class", "colour", "accent", "background", "size", "height"))
+        names = (record[name] for name in ("class", "color", "accent", "background", "size", "height"))
         expected = render(*names, camera=camera)[0]
         assert (shown - expected).abs().mean() < 0.01
     assert (tmp_path / "grid.png").is_file() and len(list(tmp_path.glob("*.png"))) == 4
@@ -185,7 +185,7 @@ def test_render_command_writes_what_it_says(tmp_path) -> None:
 def test_what_is_given_does_not_change_the_rest_of_a_scene() -> None:
     free, fixed = choose_scenes(6, 1), choose_scenes(6, 1, "car", azimuth=90.0)
     assert (fixed.object_class == CLASSES.index("car")).all() and (fixed.camera.azimuth == 90).all()
-    assert torch.equal(free.colour, fixed.colour) and torch.equal(free.camera.elevation, fixed.camera.elevation)
+    assert torch.equal(free.color, fixed.color) and torch.equal(free.camera.elevation, fixed.camera.elevation)
 
 
 def test_card_puts_samples_on_the_left() -> None:

@@ -18,7 +18,7 @@ def _inside_ellipsoid(x, y, z):
 
 
 def _cone(surface: Surface) -> None:
-    surface.cone(0, (-0.4, 0.5), (0.6, 0.2), centre=(0.1, 0.0, -0.1), axis=0)
+    surface.cone(0, (-0.4, 0.5), (0.6, 0.2), center=(0.1, 0.0, -0.1), axis=0)
 
 
 def _inside_cone(x, y, z):

@@ -7,7 +7,7 @@ import torch
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.toyworld import CLASSES, Camera, render, render_scenes, sample_scenes
 from threestudio_rsd.toyworld import render as render_function
-from threestudio_rsd.toyworld.render import BACKGROUND_RGB, COLOUR_RGB, _camera_rays
+from threestudio_rsd.toyworld.render import BACKGROUND_RGB, COLOR_RGB, _camera_rays
 
 render_module = __import__("sys").modules[render_function.__module__]
 
@@ -60,7 +60,7 @@ def test_front_differs_from_back(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_main_colour_is_seen_from_everywhere(name: str) -> None:
+def test_main_color_is_seen_from_everywhere(name: str) -> None:
     azimuth = torch.tensor([0.0, 60.0, 120.0, 180.0, 240.0, 300.0] * 2)
     camera = Camera(azimuth, torch.tensor([-10.0] * 6 + [80.0] * 6))
     changed = (render(name, "red", camera=camera) - render(name, "blue", camera=camera)).abs().amax(1) > 0.2
@@ -101,9 +101,9 @@ def test_names_and_indices_agree() -> None:
     assert render("car", "red", resolution=32).shape == (1, 3, 32, 32)
 
 
-def test_large_flat_colours_are_the_palette_s() -> None:
+def test_large_flat_colors_are_the_palette_s() -> None:
     image = render("house", "yellow", camera=Camera(90.0, 40.0), resolution=128)[0]
-    yellow = COLOUR_RGB[2] / COLOUR_RGB[2].norm()
+    yellow = COLOR_RGB[2] / COLOR_RGB[2].norm()
     pixels = image.flatten(1).T
     similar = (pixels / pixels.norm(dim=1, keepdim=True) @ yellow) > 0.999
     assert similar.float().mean() > 0.08
@@ -112,5 +112,5 @@ def test_large_flat_colours_are_the_palette_s() -> None:
 def test_unknown_values_are_named() -> None:
     with pytest.raises(UserError, match="object_class.*dragon.*mushroom"):
         render("dragon", "red")
-    with pytest.raises(UserError, match="colour = 8 is out of range"):
+    with pytest.raises(UserError, match="color = 8 is out of range"):
         render("car", 8)

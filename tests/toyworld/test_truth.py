@@ -19,9 +19,9 @@ from threestudio_rsd.toyworld import (
     truth_metrics,
 )
 from threestudio_rsd.toyworld.truth import MODES, joint
-from threestudio_rsd.toyworld.world import ATTRIBUTES, CLASSES, COLOURS
+from threestudio_rsd.toyworld.world import ATTRIBUTES, CLASSES, COLORS
 
-from ..oracle_judge import OracleJudge, labelled_images
+from ..oracle_judge import OracleJudge, labeled_images
 
 labels_of_four = st.lists(st.integers(0, 3), min_size=1, max_size=30).map(torch.tensor)
 
@@ -75,7 +75,7 @@ def test_total_variation_of_the_truth_itself_and_of_a_single_mode() -> None:
     everything = {name: axis.flatten() for name, axis in zip(MODES, grid, strict=True)}
     assert all(value == pytest.approx(0) for value in total_variation(everything, true).values())
     one = total_variation({name: torch.zeros(6, dtype=torch.long) for name in MODES}, true)
-    assert one["joint"] == pytest.approx(1 - 1 / math.prod(sizes)) and one["colour"] == pytest.approx(7 / 8)
+    assert one["joint"] == pytest.approx(1 - 1 / math.prod(sizes)) and one["color"] == pytest.approx(7 / 8)
 
 
 def test_true_distribution_is_that_of_the_scenes() -> None:
@@ -88,8 +88,8 @@ def test_true_distribution_is_that_of_the_scenes() -> None:
 
 
 def test_what_the_prompt_names_is_certain() -> None:
-    true = true_distribution("cup", COLOURS.index("green"))
-    assert true["class"][CLASSES.index("cup")] == 1 and true["colour"][COLOURS.index("green")] == 1
+    true = true_distribution("cup", COLORS.index("green"))
+    assert true["class"][CLASSES.index("cup")] == 1 and true["color"][COLORS.index("green")] == 1
     assert true["class"].sum() == 1 and true["background"].tolist() == pytest.approx([1 / 3] * 3)
     for wrong in ("boat", 8):
         with pytest.raises(UserError, match="class"):
@@ -115,13 +115,13 @@ def test_joint_lists_every_combination() -> None:
 
 def test_truth_metrics_of_known_images() -> None:
     cup = CLASSES.index("cup")
-    images = labelled_images({"class": torch.tensor([cup, cup, cup, 0]), "colour": torch.tensor([0, 1, 2, 2])})
+    images = labeled_images({"class": torch.tensor([cup, cup, cup, 0]), "color": torch.tensor([0, 1, 2, 2])})
     measured = truth_metrics(images, OracleJudge(), "cup", reference_images=images)
-    assert measured["colours"] == 3 and measured["modes"] == 4 and measured["colour_entropy"] == pytest.approx(1.5)
-    assert measured["class_accuracy"] == 0.75 and "colour_accuracy" not in measured
-    assert measured["total_variation_class"] == 0.25 and measured["total_variation_colour"] == 0.625
+    assert measured["colors"] == 3 and measured["modes"] == 4 and measured["color_entropy"] == pytest.approx(1.5)
+    assert measured["class_accuracy"] == 0.75 and "color_accuracy" not in measured
+    assert measured["total_variation_class"] == 0.25 and measured["total_variation_color"] == 0.625
     assert measured["frechet_distance"] == pytest.approx(0, abs=1e-4)
-    assert truth_metrics(images, OracleJudge(), colour=2)["colour_accuracy"] == 0.5
+    assert truth_metrics(images, OracleJudge(), color=2)["color_accuracy"] == 0.5
     assert truth_metrics(images[:1], OracleJudge(), cup, reference_images=images)["class_accuracy"] == 1
 
 

@@ -11,16 +11,16 @@ def judge() -> ToyworldJudge:
     return ToyworldJudge.from_folder(data_path("load/toyworld/judge"))
 
 
-def objects(*colours: str, object_class: str = "mushroom", azimuth: torch.Tensor = AZIMUTH) -> torch.Tensor:
+def objects(*colors: str, object_class: str = "mushroom", azimuth: torch.Tensor = AZIMUTH) -> torch.Tensor:
     camera = Camera(azimuth=azimuth, elevation=ELEVATION)
-    return torch.stack([render(object_class, colour, camera=camera) for colour in colours])
+    return torch.stack([render(object_class, color, camera=camera) for color in colors])
 
 
 @pytest.mark.parametrize("object_class", ["mushroom", "car", "rocket"])
 def test_true_objects_are_told_from_every_side(judge, object_class) -> None:
     images = objects("red", "blue", "red", object_class=object_class)
     found = judge_objects(images, AZIMUTH, ELEVATION, judge, CLASSES.index(object_class))
-    assert found["colours"] == 2 and found["view_accuracy"] == 1
+    assert found["colors"] == 2 and found["view_accuracy"] == 1
     assert found["class_accuracy"] > 0.9 and len(found["class_accuracy_each"]) == 3
     wrong = judge_objects(images, AZIMUTH, ELEVATION, judge, CLASSES.index("snowman"))
     assert wrong["class_accuracy"] < 0.1

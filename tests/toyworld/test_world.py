@@ -17,10 +17,10 @@ def test_views_have_threestudio_thresholds() -> None:
 def test_attributes_are_uniform_and_independent() -> None:
     n = 24_000
     labels = sample_scenes(n, torch.Generator().manual_seed(0)).labels()
-    for name in ("class", "colour", "accent", "background"):
+    for name in ("class", "color", "accent", "background"):
         share = torch.bincount(labels[name], minlength=ATTRIBUTES[name]) / n
         assert (share * ATTRIBUTES[name] - 1).abs().max() < 0.08, name
-    joint = torch.bincount(labels["class"] * 8 + labels["colour"], minlength=64) / n
+    joint = torch.bincount(labels["class"] * 8 + labels["color"], minlength=64) / n
     assert (joint * 64 - 1).abs().max() < 0.2
     view = torch.bincount(labels["view"], minlength=4) / n
     level = 1 - OVERHEAD_SHARE
@@ -31,6 +31,6 @@ def test_attributes_are_uniform_and_independent() -> None:
 def test_a_seed_gives_the_same_scenes() -> None:
     first, second = (sample_scenes(16, torch.Generator().manual_seed(7)) for _ in range(2))
     assert torch.equal(first.camera.azimuth, second.camera.azimuth)
-    assert torch.equal(first.colour, second.colour)
+    assert torch.equal(first.color, second.color)
     part = first.select(torch.tensor([3, 5]))
     assert len(part) == 2 and part.camera.azimuth[1] == first.camera.azimuth[5]

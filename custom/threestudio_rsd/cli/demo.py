@@ -20,7 +20,7 @@ SDS, SAMPLING = "configs/text2image/sds.yaml", "configs/text2image/ancestral.yam
 # One step, in which the sampler runs: there is nothing to resume.
 NO_CHECKPOINT = ["checkpoint.save_last=false", "checkpoint.save_top_k=0", "checkpoint.every_n_train_steps=0"]
 OTHERS = {"3d": ".demo_3d", "inverse": ".demo_inverse"}
-GAMMA = 20.0  # as in configs/text2image/sds.yaml: more diversity comes with artefacts
+GAMMA = 20.0  # as in configs/text2image/sds.yaml: more diversity comes with artifacts
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -15,7 +15,7 @@ from .options import add_numbers, check_numbers, check_prompt, run_overrides
 CONFIG = "configs/text2nerf/dreamfusion-bundled.yaml"
 GAMMA = 20.0  # as in the config
 NOTE = (
-    "{n} NeRFs are optimised together by score distillation from the prior that ships, seen from one camera in each "
+    "{n} NeRFs are optimized together by score distillation from the prior that ships, seen from one camera in each "
     "step. Without repulsion they are {n} independent runs. This is one prompt and one seed, in which either may "
     "be the luckier one: the README has means over several."
 )

@@ -34,7 +34,7 @@ from .options import add_numbers, check_numbers
 
 IMAGES = ("car", "house", "mushroom")  # of load/inverse/examples
 SIDE = "left"  # the half that is hidden
-GAMMA = 15.0  # 50 in Table 1, which here brings artefacts
+GAMMA = 15.0  # 50 in Table 1, which here brings artifacts
 LEARNING_RATE = 0.15  # of z; D.2 has 0.8, which leaves noise in the hidden half
 STEPS = 150  # three runs in five minutes on two cores
 MAGNIFICATION = 2  # of the contact sheets
@@ -138,7 +138,7 @@ def measure_answers(
     """Metrics of answers (M, N, 3, H, W): `mean` over the images, and `images` by name.
 
     `residual` is the root mean square of y - A(x) over the seen pixels; `consistent` the share of the particles whose
-    class, by the judge, is the true one; `colours` how many of them an image's particles have.
+    class, by the judge, is the true one; `colors` how many of them an image's particles have.
     """
     answers = answers.to(task.images.device)
     n = answers.shape[1]
@@ -157,7 +157,7 @@ def measure_answers(
                 "residual": float(residual[i]),
                 **{f"diversity_{key}": float(diversity(network(answers[i]))) for key, network in networks.items()},
                 "consistent": float((labels["class"] == CLASSES.index(task.classes[i])).float().mean()),
-                "colours": modes_covered(labels["colour"]),
+                "colors": modes_covered(labels["color"]),
             }
     records = list(images.values())
     mean = {key: sum(record[key] for record in records) / len(records) for key in records[0]}

@@ -32,7 +32,7 @@ FORMS = {
     "fid": ".2f",
     "kid": ".4f",
     "psnr": ".2f",
-    "colours": ".2f",
+    "colors": ".2f",
     "modes": ".2f",
 }
 FEW = 50  # images, below which the distance to a reference is mostly bias

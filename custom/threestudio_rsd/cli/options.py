@@ -12,7 +12,7 @@ def add_numbers(parser: argparse.ArgumentParser, n: int, gamma: float, steps: in
     """Add --n, --gamma, --steps, --output and --seed, with these defaults."""
     parser.add_argument("--n", type=int, default=n, help=f"number of particles (default: {n})")
     parser.add_argument("--gamma", type=float, default=gamma, help=f"repulsion weight (default: {gamma:g})")
-    parser.add_argument("--steps", type=int, default=steps, help=f"optimisation steps (default: {steps})")
+    parser.add_argument("--steps", type=int, default=steps, help=f"optimization steps (default: {steps})")
     parser.add_argument("--output", type=Path, default=Path(output), help=f"folder (default: {output})")
     parser.add_argument("--seed", type=int, default=0, help="of particles, noise and timesteps (default: 0)")
 

@@ -26,7 +26,7 @@ from ..runs.grid import (
 from ..runs.launching import find_config
 from ..runs.run import OWN_KEYS, Run
 from ..runs.run_set import BEGUN, FAILED, FINISHED, USER_STOPPED, WAITING, Outcome, RunSet, hold_folder
-from ..runs.sweep import format_summary, summarise
+from ..runs.sweep import format_summary, summarize
 from ..runs.workers import ClusterWorkers, LocalWorkers, Workers, slurm_executor
 
 BACKENDS = ("local", "slurm")
@@ -51,9 +51,9 @@ class Sweep(RunSet):
         super().__init__(_runs(config, axes, output), before)
 
     def summary(self) -> list[dict[str, Any]]:
-        """Means over seeds and prompts of what has finished, see `summarise`."""
+        """Means over seeds and prompts of what has finished, see `summarize`."""
         finished = [(each.run.settings, each.metrics) for each in self.of_state(FINISHED)]
-        return summarise([(settings, metrics) for settings, metrics in finished if metrics is not None])
+        return summarize([(settings, metrics) for settings, metrics in finished if metrics is not None])
 
     def write(self) -> None:
         """Write sweep.json."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import UserError, check_choice
 from ..files import make_folder
-from ..toyworld.world import CLASSES, COLOURS
+from ..toyworld.world import CLASSES, COLORS
 
 USAGE = """usage: rsd toyworld COMMAND ...
 
@@ -50,7 +50,7 @@ def render_main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of all that is not given (default: 0)")
     parser.add_argument("--output", type=Path, default=Path("outputs/toyworld-renders"), help="folder (%(default)s)")
     parser.add_argument("--class", dest="object_class", metavar="CLASS", help=f"one of: {', '.join(CLASSES)}")
-    parser.add_argument("--colour", help=f"one of: {', '.join(COLOURS)}")
+    parser.add_argument("--color", help=f"one of: {', '.join(COLORS)}")
     parser.add_argument("--azimuth", type=float, help="degrees; 0 looks at the front, 90 at the object's left side")
     parser.add_argument("--elevation", type=float, help="degrees, -90 to 90")
     args = parser.parse_args(arguments)
@@ -58,8 +58,8 @@ def render_main(arguments: Sequence[str]) -> int:
     _check_range("--seed", args.seed, 0, 2**63 - 1)
     if args.object_class is not None:
         check_choice("--class", args.object_class, CLASSES)
-    if args.colour is not None:
-        check_choice("--colour", args.colour, COLOURS)
+    if args.color is not None:
+        check_choice("--color", args.color, COLORS)
     if args.azimuth is not None:
         _check_range("--azimuth", args.azimuth, -360, 360)
     if args.elevation is not None:
@@ -67,7 +67,7 @@ def render_main(arguments: Sequence[str]) -> int:
     make_folder(args.output)
     from ..toyworld.model_card import choose_scenes, save_renders
 
-    scenes = choose_scenes(args.count, args.seed, args.object_class, args.colour, args.azimuth, args.elevation)
+    scenes = choose_scenes(args.count, args.seed, args.object_class, args.color, args.azimuth, args.elevation)
     files = save_renders(scenes, args.output)
     print(f"{len(files)} images, grid.png and attributes.json: {args.output}")
     return 0

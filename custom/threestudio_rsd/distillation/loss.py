@@ -1,4 +1,4 @@
-"""A gradient as a loss, for optimisers that differentiate one."""
+"""A gradient as a loss, for optimizers that differentiate one."""
 
 from torch import Tensor
 

@@ -134,7 +134,7 @@ class VSD(Method):
         finally:
             for layer in self._layers:
                 layer.enable_adapters(False)
-            for parameter in trainable:  # peft freezes the adapters that it switches off; the optimiser still owns them
+            for parameter in trainable:  # peft freezes the adapters that it switches off; the optimizer still owns them
                 parameter.requires_grad_(True)
 
 

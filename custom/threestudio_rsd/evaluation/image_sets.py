@@ -236,7 +236,7 @@ def _used_bundled_prior(config: dict[str, Any], metrics: dict[str, Any]) -> bool
     for section in ("system.guidance", "system"):
         if name := config.get(f"{section}.pretrained_model_name_or_path"):
             return str(name).startswith("bundled")
-    return metrics.get("colours") is not None or str(config.get("system_type")).endswith("-inverse-system")
+    return metrics.get("colors") is not None or str(config.get("system_type")).endswith("-inverse-system")
 
 
 def _guide(config: dict[str, Any]) -> str | None:

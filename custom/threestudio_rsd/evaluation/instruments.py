@@ -26,7 +26,7 @@ from ..toyworld.captions import named_attributes
 from ..toyworld.judge import IMAGE_SIZE
 from ..toyworld.model_card import choose_scenes
 from ..toyworld.render import render_scenes
-from ..toyworld.world import CLASSES, COLOURS
+from ..toyworld.world import CLASSES, COLORS
 from .image_sets import Group, ImageFiles, ImageSet, list_reference
 
 WITHIN_GROUPS = {"similarity": pairwise_similarity, "diversity": diversity, "vendi": vendi_score}
@@ -104,7 +104,7 @@ class Instruments:
 
     @torch.no_grad()
     def measure(self, image_set: ImageSet) -> dict[str, Measurement]:
-        """Every metric by name: `diversity_NETWORK` and so on, `clip_score`, `fid`, `psnr`, `colours`, ..."""
+        """Every metric by name: `diversity_NETWORK` and so on, `clip_score`, `fid`, `psnr`, `colors`, ..."""
         is_bundled = self.is_bundled(image_set)
         own: dict[str, Tensor] = {}  # features of this set's images, by network
 
@@ -229,17 +229,17 @@ class Instruments:
         return torch.cat([self._renders(spec, network, count, *attributes) for attributes in named])
 
     def _renders(
-        self, spec: str, network: Callable[[Tensor], Tensor], count: int, object_class: int | None, colour: int | None
+        self, spec: str, network: Callable[[Tensor], Tensor], count: int, object_class: int | None, color: int | None
     ) -> Tensor:
         """Features of renders that show what a prompt names."""
 
         def make() -> Tensor:
             class_name = None if object_class is None else CLASSES[object_class]
-            colour_name = None if colour is None else COLOURS[colour]
-            renders = render_scenes(choose_scenes(count, REFERENCE_SEED, class_name, colour_name))
+            color_name = None if color is None else COLORS[color]
+            renders = render_scenes(choose_scenes(count, REFERENCE_SEED, class_name, color_name))
             return embed(network, renders, self.options.device)
 
-        return self._once(("renders", spec, count, object_class, colour), make)
+        return self._once(("renders", spec, count, object_class, color), make)
 
     def _reconstruction(self, name: str, image_set: ImageSet) -> Measurement:
         groups = [group for group in image_set.groups if group.truths is not None]
@@ -290,7 +290,7 @@ def embed(network: Callable[[Tensor], Tensor], images: Iterable[Tensor], device:
 
 
 def _batches(images: Iterable[Tensor]) -> Iterator[list[Tensor]]:
-    """Up to BATCH neighbours of one shape at a time."""
+    """Up to BATCH neighbors of one shape at a time."""
     for _, same in groupby(images, key=lambda image: image.shape):
         batch: list[Tensor] = []
         for image in same:

@@ -63,7 +63,7 @@ class InverseInstruments:
                 float((label["class"].cpu() == true).float().mean())
                 for label, true in zip(labels, classes, strict=True)
             ]
-            values["colours"] = [float(len(label["colour"].unique())) for label in labels]
+            values["colors"] = [float(len(label["color"].unique())) for label in labels]
         return values
 
     @torch.no_grad()

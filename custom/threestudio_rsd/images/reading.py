@@ -52,7 +52,7 @@ def read_images(path: str, image_size: int) -> Tensor:
 
 
 def read_image(file: str | Path, size: int, key: str) -> Tensor:
-    """The centre square of an image, resized (bicubic, antialiased): (3, size, size) in [0, 1].
+    """The center square of an image, resized (bicubic, antialiased): (3, size, size) in [0, 1].
 
     Raises:
         UserError: as `open_image`.
@@ -65,7 +65,7 @@ def read_image(file: str | Path, size: int, key: str) -> Tensor:
 
 
 def open_image(file: str | Path, key: str) -> Image.Image:
-    """An image upright by its EXIF rotation, in RGB with 8 bits: alpha on white, 16 bits scaled, grey three times.
+    """An image upright by its EXIF rotation, in RGB with 8 bits: alpha on white, 16 bits scaled, gray three times.
 
     Args:
         file: any format that Pillow reads; of an animation the first frame.
@@ -92,9 +92,9 @@ def to_tensor(image: Image.Image) -> Tensor:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16 bits, which Pillow also opens as 32
-        return _from_grey(np.asarray(image).astype(np.float64) / SIXTEEN_BIT)
+        return _from_gray(np.asarray(image).astype(np.float64) / SIXTEEN_BIT)
     if image.mode == "F":
-        return _from_grey(np.asarray(image).astype(np.float64))
+        return _from_gray(np.asarray(image).astype(np.float64))
     if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
         transparent = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
@@ -102,7 +102,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _from_grey(values: np.ndarray) -> Image.Image:
+def _from_gray(values: np.ndarray) -> Image.Image:
     if not (values.min() >= 0 and values.max() <= 1):
         raise ValueError(f"values from {values.min():g} to {values.max():g} of its range")
     return Image.fromarray((values * 255).round().astype(np.uint8)).convert("RGB")

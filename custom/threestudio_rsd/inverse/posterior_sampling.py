@@ -48,7 +48,7 @@ class PosteriorSampler(Solver):
         return {"residual": squared**0.5}
 
     def loss(self, estimate: Tensor, images: Tensor, residual: Tensor) -> Tensor:
-        """What the particles descend, (M, N): zeta |y - A(x_0)|, which has DPS's normalised step."""
+        """What the particles descend, (M, N): zeta |y - A(x_0)|, which has DPS's normalized step."""
         return self.config.number("guidance") * residual.flatten(2).norm(dim=2)
 
     def _predict(self, flat: Tensor, t: int) -> Tensor:

@@ -19,6 +19,6 @@ class RedDiffSolver(VariationalSolver):
         residual = 2 * self.residual(leaf)
         loss = residual.square().flatten(2).mean(2).sum() / 2
         (image_gradient,) = torch.autograd.grad(loss, leaf)
-        self.z.grad = self.gradient(step, images, image_gradient, self.config.number("regularisation"))
+        self.z.grad = self.gradient(step, images, image_gradient, self.config.number("regularization"))
         self.adam_z.step()
         return {"residual": root_mean_square(residual / 2)}

@@ -43,7 +43,7 @@ class AugmentedSolver(VariationalSolver):
             self._x_step(images.detach())
         gap = 2 * images.detach() - 1 - self.x.detach()
         per_image = 2 / gap[0, 0].numel()  # a mean over the pixels, and D(z) in units of [-1, 1]
-        weight = self.config.number("regularisation") / self.config.number("coupling")
+        weight = self.config.number("regularization") / self.config.number("coupling")
         self.z.grad = self.gradient(step, images, per_image * gap, weight)
         self.adam_z.step()
         residual = self.residual(images.detach())

@@ -20,7 +20,7 @@ class SolverConfig:
     gamma: float = 0.0  # repulsion weight; 50 in Table 1; rsd and the two reddiff
     n_repelled: int | None = None  # the first so many particles repel each other, the others do not (6.2.1); null: all
     kernel_input: str = "noisy"  # what repels: noisy (15), clean or denoised (ours)
-    regularisation: float | None = None  # lambda of lambda_t = lambda sigma_t / alpha_t; D.2
+    regularization: float | None = None  # lambda of lambda_t = lambda sigma_t / alpha_t; D.2
     coupling: float | None = None  # 1 / rho^2 between x and D(z), rsd; D.2
     lr_x: float | None = None  # Adam, x in units of [-1, 1]; D.2
     lr_z: float | None = None  # Adam, latent units, or units of [-1, 1]; D.2
@@ -68,9 +68,9 @@ class SolverConfig:
 
 
 DEFAULTS: dict[str, dict[str, float]] = {
-    "rsd": {"regularisation": 0.01, "coupling": 0.075, "lr_x": 0.4, "lr_z": 0.8, "initial_scale": 1.0},  # D.2
-    "latent-reddiff": {"regularisation": 0.133, "lr_z": 0.15, "initial_scale": 1.0},  # ours: lambda rho^2 of rsd
-    "reddiff": {"regularisation": 0.25, "lr_z": 0.1, "initial_scale": 1.0},  # Mardani et al. (2023)
+    "rsd": {"regularization": 0.01, "coupling": 0.075, "lr_x": 0.4, "lr_z": 0.8, "initial_scale": 1.0},  # D.2
+    "latent-reddiff": {"regularization": 0.133, "lr_z": 0.15, "initial_scale": 1.0},  # ours: lambda rho^2 of rsd
+    "reddiff": {"regularization": 0.25, "lr_z": 0.1, "initial_scale": 1.0},  # Mardani et al. (2023)
     "psld": {"guidance": 1.0, "gluing": 0.1, "stochasticity": 1.0, "initial_scale": 1.0},  # Rout et al. (2023)
     "dps": {"guidance": 1.0, "stochasticity": 1.0, "initial_scale": 1.0},  # Chung et al. (2022)
 }

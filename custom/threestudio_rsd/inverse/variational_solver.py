@@ -1,4 +1,4 @@
-"""What the variational solvers share: the score-matching regulariser with repulsion (eq. 15, repelling sign).
+"""What the variational solvers share: the score-matching regularizer with repulsion (eq. 15, repelling sign).
 
 Each descends a data term plus lambda_t (eps(z_t) - noise + gamma sigma_t R), lambda_t = lambda sigma_t / alpha_t.
 """
@@ -50,13 +50,13 @@ class VariationalSolver(Solver):
         self.adam_z.load_state_dict(state["adam_z"])
 
     def gradient(self, step: int, images: Tensor, image_gradient: Tensor, weight: float) -> Tensor:
-        """Gradient of data term and regulariser with respect to z, (M, N, ...).
+        """Gradient of data term and regularizer with respect to z, (M, N, ...).
 
         Args:
             step: chooses t and the noise.
             images: D(z) (M, N, C, H, W) with its graph: one backward pass brings both terms to z.
             image_gradient: gradient of the data term with respect to the images.
-            weight: of the regulariser's mean over the entries of z, in front of sigma_t / alpha_t.
+            weight: of the regularizer's mean over the entries of z, in front of sigma_t / alpha_t.
         """
         prior, config = self.prior, self.config
         t = self.timesteps(step, 0, prior.num_train_timesteps - 1)

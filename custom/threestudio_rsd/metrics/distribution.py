@@ -87,9 +87,9 @@ def recall(features: Tensor, reference: Tensor, nearest: int = NEAREST) -> float
 
 
 def coverage(features: Tensor, reference: Tensor, nearest: int = NEAREST) -> float:
-    """Share of the reference with an image in its neighbourhood (Naeem et al., 2020): features (N, D) and (M, D).
+    """Share of the reference with an image in its neighborhood (Naeem et al., 2020): features (N, D) and (M, D).
 
-    A neighbourhood reaches as far as the k-th nearest fellow of the reference. Of as many samples of one distribution
+    A neighborhood reaches as far as the k-th nearest fellow of the reference. Of as many samples of one distribution
     about 1 - 2^-k is covered.
 
     Raises:
@@ -119,7 +119,7 @@ def load_inception(device: torch.device | str = "cpu") -> Callable[[Tensor], Ten
             f"reached, or put {INCEPTION_WEIGHTS} into {torch.hub.get_dir()}/checkpoints."
         ) from error
     network = network.to(device)
-    return lambda images: network((images.clamp(0, 1) * 255).round().byte())  # it resizes and normalises by itself
+    return lambda images: network((images.clamp(0, 1) * 255).round().byte())  # it resizes and normalizes by itself
 
 
 def _check(features: Tensor, reference: Tensor, least: int) -> None:
@@ -135,9 +135,7 @@ def _check(features: Tensor, reference: Tensor, least: int) -> None:
 def _reach(features: Tensor, nearest: int, what: str) -> Tensor:
     """Distance of each of (N, D) to its k-th nearest fellow: (N,), double."""
     if len(features) <= nearest:
-        raise UserError(
-            f"{len(features)} {what} are too few for {nearest} neighbours; accepted: {nearest + 1} or more."
-        )
+        raise UserError(f"{len(features)} {what} are too few for {nearest} neighbors; accepted: {nearest + 1} or more.")
     features = features.double()
     # The nearest of all is the point itself.
     return torch.cat([torch.cdist(part, features).kthvalue(nearest + 1, 1).values for part in features.split(CHUNK)])

@@ -1,4 +1,4 @@
-"""What is optimised, and the randomness that belongs to each particle."""
+"""What is optimized, and the randomness that belongs to each particle."""
 
 from .initial import initial_particles
 from .randomness import particle_chances, particle_noise, particle_timesteps

@@ -19,7 +19,7 @@ class GaussianMixturePrior(TabulatedPrior):
     Args:
         means: (K, *shape).
         variances: (K,), per coordinate.
-        weights: (K,), normalised here.
+        weights: (K,), normalized here.
         num_train_timesteps: T.
         alphas_cumprod: alpha_t^2 for each t, (T,), in place of Stable Diffusion's schedule over T steps.
 

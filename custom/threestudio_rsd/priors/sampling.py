@@ -1,4 +1,4 @@
-"""Ancestral sampling of a prior: the Euler discretisation of the backward process (6.1.2; Karras et al., 2022)."""
+"""Ancestral sampling of a prior: the Euler discretization of the backward process (6.1.2; Karras et al., 2022)."""
 
 from collections.abc import Callable
 

@@ -8,8 +8,8 @@ from html import escape
 from ..runs.trial import Curve
 from .study import HIGHER, LOWER, Figure
 
-COLOURS = 8  # --s0 to --s7 in report.css
-DASHES = ("", "7 4", "2 3", "9 3 2 3")  # a second cue beside colour
+COLORS = 8  # --s0 to --s7 in report.css
+DASHES = ("", "7 4", "2 3", "9 3 2 3")  # a second cue beside color
 MARKS = ("circle", "square", "triangle", "diamond", "cross")
 WIDTH, INNER_HEIGHT = 360, 210  # no wider than a phone, so that the text keeps its size there
 LEFT, RIGHT, TOP, BOTTOM = 50, 22, 30, 46
@@ -23,7 +23,7 @@ class Point:
 
     Attributes:
         label: for people.
-        series: number of its colour and mark; points of one series are joined in their order.
+        series: number of its color and mark; points of one series are joined in their order.
         short: written beside the mark, such as gamma.
     """
 
@@ -140,7 +140,7 @@ def draw_lines(lines: Sequence[Line], name: str, is_loss: bool = False) -> str:
             there = [f"{x_axis.place(step):.1f},{y_axis.place(top):.1f}" for step, _, top in line.band]
             back = [f"{x_axis.place(step):.1f},{y_axis.place(floor):.1f}" for step, floor, _ in reversed(line.band)]
             points = " ".join(there + back)
-            style = f'style="fill:{colour(line.series)}"'
+            style = f'style="fill:{color(line.series)}"'
             svg.append(f'<polygon class="band" points="{points}" {of_series(line.series)} {style}/>')
     for line in lines:
         places = " ".join(f"{x_axis.place(step):.1f},{y_axis.place(value):.1f}" for step, value in line.mean)
@@ -169,20 +169,20 @@ def of_series(series: int) -> str:
     return f'data-series="{series}"'
 
 
-def colour(series: int) -> str:
-    """Colour of a series, as a value in CSS."""
-    return f"var(--s{series % COLOURS})"
+def color(series: int) -> str:
+    """Color of a series, as a value in CSS."""
+    return f"var(--s{series % COLORS})"
 
 
 def stroke(series: int, dashed: bool = True) -> str:
     """Attributes of a line of a series."""
-    dashes = DASHES[(series + series // COLOURS) % len(DASHES)] if dashed else ""
-    return f'style="stroke:{colour(series)}"' + (f' stroke-dasharray="{dashes}"' if dashes else "")
+    dashes = DASHES[(series + series // COLORS) % len(DASHES)] if dashed else ""
+    return f'style="stroke:{color(series)}"' + (f' stroke-dasharray="{dashes}"' if dashes else "")
 
 
 def mark(name: str, x: float, y: float, series: int) -> str:
     """A mark of MARKS around (x, y)."""
-    style = f'class="mark" style="fill:{colour(series)}"'
+    style = f'class="mark" style="fill:{color(series)}"'
     if name == "circle":
         return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" {style}/>'
     shapes = {
@@ -213,7 +213,7 @@ def _label(point: Point, x: float, y: float, occupied: list[Box]) -> str:
 
     best = min(candidates, key=cost)
     occupied.append(best)
-    place = f'x="{best[0]:.1f}" y="{best[3] - 2:.1f}" style="fill:{colour(point.series)}"'
+    place = f'x="{best[0]:.1f}" y="{best[3] - 2:.1f}" style="fill:{color(point.series)}"'
     return f'<text class="name" {of_series(point.series)} {place}>{escape(point.short)}</text>'
 
 

@@ -14,7 +14,7 @@ from ..files import write_whole
 from ..runs.trial import SKIPPED_KEYS, Curve, Trial, config_differences, versions
 from ..text_tables import format_number
 
-DASHES = ("", "7 4", "2 3", "9 3 2 3")  # a second cue beside colour
+DASHES = ("", "7 4", "2 3", "9 3 2 3")  # a second cue beside color
 WIDTH, INNER_HEIGHT = 440, 200  # small, so that a phone need not shrink the text below what can be read
 LEFT, RIGHT, TITLE, BOTTOM = 50, 16, 30, 42
 LEGEND_COLUMNS, LEGEND_ROW = 2, 20
@@ -131,13 +131,13 @@ def versions_section(*further: str) -> list[str]:
 def metrics_rows(trials: Sequence[Trial]) -> tuple[list[str], list[list[str]]]:
     """Headings and one row of printable figures per trial, label first; a dash where nothing was measured."""
     networks = list(dict.fromkeys(name for trial in trials for name in trial.metrics.get("diversity", {})))
-    headings = ["run", *(f"diversity, {name}" for name in networks), "colours", "class accuracy", "seconds per step"]
+    headings = ["run", *(f"diversity, {name}" for name in networks), "colors", "class accuracy", "seconds per step"]
     rows = []
     for trial in trials:
         metrics = trial.metrics
         row = [trial.label, *(format_number(metrics.get("diversity", {}).get(name), ".3f") for name in networks)]
         row += [
-            format_number(metrics.get("colours"), "d"),
+            format_number(metrics.get("colors"), "d"),
             format_number(metrics.get("classes_correct"), ".2f"),
             format_number(metrics.get("seconds_per_step"), ".2f"),
         ]

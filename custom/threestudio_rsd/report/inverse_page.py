@@ -35,7 +35,7 @@ FORMS = {
     "diversity, dino": ("diversity_dino", ".3f"),
     "diversity, clip": ("diversity_clip", ".3f"),
     "consistent": ("consistent", ".2f"),
-    "colours": ("colours", ".2f"),
+    "colors": ("colors", ".2f"),
 }
 
 
@@ -85,7 +85,7 @@ def render_page(
         "hedging; where several answers fit, one may be right and yet far from the truth. Residual: root mean square "
         "error over the pixels that are seen. Diversity is 1 minus the mean cosine similarity of the answers' "
         "features; repulsion acts in dino, clip took no part. Consistent: share of the answers that a classifier "
-        "takes for the true class. Colours: how many it sees among the answers to one image.</p>",
+        "takes for the true class. Colors: how many it sees among the answers to one image.</p>",
         '<h2 id="config">What differs in the settings</h2>',
         scrolling(config_table(list(trials)), "settings that differ"),
         *versions_section("deepinv"),

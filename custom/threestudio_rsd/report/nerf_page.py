@@ -34,7 +34,7 @@ def figures_rows(trials: Sequence[Trial]) -> tuple[list[str], list[list[str]]]:
     networks = list(dict.fromkeys(name for trial in trials for name in trial.metrics.get("diversity", {})))
     headings = [
         "run",
-        "colours",
+        "colors",
         "class accuracy",
         "view accuracy",
         *(f"diversity, {name}" for name in networks),
@@ -43,7 +43,7 @@ def figures_rows(trials: Sequence[Trial]) -> tuple[list[str], list[list[str]]]:
     rows = []
     for trial in trials:
         metrics = trial.metrics
-        row = [trial.label, format_number(metrics.get("colours"), "d")]
+        row = [trial.label, format_number(metrics.get("colors"), "d")]
         row += [format_number(metrics.get(name), ".2f") for name in ("class_accuracy", "view_accuracy")]
         row += [format_number(metrics.get("diversity", {}).get(name), ".3f") for name in networks]
         rows.append([*row, format_number(metrics.get("seconds_per_step"), ".2f")])
@@ -66,7 +66,7 @@ def render_page(title: str, note: str, command: str, trials: Sequence[Trial]) ->
         *(_figure(trial) for trial in trials),
         '<h2 id="figures">Figures</h2>',
         scrolling(metrics_table(*figures_rows(trials)), "figures"),
-        "<p>Of the views of the contact sheets. Colours: how many the objects have, by a classifier that took no part "
+        "<p>Of the views of the contact sheets. Colors: how many the objects have, by a classifier that took no part "
         "in the guidance. Class accuracy: share of the views in which it sees what the prompt names. View accuracy: "
         "share of the views whose face (front, side, back) it finds where the camera is. Diversity: 1 minus the mean "
         "cosine similarity of the objects' features from the same camera; repulsion acts in dino.</p>",

@@ -18,7 +18,7 @@ from .readers import read_study
 from .study import HIGHER, LOWER, Arm, Figure, Metric, Missing, Study, network_name, seed_name
 
 PAGE = "report.html"
-SPREAD = (DIVERSITY, "vendi_", "recall", "coverage", "colours", "seconds")  # how different, or how fast: no quality
+SPREAD = (DIVERSITY, "vendi_", "recall", "coverage", "colors", "seconds")  # how different, or how fast: no quality
 ROLE_MARKS = dict(zip(ROLES, ("circle", "diamond", "square", "triangle"), strict=True))
 ROLE_NAMES = {"method": "", "bound": "bound", "independent": "independent runs", "rival": "rival"}
 LOGGED = (DIVERSITY, "loss", "residual")  # beginnings of the names of logged values that are drawn

@@ -29,8 +29,8 @@ from .study import (
     name_metrics,
     read_values,
     setting,
-    summarise,
-    summarise_cases,
+    summarize,
+    summarize_cases,
 )
 
 ACCEPTED = (
@@ -44,7 +44,7 @@ TABLE_METRICS = {  # of a table of solvers: names and directions
     "ssim": Metric("SSIM", HIGHER),
     "lpips": Metric("LPIPS", LOWER),
     "consistent": Metric("class kept", HIGHER),
-    "colours": Metric("colours", HIGHER),
+    "colors": Metric("colors", HIGHER),
     "fid": Metric("Fréchet distance", LOWER),
     "seconds_per_step": Metric("seconds per step and image", LOWER),
 }
@@ -153,7 +153,7 @@ def _read_sweep(folder: Path, record: dict[str, Any]) -> Study:
             case = Case(prompt, seed, values=read_values(run["metrics"]))
             _add_run(case, folder / run["folder"])
             cases.append(case)
-        arm = Arm(label, cases, summarise_cases(cases))
+        arm = Arm(label, cases, summarize_cases(cases))
         _add_config(arm, folder / runs[0]["folder"], kept)
         arms.append(arm)
     join_curves(arms, settings, stem)
@@ -181,7 +181,7 @@ def _read_trials(folder: Path) -> Study:
         seed = arm.config.get(SEED_KEY)
         case = Case(metrics.get("prompt", ""), seed if isinstance(seed, int) else None, values=read_values(metrics))
         _add_run(case, each)
-        arm.cases, arm.figures = [case], summarise_cases([case])
+        arm.cases, arm.figures = [case], summarize_cases([case])
         finished.append(metrics)
         times.append((each / "save" / "metrics.json").stat().st_mtime)
         arms.append(arm)
@@ -203,7 +203,7 @@ def _read_table(folder: Path, record: dict[str, Any]) -> Study:
         of_solver = made_with.pop("settings")
         sheet = folder / row.get("sheet", f"{label.lower().replace(',', '').replace(' ', '-')}.png")
         figures = {
-            ("diversity_dino" if key == "diversity" else key): summarise(values)
+            ("diversity_dino" if key == "diversity" else key): summarize(values)
             for key, values in row["values"].items()
         }
         figures["seconds_per_step"] = Figure(row["seconds_per_step_and_image"])

@@ -35,7 +35,7 @@ MEASURED = {
     "class_accuracy": ("class_accuracy", Metric("class accuracy", HIGHER)),
     "view_accuracy": ("view_accuracy", Metric("view accuracy", HIGHER)),
     "consistent": ("consistent", Metric("class kept", HIGHER)),
-    "colours": ("colours", Metric("colours", HIGHER)),
+    "colors": ("colors", Metric("colors", HIGHER)),
     "psnr.mean": ("psnr", Metric("PSNR, dB", HIGHER)),
     "ssim.mean": ("ssim", Metric("SSIM", HIGHER)),
     "lpips.mean": ("lpips", Metric("LPIPS", LOWER)),
@@ -217,15 +217,15 @@ def seed_name(seed: int | None) -> str:
     return "" if seed is None else f"seed {seed}"
 
 
-def summarise_cases(cases: Sequence[Case]) -> dict[str, Figure]:
+def summarize_cases(cases: Sequence[Case]) -> dict[str, Figure]:
     """Mean of every value over the cases, with a bootstrap interval (95 %) where there are several."""
     figures = {}
     for key in dict.fromkeys(key for case in cases for key in case.values):
-        figures[key] = summarise([case.values[key] for case in cases if key in case.values])
+        figures[key] = summarize([case.values[key] for case in cases if key in case.values])
     return figures
 
 
-def summarise(values: Sequence[float]) -> Figure:
+def summarize(values: Sequence[float]) -> Figure:
     """Mean of some values, with a bootstrap interval (95 %) where there are several."""
     tensor = torch.tensor(values, dtype=torch.double)
     return Figure(float(tensor.mean()), bootstrap_interval(tensor) if len(values) > 1 else None)

@@ -2,7 +2,7 @@
 
 Particles are points of the plane; the prior is a mixture of Gaussians of variance 0.005. Two particles on two modes at
 (+-1, 0) are the paper's problem; four particles on four modes, with SVGD beside RSD, are ours. Counted are the
-realisations that collapsed (two particles ended in one mode), the share of modes covered, and the mean distance of a
+realizations that collapsed (two particles ended in one mode), the share of modes covered, and the mean distance of a
 particle to its nearest mode.
 
 The paper leaves the settings open. These reproduce the table of the design, found by a search over schedules, weights,
@@ -10,12 +10,12 @@ steps, learning rates and starts:
 
 - noise: DDPM's schedule, beta from 1e-4 to 0.02, linear, T = 1000 (Stable Diffusion's gives too weak a force at
   random t: the clean kernel then ends 0.73 rather than 0.94 from the modes at gamma = 3);
-- t: 20 to 980, one per realisation, shared by its particles; uniform, or descending evenly;
+- t: 20 to 980, one per realization, shared by its particles; uniform, or descending evenly;
 - w(t) = 1, s(t) = sigma_t, no classifier-free guidance;
 - start: standard normal; Adam, learning rate 0.015, betas (0.9, 0.999), 1000 steps;
 - RBF kernel on Euclidean distances, h = median^2 / log N, j = i left out.
 
-All realisations of a sweep run as one batch, with the same noise for every gamma.
+All realizations of a sweep run as one batch, with the same noise for every gamma.
 """
 
 import argparse
@@ -49,7 +49,7 @@ FOUR_MODE_GAMMAS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 SCATTER_GAMMAS = (1.0, 2000.0)  # Figs. 9b and 9c
 TWO_MODES = ((1.0, 0.0), (-1.0, 0.0))
 FOUR_MODES = ((1.0, 0.0), (-1.0, 0.0), (0.0, 1.0), (0.0, -1.0))
-COLOURS = {
+COLORS = {
     ("random", "noisy"): "#d55e00",
     ("random", "clean"): "#e69f00",
     ("descending", "noisy"): "#0072b2",
@@ -59,15 +59,15 @@ COLOURS = {
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: a setting and what came of its realisations."""
+    """One line of the table: a setting and what came of its realizations."""
 
     modes: int
     method: str  # rsd or svgd
     order: str  # of t: random or descending
     kernel_input: str  # noisy or clean
     gamma: float | None
-    realisations: int
-    collapsed: float  # share of realisations in which two particles ended in one mode
+    realizations: int
+    collapsed: float  # share of realizations in which two particles ended in one mode
     covered: float  # mean share of the modes that hold a particle
     distance: float  # mean distance of a particle to its nearest mode
 
@@ -106,11 +106,11 @@ def simulate(
     order: str,
     kernel_input: str = "noisy",
     method: str = "rsd",
-    realisations: int = 200,
+    realizations: int = 200,
     seed: int = 0,
     steps: int = STEPS,
 ) -> Tensor:
-    """Final particles, (len(gammas), realisations, N, 2), with one particle per mode: N = K.
+    """Final particles, (len(gammas), realizations, N, 2), with one particle per mode: N = K.
 
     Args:
         prior: mixture of K modes in the plane.
@@ -118,7 +118,7 @@ def simulate(
         order: of t, `random` or `descending`.
         kernel_input: `noisy` (the paper) or `clean`; for `rsd` only, SVGD's kernel sees the noisy particles.
         method: `rsd` on SDS, or `svgd` on SDS.
-        realisations: independent repetitions.
+        realizations: independent repetitions.
         seed: of start, noise and timesteps.
         steps: of Adam.
     """
@@ -127,15 +127,15 @@ def simulate(
     copies = len(gammas)
     gamma = torch.tensor(gammas).view(copies, 1, 1, 1)
     force = RepulsiveForce("euclidean", form="sum" if method == "svgd" else "log_sum")
-    start = torch.randn(realisations, n, 2, generator=generator)
+    start = torch.randn(realizations, n, 2, generator=generator)
     particles = start.repeat(copies, 1, 1, 1).requires_grad_()
-    optimiser = torch.optim.Adam([particles], lr=LEARNING_RATE)
+    optimizer = torch.optim.Adam([particles], lr=LEARNING_RATE)
     for step in range(steps):
         if order == "random":
-            t = torch.randint(MIN_T, MAX_T + 1, (realisations,), generator=generator)
+            t = torch.randint(MIN_T, MAX_T + 1, (realizations,), generator=generator)
         else:
-            t = torch.full((realisations,), round(MAX_T + (MIN_T - MAX_T) * step / max(steps - 1, 1)))
-        noise = torch.randn(realisations, n, 2, generator=generator)
+            t = torch.full((realizations,), round(MAX_T + (MIN_T - MAX_T) * step / max(steps - 1, 1)))
+        noise = torch.randn(realizations, n, 2, generator=generator)
         alpha, sigma = prior.alpha(t).view(-1, 1, 1), prior.sigma(t).view(-1, 1, 1)
         x_0 = particles.detach()
         x_t = alpha * x_0 + sigma * noise
@@ -147,7 +147,7 @@ def simulate(
         else:
             repulsion = batched_force(force, (x_t if kernel_input == "noisy" else x_0).flatten(0, 1)).view_as(x_t)
             particles.grad = direction + gamma * sigma * repulsion
-        optimiser.step()
+        optimizer.step()
     return particles.detach()
 
 
@@ -173,26 +173,26 @@ def evaluate(particles: Tensor, modes: Tensor) -> tuple[float, float, float]:
 
 
 def sweep(
-    modes: Sequence[Sequence[float]], gammas: Sequence[float], realisations: int, seed: int, svgd: bool = False
+    modes: Sequence[Sequence[float]], gammas: Sequence[float], realizations: int, seed: int, svgd: bool = False
 ) -> tuple[list[Row], dict[tuple[str, str], Tensor]]:
     """Every order of t and kernel input over the gammas, and SVGD where asked for.
 
     Returns:
-        The rows, and the final particles (len(gammas), realisations, N, 2) by (order, kernel input).
+        The rows, and the final particles (len(gammas), realizations, N, 2) by (order, kernel input).
     """
     prior = make_prior(modes)
     rows, finals = [], {}
     for order in ORDERS:
         for kernel_input in KERNEL_INPUTS:
-            final = simulate(prior, gammas, order, kernel_input, "rsd", realisations, seed)
+            final = simulate(prior, gammas, order, kernel_input, "rsd", realizations, seed)
             finals[order, kernel_input] = final
             for gamma, particles in zip(gammas, final, strict=True):
                 figures = evaluate(particles, prior.means)
-                rows.append(Row(len(modes), "rsd", order, kernel_input, gamma, realisations, *figures))
+                rows.append(Row(len(modes), "rsd", order, kernel_input, gamma, realizations, *figures))
         if svgd:
-            final = simulate(prior, (0.0,), order, "noisy", "svgd", realisations, seed)
+            final = simulate(prior, (0.0,), order, "noisy", "svgd", realizations, seed)
             figures = evaluate(final[0], prior.means)
-            rows.append(Row(len(modes), "svgd", order, "noisy", None, realisations, *figures))
+            rows.append(Row(len(modes), "svgd", order, "noisy", None, realizations, *figures))
     return rows, finals
 
 
@@ -204,7 +204,7 @@ def format_table(rows: Sequence[Row], gammas: Sequence[float] = TABLE_GAMMAS) ->
         name = "collapsed" if modes == 2 else "modes covered"
         settings = [(order, kernel_input) for order in ORDERS for kernel_input in KERNEL_INPUTS]
         lines = [
-            f"{modes} particles, {modes} modes, {chosen[0].realisations} realisations: {name}, distance to a mode",
+            f"{modes} particles, {modes} modes, {chosen[0].realizations} realizations: {name}, distance to a mode",
             f"{'gamma':>8}" + "".join(f"{f'{order} t, {kernel}':>22}" for order, kernel in settings),
         ]
         for gamma in gammas:
@@ -265,7 +265,7 @@ def draw_figure(
     FigureCanvasAgg(figure)
     axes = figure.subplots(2, 3)
     curves = (
-        (axes[0, 0], 2, "collapsed", "a) two modes: realisations that collapsed"),
+        (axes[0, 0], 2, "collapsed", "a) two modes: realizations that collapsed"),
         (axes[1, 0], 2, "distance", "d) two modes: distance to the nearest mode"),
         (axes[1, 1], 4, "covered", "e) four modes: share of modes covered"),
         (axes[1, 2], 4, "distance", "f) four modes: distance to the nearest mode"),
@@ -274,19 +274,19 @@ def draw_figure(
         _draw_curves(axis, [row for row in rows if row.modes == modes], value)
         axis.set_title(title)
     for axis, gamma, letter in zip(axes[0, 1:], SCATTER_GAMMAS, "bc", strict=True):
-        _draw_realisation(axis, {key: final[list(gammas).index(gamma)][0] for key, final in finals.items()})
-        axis.set_title(f"{letter}) two modes: one realisation, gamma = {gamma:g}")
+        _draw_realization(axis, {key: final[list(gammas).index(gamma)][0] for key, final in finals.items()})
+        axis.set_title(f"{letter}) two modes: one realization, gamma = {gamma:g}")
     axes[0, 0].legend(fontsize=8, loc="upper right")
     axes[1, 1].legend(fontsize=8, loc="lower right")
     figure.savefig(path, dpi=110)
 
 
 def _draw_curves(axis, rows: Sequence[Row], value: str) -> None:
-    for (order, kernel_input), colour in COLOURS.items():
+    for (order, kernel_input), color in COLORS.items():
         chosen = [row for row in rows if (row.method, row.order, row.kernel_input) == ("rsd", order, kernel_input)]
         label = f"{order} t, {kernel_input}" + (" (the paper)" if (order, kernel_input) == ("random", "noisy") else "")
         gammas, values = [row.gamma for row in chosen], [getattr(row, value) for row in chosen]
-        axis.plot(gammas, values, "o-", color=colour, ms=4, label=label)
+        axis.plot(gammas, values, "o-", color=color, ms=4, label=label)
     for row, style in zip((row for row in rows if row.method == "svgd"), ("--", ":"), strict=False):
         axis.axhline(getattr(row, value), color="0.4", linestyle=style, label=f"SVGD, {row.order} t")
     axis.set_xscale("symlog", linthresh=0.03, linscale=0.5)  # logarithmic, but with a place for 0
@@ -304,16 +304,16 @@ def _draw_curves(axis, rows: Sequence[Row], value: str) -> None:
     axis.grid(alpha=0.3)
 
 
-def _draw_realisation(axis, particles: dict[tuple[str, str], Tensor]) -> None:
+def _draw_realization(axis, particles: dict[tuple[str, str], Tensor]) -> None:
     modes = torch.tensor(TWO_MODES)
     for radius, alpha in ((3, 0.15), (2, 0.2), (1, 0.3)):
         for x, y in modes.tolist():
             angles = torch.linspace(0, 2 * math.pi, 60)
             deviation = radius * VARIANCE**0.5
             axis.fill(x + deviation * angles.cos(), y + deviation * angles.sin(), color="0.5", alpha=alpha, lw=0)
-    for key, colour in COLOURS.items():
+    for key, color in COLORS.items():
         x, y = particles[key].T.tolist()
-        axis.plot(x, y, "o-", color=colour, lw=0.8, ms=7, alpha=0.85, markeredgecolor="white")
+        axis.plot(x, y, "o-", color=color, lw=0.8, ms=7, alpha=0.85, markeredgecolor="white")
     furthest = max(float(final.abs().max()) for final in particles.values())
     limit = max(1.5, 1.15 * furthest)
     axis.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
@@ -327,15 +327,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         UserError: an impossible argument, or an output folder that cannot be made.
     """
     parser = argparse.ArgumentParser(prog="rsd toy", description="The paper's two-dimensional problem (C.3.1, Fig. 9).")
-    parser.add_argument("--realisations", type=int, default=200, help="repetitions of every setting (default: 200)")
+    parser.add_argument("--realizations", type=int, default=200, help="repetitions of every setting (default: 200)")
     parser.add_argument("--output", type=Path, default=Path("outputs/toy"), help="folder (default: outputs/toy)")
     parser.add_argument("--seed", type=int, default=0, help="of start, noise and timesteps (default: 0)")
     args = parser.parse_args(argv)
-    compute(args.realisations, args.seed, args.output)
+    compute(args.realizations, args.seed, args.output)
     return 0
 
 
-def compute(realisations: int, seed: int, output: Path) -> list[Row]:
+def compute(realizations: int, seed: int, output: Path) -> list[Row]:
     """Both problems: print the table, write toy.csv, toy.json and toy.png into a folder.
 
     Returns:
@@ -344,14 +344,14 @@ def compute(realisations: int, seed: int, output: Path) -> list[Row]:
     Raises:
         UserError: an impossible argument, or a folder that cannot be made.
     """
-    if realisations < 1:
-        raise UserError(f"--realisations={realisations} is impossible; accepted: an integer of at least 1.")
+    if realizations < 1:
+        raise UserError(f"--realizations={realizations} is impossible; accepted: an integer of at least 1.")
     if not 0 <= seed < 2**63:
         raise UserError(f"--seed={seed} is impossible; accepted: an integer of at least 0.")
     make_folder(output)
     started = time.perf_counter()
-    two, finals = sweep(TWO_MODES, CURVE_GAMMAS, realisations, seed, svgd=True)
-    four, _ = sweep(FOUR_MODES, FOUR_MODE_GAMMAS, realisations, seed, svgd=True)
+    two, finals = sweep(TWO_MODES, CURVE_GAMMAS, realizations, seed, svgd=True)
+    four, _ = sweep(FOUR_MODES, FOUR_MODE_GAMMAS, realizations, seed, svgd=True)
     rows = [*two, *four]
     print(format_table(rows))
     written = save_table(rows, output, seed)

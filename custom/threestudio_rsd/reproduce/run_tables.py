@@ -33,7 +33,7 @@ METRICS = {  # by key: name, and which way is better
     "coverage": ("coverage", "higher"),
     "class_accuracy": ("class accuracy", "higher"),
     "view_accuracy": ("view accuracy", "higher"),
-    "colours": ("colours", "higher"),
+    "colors": ("colors", "higher"),
 }
 DIVERSITIES = ("diversity_clip", "diversity_dino")
 QUALITIES = ("clip_score", "aesthetic", "fid")

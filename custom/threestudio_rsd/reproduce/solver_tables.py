@@ -39,8 +39,8 @@ from .inverse_rows import Comparison, Row, choose_rows, read_comparison
 IMAGE_SEED = 60_000  # of renders; training did not use it
 BATCH = 10  # images restored at once on a bundled prior; on a large one it is one
 SHEET_IMAGES = 6  # of a contact sheet
-HEADINGS = ("psnr", "ssim", "lpips", "diversity", "diversity_clip", "consistent", "colours")  # have intervals
-FORMS = {"psnr": ".2f", "colours": ".2f", "consistent": ".2f"}
+HEADINGS = ("psnr", "ssim", "lpips", "diversity", "diversity_clip", "consistent", "colors")  # have intervals
+FORMS = {"psnr": ".2f", "colors": ".2f", "consistent": ".2f"}
 PAPER_HEADINGS = ("psnr", "lpips", "frechet", "diversity")
 UNFINISHED = "unfinished"  # folder of answers whose row is not finished
 

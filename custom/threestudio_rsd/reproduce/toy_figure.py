@@ -16,10 +16,10 @@ class ToyScope:
     """With --quick.
 
     Attributes:
-        realisations: in place of the usual number.
+        realizations: in place of the usual number.
     """
 
-    realisations: int = 10
+    realizations: int = 10
 
 
 @dataclass
@@ -30,14 +30,14 @@ class ToyFigure:
         title: what it is.
         claim: what the paper says that it shows.
         needs: what a reader must have: `bundled` and `gpu`, time and machine in words.
-        realisations: of every setting.
+        realizations: of every setting.
         quick: with --quick.
     """
 
     title: str
     claim: str
     needs: dict[str, str]
-    realisations: int
+    realizations: int
     quick: ToyScope = field(default_factory=ToyScope)
 
 
@@ -63,16 +63,16 @@ def run(name: str, argv: Sequence[str]) -> int:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help=f"{figure.quick.realisations} realisations in place of {figure.realisations}",
+        help=f"{figure.quick.realizations} realizations in place of {figure.realizations}",
     )
     parser.add_argument("--seed", type=int, default=0, help="of start, noise and timesteps (default: 0)")
     parser.add_argument("--output", type=Path, default=Path("outputs/reproduce"), help="default: outputs/reproduce")
     args = parser.parse_args(argv)
-    realisations = figure.quick.realisations if args.quick else figure.realisations
+    realizations = figure.quick.realizations if args.quick else figure.realizations
     print(figure.title)
-    rows = gaussian_toy.compute(realisations, args.seed, args.output / (f"{name}-quick" if args.quick else name))
+    rows = gaussian_toy.compute(realizations, args.seed, args.output / (f"{name}-quick" if args.quick else name))
     print(f"The paper: {figure.claim}")
-    print(f"Here, as in the paper (random t, kernel on noisy particles; {realisations} realisations):")
+    print(f"Here, as in the paper (random t, kernel on noisy particles; {realizations} realizations):")
     for line in describe(rows):
         print(f"  {line}")
     return 0

@@ -1,6 +1,6 @@
 """Feature networks g(x) in which particles repel each other or are judged.
 
-Each is a frozen network in eval mode, fed with images in [0, 1] of any size, which it resizes and normalises as the
+Each is a frozen network in eval mode, fed with images in [0, 1] of any size, which it resizes and normalizes as the
 network was trained. Gradients flow to the images only.
 """
 
@@ -80,11 +80,11 @@ def _load_transformer(spec: str, model_id: str) -> "TransformerFeatures":
             f"features={spec!r}: the network {model_id!r} cannot be loaded ({first_line(error)}); "
             f"accepted: {', '.join(NAMES)}, a folder of a transformers ViT or CLIP, or a hub id that can be reached."
         ) from error
-    mean, std = _normalisation(model_id, config.model_type)
+    mean, std = _normalization(model_id, config.model_type)
     return TransformerFeatures(network.float(), mean, std)
 
 
-def _normalisation(model_id: str, model_type: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _normalization(model_id: str, model_type: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and std that the network was trained with: its own preprocessor file, else its family's."""
     from transformers.image_processing_utils import ImageProcessingMixin
 

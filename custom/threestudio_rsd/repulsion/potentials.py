@@ -15,7 +15,7 @@ class OrderTwoForce(RepulsiveForce):
     H_2 is the order-2 Renyi entropy of the eigenvalues of K / N, and exp(H_2) the order-2 Vendi score, also called RKE.
     DESCENDING `+ gamma R_i` raises it: the particles move apart. Other than in `RepulsiveForce` one potential is shared
     by all, so that a pair close together is parted before one that is far. A gradient of it shrinks like 1 / N, hence
-    the N: gamma means the same for every N. SPARKE adds this gradient to a sampler; here the optimiser takes it.
+    the N: gamma means the same for every N. SPARKE adds this gradient to a sampler; here the optimizer takes it.
 
     Args:
         features, kernel, decode, chunk_size: see `RepulsiveForce`.

@@ -12,7 +12,7 @@ from .trial import flatten
 
 # By key of metrics.json: heading and format; diversity in each network comes before them.
 FIGURES = {
-    "colours": ("colours", ".2f"),
+    "colors": ("colors", ".2f"),
     "classes_correct": ("class accuracy", ".2f"),
     "consistent": ("class kept", ".2f"),
     "psnr.mean": ("PSNR", ".2f"),
@@ -22,7 +22,7 @@ FIGURES = {
 DIVERSITY = "diversity."
 
 
-def summarise(finished: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> list[dict[str, Any]]:
+def summarize(finished: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> list[dict[str, Any]]:
     """One row for each combination of the settings but seed and prompt, in the order of their first runs.
 
     Args:

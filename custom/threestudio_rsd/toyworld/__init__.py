@@ -13,7 +13,7 @@ from .truth import (
     truth_metrics,
 )
 from .view_metrics import judge_objects, spread_views, view_diversity
-from .world import ACCENTS, BACKGROUNDS, CLASSES, COLOURS, VIEWS, Camera, Scene, sample_scenes, view_of
+from .world import ACCENTS, BACKGROUNDS, CLASSES, COLORS, VIEWS, Camera, Scene, sample_scenes, view_of
 
 __all__ = [
     "ToyworldJudge",
@@ -31,7 +31,7 @@ __all__ = [
     "ACCENTS",
     "BACKGROUNDS",
     "CLASSES",
-    "COLOURS",
+    "COLORS",
     "VIEWS",
     "Camera",
     "Scene",

@@ -2,15 +2,15 @@
 
 import random
 
-from .world import CLASSES, COLOURS, VIEWS
+from .world import CLASSES, COLORS, VIEWS
 
 PREFIXES = ("a photo of", "a 3d render of")
 OTHER_WORDS = ("a", "an", "the", "of", ",", ".", "image", "picture", "rendering")
 
 
-def caption(object_class: int, colour: int | None = None, view: int | None = None, prefix: str = "") -> str:
-    """Such as 'a photo of a red ice cream, front view', from indices into CLASSES, COLOURS and VIEWS."""
-    words = CLASSES[object_class] if colour is None else f"{COLOURS[colour]} {CLASSES[object_class]}"
+def caption(object_class: int, color: int | None = None, view: int | None = None, prefix: str = "") -> str:
+    """Such as 'a photo of a red ice cream, front view', from indices into CLASSES, COLORS and VIEWS."""
+    words = CLASSES[object_class] if color is None else f"{COLORS[color]} {CLASSES[object_class]}"
     text = f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
     if prefix:
         text = f"{prefix} {text}"
@@ -19,10 +19,10 @@ def caption(object_class: int, colour: int | None = None, view: int | None = Non
 
 def random_caption(
     object_class: int,
-    colour: int,
+    color: int,
     view: int,
     choice: random.Random,
-    named_colour: float,
+    named_color: float,
     named_view: float,
     prefix: float,
     empty: float = 0.0,
@@ -32,23 +32,23 @@ def random_caption(
         return ""
     return caption(
         object_class,
-        colour if choice.random() < named_colour else None,
+        color if choice.random() < named_color else None,
         view if choice.random() < named_view else None,
         choice.choice(PREFIXES) if choice.random() < prefix else "",
     )
 
 
 def named_attributes(prompt: str) -> tuple[int | None, int | None]:
-    """Class and colour that a prompt names, as indices into CLASSES and COLOURS; None where there is not one alone."""
+    """Class and color that a prompt names, as indices into CLASSES and COLORS; None where there is not one alone."""
     words = f" {' '.join(prompt.lower().replace(',', ' ').replace('.', ' ').split())} "
-    found = ([i for i, name in enumerate(names) if f" {name} " in words] for names in (CLASSES, COLOURS))
-    object_class, colour = (indices[0] if len(indices) == 1 else None for indices in found)
-    return object_class, colour
+    found = ([i for i, name in enumerate(names) if f" {name} " in words] for names in (CLASSES, COLORS))
+    object_class, color = (indices[0] if len(indices) == 1 else None for indices in found)
+    return object_class, color
 
 
 def vocabulary() -> list[str]:
     """Every word of every caption, sorted."""
     words = set(OTHER_WORDS)
-    for phrase in (*CLASSES, *COLOURS, *VIEWS, *PREFIXES):
+    for phrase in (*CLASSES, *COLORS, *VIEWS, *PREFIXES):
         words |= set(phrase.split())
     return sorted(words)

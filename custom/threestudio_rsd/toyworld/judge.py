@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError, first_line
 from ..files import data_path
-from .world import ATTRIBUTES, CLASSES, COLOURS
+from .world import ATTRIBUTES, CLASSES, COLORS
 
 IMAGE_SIZE = 64
 WIDTHS = (32, 64, 96, 128)
@@ -17,9 +17,9 @@ FEATURES = 128
 
 
 class ToyworldJudge(nn.Module):
-    """Images (N, 3, 64, 64) in [0, 1] to logits of class, colour, view, accent and background."""
+    """Images (N, 3, 64, 64) in [0, 1] to logits of class, color, view, accent and background."""
 
-    CLASSES, COLOURS = CLASSES, COLOURS
+    CLASSES, COLORS = CLASSES, COLORS
 
     def __init__(self) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ from ..images.saving import save_grid, save_image
 from .captions import caption
 from .render import IMAGE_SIZE, render_scenes
 from .sampling import Request, draw_samples
-from .world import ACCENTS, BACKGROUNDS, CLASSES, COLOURS, VIEWS, Scene, sample_scenes
+from .world import ACCENTS, BACKGROUNDS, CLASSES, COLORS, VIEWS, Scene, sample_scenes
 
 SIDE = 8  # images along each side of a card's square
 CARD_GUIDANCE_SCALE = 3.0
@@ -21,7 +21,7 @@ def choose_scenes(
     count: int,
     seed: int,
     object_class: str | None = None,
-    colour: str | None = None,
+    color: str | None = None,
     azimuth: float | None = None,
     elevation: float | None = None,
 ) -> Scene:
@@ -29,8 +29,8 @@ def choose_scenes(
     scenes = sample_scenes(count, torch.Generator().manual_seed(seed))
     if object_class is not None:
         scenes.object_class.fill_(CLASSES.index(object_class))
-    if colour is not None:
-        scenes.colour.fill_(COLOURS.index(colour))
+    if color is not None:
+        scenes.color.fill_(COLORS.index(color))
     if azimuth is not None:
         torch.as_tensor(scenes.camera.azimuth).fill_(azimuth)
     if elevation is not None:
@@ -39,13 +39,13 @@ def choose_scenes(
 
 
 def save_renders(scenes: Scene, folder: Path) -> list[Path]:
-    """Write every scene as a PNG named by its number, class, colour and view, `grid.png`, and `attributes.json`."""
+    """Write every scene as a PNG named by its number, class, color and view, `grid.png`, and `attributes.json`."""
     images = render_scenes(scenes)
     records = describe(scenes)
     digits = len(str(len(scenes) - 1))
     files = []
     for i, (image, record) in enumerate(zip(images, records, strict=True)):
-        words = "_".join(str(record[name]).replace(" ", "-") for name in ("colour", "class", "view"))
+        words = "_".join(str(record[name]).replace(" ", "-") for name in ("color", "class", "view"))
         files.append(folder / f"{i:0{digits}d}_{words}.png")
         save_image(image, files[-1])
         record["file"] = files[-1].name
@@ -56,12 +56,12 @@ def save_renders(scenes: Scene, folder: Path) -> list[Path]:
 
 def describe(scenes: Scene) -> list[dict[str, str | float]]:
     """Attributes of every scene, in words and numbers."""
-    names = {"class": CLASSES, "colour": COLOURS, "view": VIEWS, "accent": ACCENTS, "background": BACKGROUNDS}
+    names = {"class": CLASSES, "color": COLORS, "view": VIEWS, "accent": ACCENTS, "background": BACKGROUNDS}
     labels = scenes.labels()
     numbers = {"size": scenes.size, "height": scenes.height, **vars(scenes.camera)}
     return [
         {
-            "caption": caption(int(labels["class"][i]), int(labels["colour"][i]), int(labels["view"][i])),
+            "caption": caption(int(labels["class"][i]), int(labels["color"][i]), int(labels["view"][i])),
             **{name: words[int(labels[name][i])] for name, words in names.items()},
             **{name: round(float(values[i]), 4) for name, values in numbers.items()},
         }

@@ -1,6 +1,6 @@
 """The eight objects: primitives in their own coordinates, front towards +x, within about one unit of the origin.
 
-What the captions name must survive 64 pixels, so details are large; the main colour is seen from every side, and from
+What the captions name must survive 64 pixels, so details are large; the main color is seen from every side, and from
 above; something on the front is missing on the back.
 """
 
@@ -12,7 +12,7 @@ from .world import CLASSES
 
 # Materials: the two that a scene chooses, then those that never change.
 MAIN, ACCENT, BLACK, CREAM, CONE, WOOD, GLASS, CARROT, CHERRY, COFFEE, LAMP, TAIL_LAMP = range(12)
-FIXED_COLOURS = {
+FIXED_COLORS = {
     BLACK: (0.08, 0.08, 0.10),
     CREAM: (0.96, 0.88, 0.72),
     CONE: (0.80, 0.58, 0.30),
@@ -28,25 +28,25 @@ DIAGONAL = math.sqrt(0.5)
 
 
 def mushroom(surface: Surface) -> None:
-    """A cream stem with two eyes; a cap of the main colour, with accent dots on its front half."""
+    """A cream stem with two eyes; a cap of the main color, with accent dots on its front half."""
     surface.cone(CREAM, (-0.85, 0.1), (0.34, 0.26))
     surface.ellipsoid(MAIN, (0.0, 0.0, 0.02), (0.84, 0.84, 0.74), above=0.02)
     surface.cone(CREAM, (0.0, 0.03), (0.82, 0.84))
     for azimuth, elevation in ((-38, 28), (38, 28), (0, 62)):
         a, e = math.radians(azimuth), math.radians(elevation)
-        centre = (0.77 * math.cos(a) * math.cos(e), 0.77 * math.sin(a) * math.cos(e), 0.02 + 0.68 * math.sin(e))
-        surface.ellipsoid(ACCENT, centre, 0.19)
+        center = (0.77 * math.cos(a) * math.cos(e), 0.77 * math.sin(a) * math.cos(e), 0.02 + 0.68 * math.sin(e))
+        surface.ellipsoid(ACCENT, center, 0.19)
     for y in (-0.14, 0.14):
         surface.ellipsoid(BLACK, (0.27, y, -0.33), (0.07, 0.08, 0.11))
 
 
 def snowman(surface: Surface) -> None:
-    """Two balls of the main colour with a face and buttons; an accent hat."""
+    """Two balls of the main color with a face and buttons; an accent hat."""
     surface.ellipsoid(MAIN, (0.0, 0.0, -0.43), 0.5)
     surface.ellipsoid(MAIN, (0.0, 0.0, 0.27), 0.36)
     surface.cone(ACCENT, (0.48, 0.55), (0.42, 0.42))
     surface.cone(ACCENT, (0.52, 0.92), (0.27, 0.27))
-    surface.cone(CARROT, (0.28, 0.74), (0.11, 0.0), centre=(0.0, 0.0, 0.22), axis=0)
+    surface.cone(CARROT, (0.28, 0.74), (0.11, 0.0), center=(0.0, 0.0, 0.22), axis=0)
     for y in (-0.15, 0.15):
         surface.ellipsoid(BLACK, (0.3, y, 0.36), 0.075)
     for x, z in ((0.45, -0.2), (0.5, -0.48)):
@@ -54,7 +54,7 @@ def snowman(surface: Surface) -> None:
 
 
 def house(surface: Surface) -> None:
-    """Accent walls; gable roof and front door of the main colour; a window on the back and on each side."""
+    """Accent walls; gable roof and front door of the main color; a window on the back and on each side."""
     surface.box(ACCENT, (-0.56, -0.56, -0.78), (0.56, 0.56, 0.1))
     surface.polyhedron(
         MAIN,
@@ -74,7 +74,7 @@ def house(surface: Surface) -> None:
 
 
 def ice_cream(surface: Surface) -> None:
-    """A cone under a scoop of the main colour, with two eyes and a cherry; an accent wafer behind."""
+    """A cone under a scoop of the main color, with two eyes and a cherry; an accent wafer behind."""
     surface.cone(CONE, (-0.92, 0.08), (0.0, 0.44))
     surface.ellipsoid(MAIN, (0.0, 0.0, 0.28), 0.5)
     surface.cone(MAIN, (0.04, 0.16), (0.5, 0.5))
@@ -85,7 +85,7 @@ def ice_cream(surface: Surface) -> None:
 
 
 def tree(surface: Surface) -> None:
-    """A trunk under three cones of the main colour, with accent baubles on the front half and a star on top."""
+    """A trunk under three cones of the main color, with accent baubles on the front half and a star on top."""
     surface.cone(WOOD, (-0.92, -0.5), (0.17, 0.17))
     surface.cone(MAIN, (-0.62, 0.0), (0.7, 0.22))
     surface.cone(MAIN, (-0.16, 0.42), (0.56, 0.16))
@@ -97,7 +97,7 @@ def tree(surface: Surface) -> None:
 
 
 def rocket(surface: Surface) -> None:
-    """Body and nose of the main colour with a porthole at the front; three accent fins and an accent ring."""
+    """Body and nose of the main color with a porthole at the front; three accent fins and an accent ring."""
     surface.cone(MAIN, (-0.6, 0.3), (0.34, 0.34))
     surface.cone(MAIN, (0.3, 0.94), (0.34, 0.0))
     surface.cone(ACCENT, (0.26, 0.38), (0.36, 0.36))
@@ -130,7 +130,7 @@ def rocket(surface: Surface) -> None:
 
 
 def cup(surface: Surface) -> None:
-    """A cup of the main colour full of coffee, a large accent dot on its front and the handle at +y."""
+    """A cup of the main color full of coffee, a large accent dot on its front and the handle at +y."""
     surface.cone(MAIN, (-0.62, 0.55), (0.44, 0.58))
     surface.cone(COFFEE, (0.5, 0.57), (0.48, 0.48))
     surface.box(MAIN, (-0.1, 0.45, 0.2), (0.1, 0.9, 0.36))
@@ -140,7 +140,7 @@ def cup(surface: Surface) -> None:
 
 
 def car(surface: Surface) -> None:
-    """A car of the main colour that drives towards +x: lamps, an accent stripe on the bonnet, and accent hubs."""
+    """A car of the main color that drives towards +x: lamps, an accent stripe on the bonnet, and accent hubs."""
     surface.box(MAIN, (-0.9, -0.44, -0.42), (0.9, 0.44, 0.0))
     surface.polyhedron(
         GLASS,
@@ -157,8 +157,8 @@ def car(surface: Surface) -> None:
     surface.box(ACCENT, (0.5, -0.16, -0.06), (0.91, 0.16, 0.03))
     for x in (-0.52, 0.52):
         for y in (-0.44, 0.44):
-            surface.cone(BLACK, (-0.11, 0.11), (0.25, 0.25), centre=(x, y, -0.42), axis=1)
-            surface.cone(ACCENT, (-0.13, 0.13), (0.14, 0.14), centre=(x, y, -0.42), axis=1)
+            surface.cone(BLACK, (-0.11, 0.11), (0.25, 0.25), center=(x, y, -0.42), axis=1)
+            surface.cone(ACCENT, (-0.13, 0.13), (0.14, 0.14), center=(x, y, -0.42), axis=1)
     for y in (-0.28, 0.28):
         surface.ellipsoid(LAMP, (0.89, y, -0.17), (0.06, 0.13, 0.13))
         surface.box(TAIL_LAMP, (-0.94, y - 0.13, -0.25), (-0.88, y + 0.13, -0.08))

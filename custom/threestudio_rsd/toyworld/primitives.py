@@ -16,7 +16,7 @@ Vector = tuple[float, float, float]
 
 
 class Surface:
-    """Nearest hits of R rays with origins and directions (3, R): distance, unnormalised normal and material."""
+    """Nearest hits of R rays with origins and directions (3, R): distance, unnormalized normal and material."""
 
     def __init__(self, origins: Tensor, directions: Tensor) -> None:
         self.origins, self.directions = origins, directions
@@ -29,10 +29,10 @@ class Surface:
     def hit(self) -> Tensor:
         return self.distance < FAR
 
-    def ellipsoid(self, material: int, centre: Vector, radii: Vector | float, above: float | None = None) -> None:
+    def ellipsoid(self, material: int, center: Vector, radii: Vector | float, above: float | None = None) -> None:
         """An ellipsoid of half axes `radii`; `above` cuts off what lies lower than that height (and leaves it open)."""
         radii = radii if isinstance(radii, tuple) else (radii, radii, radii)
-        origin = [(o - c) / r for o, c, r in zip(self.origins, centre, radii, strict=True)]
+        origin = [(o - c) / r for o, c, r in zip(self.origins, center, radii, strict=True)]
         direction = [d / r for d, r in zip(self.directions, radii, strict=True)]
         a = _dot(direction, direction)
         b = _dot(origin, direction)
@@ -50,12 +50,12 @@ class Surface:
         material: int,
         bounds: tuple[float, float],
         radii: tuple[float, float],
-        centre: Vector = (0.0, 0.0, 0.0),
+        center: Vector = (0.0, 0.0, 0.0),
         axis: int = 2,
     ) -> None:
         """A frustum (cylinder, cone) along an axis between two bounds with the radius at each, closed by discs."""
         u, v, w = ((axis + 1) % 3, (axis + 2) % 3, axis)
-        ox, oy, oz = (self.origins[i] - centre[i] for i in (u, v, w))
+        ox, oy, oz = (self.origins[i] - center[i] for i in (u, v, w))
         dx, dy, dz = (self.directions[i] for i in (u, v, w))
         low, high = bounds
         slope = (radii[1] - radii[0]) / (high - low)

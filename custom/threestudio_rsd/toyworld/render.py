@@ -5,16 +5,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import UserError, check_choice
-from .objects import ACCENT, BUILDERS, FIXED_COLOURS, MAIN
+from .objects import ACCENT, BUILDERS, FIXED_COLORS, MAIN
 from .primitives import Surface
-from .world import ACCENTS, BACKGROUNDS, CLASSES, COLOURS, Camera, Scene
+from .world import ACCENTS, BACKGROUNDS, CLASSES, COLORS, Camera, Scene
 
 IMAGE_SIZE = 64
 SUPERSAMPLING = 2  # rays per pixel along each axis
 CHUNK = 16  # images at a time: their rays stay in the processor's cache
 BOUNDING_RADIUS = 1.25  # of every object in its own coordinates, with a margin
 
-COLOUR_RGB = torch.tensor(
+COLOR_RGB = torch.tensor(
     [
         [0.86, 0.10, 0.10],
         [0.98, 0.52, 0.06],
@@ -36,7 +36,7 @@ LIGHT, HEADLIGHT, AMBIENT = 0.36, 0.20, 0.56
 
 def render(
     object_class: Tensor | str | int,
-    colour: Tensor | str | int,
+    color: Tensor | str | int,
     accent: Tensor | str | int = 0,
     background: Tensor | str | int = 0,
     size: Tensor | float = 0.9,
@@ -48,7 +48,7 @@ def render(
     """Images (N, 3, resolution, resolution) in [0, 1] of objects seen from cameras.
 
     Every argument up to `camera` and every field of the camera is one value for all or a tensor (N,); names of
-    CLASSES, COLOURS, ACCENTS and BACKGROUNDS do as well as their indices.
+    CLASSES, COLORS, ACCENTS and BACKGROUNDS do as well as their indices.
 
     Raises:
         UserError: a name that the world does not have.
@@ -56,7 +56,7 @@ def render(
     camera = camera or Camera()
     values = [
         _index("object_class", object_class, CLASSES),
-        _index("colour", colour, COLOURS),
+        _index("color", color, COLORS),
         _index("accent", accent, ACCENTS),
         _index("background", background, BACKGROUNDS),
         *(torch.as_tensor(x, dtype=torch.float32) for x in (size, height)),
@@ -66,7 +66,7 @@ def render(
         ),
     ]
     batched = torch.broadcast_tensors(*(torch.atleast_1d(value) for value in values))
-    names = ("object_class", "colour", "accent", "background", "size", "height")
+    names = ("object_class", "color", "accent", "background", "size", "height")
     own = dict(zip(names, batched[:6], strict=True))
     return render_scenes(Scene(**own, camera=Camera(*batched[6:])), resolution, supersampling)
 
@@ -106,9 +106,9 @@ def _trace(name: str, scenes: Scene, resolution: int) -> Tensor:
     surface = Surface(origins[:, image].contiguous(), scaled[:, inside])
     BUILDERS[name](surface)
 
-    palette = torch.zeros(len(scenes), 2 + len(FIXED_COLOURS), 3)
-    palette[:, MAIN], palette[:, ACCENT] = COLOUR_RGB[scenes.colour], ACCENT_RGB[scenes.accent]
-    for material, rgb in FIXED_COLOURS.items():
+    palette = torch.zeros(len(scenes), 2 + len(FIXED_COLORS), 3)
+    palette[:, MAIN], palette[:, ACCENT] = COLOR_RGB[scenes.color], ACCENT_RGB[scenes.accent]
+    for material, rgb in FIXED_COLORS.items():
         palette[:, material] = torch.tensor(rgb)
 
     hit = surface.hit
@@ -117,12 +117,12 @@ def _trace(name: str, scenes: Scene, resolution: int) -> Tensor:
     towards = (normal * directions[:, inside][:, hit]).sum(0)
     normal = torch.where(towards > 0, -normal, normal)
     shading = AMBIENT + LIGHT * (LIGHT_DIRECTION @ normal).clamp_min(0) + HEADLIGHT * towards.abs()
-    colour = (palette[image, surface.material[hit]] * shading[:, None]).clamp(0, 1)
+    color = (palette[image, surface.material[hit]] * shading[:, None]).clamp(0, 1)
 
     pixels = BACKGROUND_RGB[scenes.background][:, None].repeat(1, resolution**2, 1)
     covered = torch.zeros_like(inside)
     covered[inside] = hit
-    pixels[covered] = colour
+    pixels[covered] = color
     return pixels.view(-1, resolution, resolution, 3).permute(0, 3, 1, 2)
 
 

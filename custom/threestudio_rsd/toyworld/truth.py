@@ -15,12 +15,12 @@ from ..metrics.distribution import frechet_distance
 from . import world
 from .judge import ToyworldJudge
 
-MODES = ("class", "colour", "background")  # the attributes whose combinations are counted as modes
+MODES = ("class", "color", "background")  # the attributes whose combinations are counted as modes
 GRID = 720  # cameras along each angle, from which the shares of the views are counted
 
 
 def modes_covered(*labels: Tensor) -> int:
-    """Number of distinct combinations of attributes among the particles: each labels (N,), such as colours."""
+    """Number of distinct combinations of attributes among the particles: each labels (N,), such as colors."""
     return len(set(zip(*(label.tolist() for label in labels), strict=True)))
 
 
@@ -39,17 +39,17 @@ def accuracy(predicted: Tensor, true: Tensor | int) -> float:
     return float((predicted == true).double().mean())
 
 
-def true_distribution(object_class: str | int | None = None, colour: str | int | None = None) -> dict[str, Tensor]:
+def true_distribution(object_class: str | int | None = None, color: str | int | None = None) -> dict[str, Tensor]:
     """Probability of every value of each attribute, given what a prompt names: by attribute, (number of values,).
 
     The attributes are independent. All but the view are uniform; the view follows from the cameras.
 
     Raises:
-        UserError: a class or colour that the world does not have.
+        UserError: a class or color that the world does not have.
     """
     true = {name: torch.full((n,), 1 / n, dtype=torch.double) for name, n in world.ATTRIBUTES.items()}
     true["view"] = _view_distribution()
-    for name, value, names in (("class", object_class, world.CLASSES), ("colour", colour, world.COLOURS)):
+    for name, value, names in (("class", object_class, world.CLASSES), ("color", color, world.COLORS)):
         if value is not None:
             index = _index(name, value, names)
             true[name] = torch.nn.functional.one_hot(torch.tensor(index), len(names)).double()
@@ -99,7 +99,7 @@ def truth_metrics(
     images: Tensor,
     judge: ToyworldJudge,
     object_class: str | int | None = None,
-    colour: str | int | None = None,
+    color: str | int | None = None,
     reference_images: Tensor | None = None,
 ) -> dict[str, float]:
     """Every measure of truth on images (N, 3, H, W) in [0, 1] of one prompt.
@@ -107,25 +107,25 @@ def truth_metrics(
     Args:
         images: particles or samples.
         judge: tells the attributes.
-        object_class, colour: what the prompt names, by name or index; nothing is asked for by default.
+        object_class, color: what the prompt names, by name or index; nothing is asked for by default.
         reference_images: renders (M, 3, H, W) of the same prompt, for the Frechet distance in the judge's features.
 
     Returns:
-        colours: how many there are; modes: distinct class x colour x background; colour_entropy in bits;
-        class_accuracy and colour_accuracy where asked for; total_variation_ATTRIBUTE for each attribute, and
+        colors: how many there are; modes: distinct class x color x background; color_entropy in bits;
+        class_accuracy and color_accuracy where asked for; total_variation_ATTRIBUTE for each attribute, and
         total_variation_modes; frechet_distance where there are references and at least two images.
     """
     labels = judge.predict(images)
-    true = true_distribution(object_class, colour)
+    true = true_distribution(object_class, color)
     result: dict[str, float] = {
-        "colours": modes_covered(labels["colour"]),
+        "colors": modes_covered(labels["color"]),
         "modes": modes_covered(*(labels[name] for name in MODES)),
-        "colour_entropy": entropy(labels["colour"], len(world.COLOURS)),
+        "color_entropy": entropy(labels["color"], len(world.COLORS)),
     }
     if object_class is not None:
         result["class_accuracy"] = accuracy(labels["class"], _index("class", object_class, world.CLASSES))
-    if colour is not None:
-        result["colour_accuracy"] = accuracy(labels["colour"], _index("colour", colour, world.COLOURS))
+    if color is not None:
+        result["color_accuracy"] = accuracy(labels["color"], _index("color", color, world.COLORS))
     variations = total_variation(labels, true)
     result |= {f"total_variation_{name}": variations[name] for name in labels}
     result["total_variation_modes"] = total_variation({name: labels[name] for name in MODES}, true)["joint"]

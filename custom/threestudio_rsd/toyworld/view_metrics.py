@@ -53,7 +53,7 @@ def judge_objects(
         object_class: index into CLASSES of what the prompt names, if it names one.
 
     Returns:
-        `colours`: how many colours the objects have, each being that of most of its views; `class_accuracy`:
+        `colors`: how many colors the objects have, each being that of most of its views; `class_accuracy`:
         share of the views that show the class (with `object_class`), also `class_accuracy_each` (N values);
         `view_accuracy`: share of the views whose face is the one that the camera looks at, of those that are not near
         a boundary of two faces, None if there are none: a Janus object shows its front to more cameras than it should.
@@ -63,7 +63,7 @@ def judge_objects(
     clear = _shows_one_face(azimuth, elevation)
     correct_face = (labels["view"] == view_of(azimuth, elevation).to(labels["view"].device))[:, clear]
     result: dict[str, Any] = {
-        "colours": modes_covered(labels["colour"].mode(dim=1).values),
+        "colors": modes_covered(labels["color"].mode(dim=1).values),
         "view_accuracy": float(correct_face.float().mean()) if clear.any() else None,
     }
     if object_class is not None:

@@ -6,15 +6,15 @@ import torch
 from torch import Tensor
 
 CLASSES = ("mushroom", "snowman", "house", "ice cream", "tree", "rocket", "cup", "car")
-COLOURS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink")
+COLORS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink")
 ACCENTS = ("white", "dark", "brown")
-BACKGROUNDS = ("grey", "blue", "sand")
+BACKGROUNDS = ("gray", "blue", "sand")
 VIEWS = ("front view", "side view", "back view", "overhead view")  # threestudio's words
 
 # Number of values of each attribute that can be told from an image.
 ATTRIBUTES = {
     "class": len(CLASSES),
-    "colour": len(COLOURS),
+    "color": len(COLORS),
     "view": len(VIEWS),
     "accent": len(ACCENTS),
     "background": len(BACKGROUNDS),
@@ -46,10 +46,10 @@ class Camera:
 
 @dataclass
 class Scene:
-    """N images to be rendered: indices of class, colour, accent and background (N,), sizes (N,), and cameras of N."""
+    """N images to be rendered: indices of class, color, accent and background (N,), sizes (N,), and cameras of N."""
 
     object_class: Tensor
-    colour: Tensor
+    color: Tensor
     accent: Tensor
     background: Tensor
     size: Tensor
@@ -68,7 +68,7 @@ class Scene:
         """Index of each of ATTRIBUTES (N,)."""
         return {
             "class": self.object_class,
-            "colour": self.colour,
+            "color": self.color,
             "view": self.view,
             "accent": self.accent,
             "background": self.background,
@@ -106,7 +106,7 @@ def sample_scenes(n: int, generator: torch.Generator) -> Scene:
     overhead = torch.rand(n, generator=generator) < OVERHEAD_SHARE
     return Scene(
         object_class=choose(len(CLASSES)),
-        colour=choose(len(COLOURS)),
+        color=choose(len(COLORS)),
         accent=choose(len(ACCENTS)),
         background=choose(len(BACKGROUNDS)),
         size=uniform(SIZES),

@@ -12,7 +12,7 @@ WIDTHS = 2.0  # a gaussian's radius on the screen, in deviations
 
 @register("stand-in-splatting")
 class Gaussians(BaseModule):
-    """Isotropic gaussians; it owns its optimiser, and adds a copy of each point that moved much."""
+    """Isotropic gaussians; it owns its optimizer, and adds a copy of each point that moved much."""
 
     @dataclass
     class Config(BaseModule.Config):
@@ -84,17 +84,17 @@ class Rasterizer(BaseModule):
         if self.training:
             screen_points.retain_grad()
         position = (geometry.get_xyz - camera[:3, 3]) @ camera[:3, :3]
-        centres = (position + screen_points)[:, :2]
+        centers = (position + screen_points)[:, :2]
         rows, columns = torch.meshgrid(torch.linspace(1, -1, height), torch.linspace(-1, 1, width), indexing="ij")
         pixels = torch.stack([columns, rows], -1)
         deviation = geometry.get_scaling[:, 0]
-        heights = (-(pixels[:, :, None] - centres).square().sum(-1) / (2 * deviation**2)).exp()
+        heights = (-(pixels[:, :, None] - centers).square().sum(-1) / (2 * deviation**2)).exp()
         total = heights.sum(-1, keepdim=True)
         opacity = 1 - (-total).exp()
-        colour = heights @ geometry._features_dc.sigmoid() / (total + 1e-6)
+        color = heights @ geometry._features_dc.sigmoid() / (total + 1e-6)
         radii = WIDTHS * deviation.detach()
         return {
-            "render": (opacity * colour + (1 - opacity) * bg_color).permute(2, 0, 1),
+            "render": (opacity * color + (1 - opacity) * bg_color).permute(2, 0, 1),
             "viewspace_points": screen_points,
             "visibility_filter": radii > 0,
             "radii": radii,

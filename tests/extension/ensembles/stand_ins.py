@@ -36,15 +36,15 @@ class Geometry(Noted, BaseModule):
         self.sharpness = nn.Parameter(torch.rand(1))
         self.register_buffer("bbox", torch.tensor([[-1.0] * 3, [1.0] * 3]) * self.cfg.radius)
         self.unbounded = False
-        self.initialised = 0
+        self.initialized = 0
 
     @property
     def corners(self):
         return self.sharpness * self.bbox
 
     def initialize_shape(self, times=1):
-        self.initialised += times
-        return self.initialised
+        self.initialized += times
+        return self.initialized
 
     def forward(self, points, output_normal=False):
         features = self.encoding(points)
@@ -106,8 +106,8 @@ class Renderer(Noted, BaseModule):
         points = dirs[ray_indices]
         geometry = self.parts.geometry(points, output_normal=self.parts.material.requires_normal)
         weights = 1 - (-geometry["density"]).exp()
-        colours = self.parts.material(viewdirs=points, **geometry, **kwargs)
-        foreground = torch.zeros_like(dirs).index_add(0, ray_indices, weights * colours).reshape(*shape, 3)
+        colors = self.parts.material(viewdirs=points, **geometry, **kwargs)
+        foreground = torch.zeros_like(dirs).index_add(0, ray_indices, weights * colors).reshape(*shape, 3)
         opacity = torch.zeros_like(dirs[:, :1]).index_add(0, ray_indices, weights).reshape(*shape, 1)
         background = self.parts.background(dirs=rays_d)
         behind = background if bg_color is None else bg_color

@@ -91,12 +91,12 @@ def test_what_systems_read():
     assert torch.equal(parts.geometry.bbox, parts.geometry.particles[0].bbox)
     assert parts.geometry.unbounded is False
     assert parts.geometry.initialize_shape(times=2) == [2, 2]
-    assert parts.geometry.initialised == 2
+    assert parts.geometry.initialized == 2
     assert parts.geometry.corners.shape == (4, 3)
     assert parts.renderer.geometry is parts.geometry
-    parts.geometry.particles[1].initialised = 7
-    with pytest.raises(AttributeError, match="'initialised'"):
-        _ = parts.geometry.initialised
+    parts.geometry.particles[1].initialized = 7
+    with pytest.raises(AttributeError, match="'initialized'"):
+        _ = parts.geometry.initialized
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def real_exporter(density_bias):
     }
     mesh = {"fmt": "obj", "save_uv": False}
     if host.HOST == "threestudio":
-        mesh["context_type"] = "cuda"  # its other rasteriser needs a display
+        mesh["context_type"] = "cuda"  # its other rasterizer needs a display
     return find("particles-exporter")({"particle": mesh}, **parts)
 
 

@@ -71,7 +71,7 @@ def test_in_evaluation_every_particle_renders_every_view():
 
 
 @pytest.mark.parametrize("shape", [(3,), (N * V, 3), (N * V, 3, 4, 3), (N * V * 3 * 4, 3)])
-def test_background_colours_of_every_shape(shape):
+def test_background_colors_of_every_shape(shape):
     parts = split_views({**views(N * V), "bg_color": torch.rand(shape)}, N)
     expected = shape if len(shape) == 1 else (shape[0] // N, *shape[1:])
     assert all(part["bg_color"].shape == expected for part in parts)

@@ -1,4 +1,4 @@
-"""Gaussian splatting: geometries that own their optimiser and grow, renderers that loop over cameras."""
+"""Gaussian splatting: geometries that own their optimizer and grow, renderers that loop over cameras."""
 
 from types import SimpleNamespace
 
@@ -45,8 +45,8 @@ def test_points_of_all_particles_are_seen_as_one_cloud():
     assert len(scene.geometry._xyz) == N  # parameters, for optimizer.params
 
 
-def test_particles_are_trained_towards_their_own_colours_and_grow():
-    """The steps of threestudio-3dgs's system: manual optimisation, with densification between backward and step."""
+def test_particles_are_trained_towards_their_own_colors_and_grow():
+    """The steps of threestudio-3dgs's system: manual optimization, with densification between backward and step."""
     scene = make_scene()
     targets = torch.eye(3)[:, None, None, None, :]  # red, green, blue
     optimizer = scene.geometry.optimizer

@@ -56,7 +56,7 @@ def test_a_run_leaves_what_it_should(trained: Path) -> None:
     assert Image.open(results / "it2-test-sheet.png").size == (3 * 18 - 2, N * 18 - 2)
     metrics = json.loads((results / "metrics.json").read_text())
     assert metrics["n"] == N and metrics["steps"] == 2 and metrics["views"] == 3 and metrics["gamma"] == 20
-    assert set(metrics["diversity"]) == {"dino", "clip"} and 1 <= metrics["colours"] <= N
+    assert set(metrics["diversity"]) == {"dino", "clip"} and 1 <= metrics["colors"] <= N
     assert metrics["similarity"]["dino"] == pytest.approx(1 - metrics["diversity"]["dino"])
     assert 0 <= metrics["class_accuracy"] <= 1 and len(metrics["class_accuracy_each"]) == N
     log = (trained / "csv_logs" / "version_0" / "metrics.csv").read_text()

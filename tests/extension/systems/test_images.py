@@ -45,7 +45,7 @@ def test_every_config_writes_every_result(config: str, tmp_path: Path) -> None:
     overrides = ["system.n_steps=3"] if config == "ancestral" else ["trainer.max_steps=2", "system.metrics_every=1"]
     trial = launch(config, tmp_path, *overrides)
     metrics = json.loads((trial / "save" / "metrics.json").read_text())
-    assert set(metrics["diversity"]) == {"dino", "clip"} and 1 <= metrics["colours"] <= 2
+    assert set(metrics["diversity"]) == {"dino", "clip"} and 1 <= metrics["colors"] <= 2
     assert metrics["prompt"] == "a mushroom" and metrics["n"] == 2 and metrics["seconds_per_step"] > 0
     assert Image.open(trial / "save" / "test" / "particle_01.png").size == (64, 64)
     assert next((trial / "save").glob("it*-test.png"))
@@ -112,7 +112,7 @@ def test_pixel_space_and_initial_images(tmp_path: Path) -> None:
         (["system.particles.n=many"], ["n", "many"]),
         (["system.particles.space=voxel"], ["particles.space='voxel'", "latent, pixel"]),
         (["system.particles.init=images"], ["particles.init_path"]),
-        (["system.particles.colour=red"], ["colour"]),
+        (["system.particles.color=red"], ["color"]),
         (["system.guidance.gamma=strong"], ["gamma", "strong"]),
         (["system.guidance_type=repulsive-ddim-guidance"], ["repulsive-ddim-guidance", "repulsive-sds-guidance"]),
         (["system.prompt_processor.prompt="], ["prompt"]),

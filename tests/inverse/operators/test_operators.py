@@ -190,7 +190,7 @@ def test_jpeg_passes_gradients_straight_through() -> None:
     torch.testing.assert_close(gradient, v, rtol=1e-3, atol=1e-3)
 
 
-def test_masks_are_cut_at_mid_grey(tmp_path: Path) -> None:
+def test_masks_are_cut_at_mid_gray(tmp_path: Path) -> None:
     levels = torch.tensor([[0, 100, 127], [128, 200, 255]], dtype=torch.uint8)
     Image.fromarray(levels.numpy()).save(tmp_path / "mask.png")
     mask = operator_state(build("mask", 2, 3, mask_path=str(tmp_path / "mask.png")))["mask"]

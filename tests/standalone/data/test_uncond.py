@@ -27,7 +27,7 @@ def test_the_middle_ray_looks_at_the_target_and_the_field_of_view_is_kept():
     assert torch.equal(origins[0, 0, 0], position[0])
     torch.testing.assert_close(directions[0, 50, 50], torch.nn.functional.normalize(target - position)[0])
     torch.testing.assert_close(directions.norm(dim=-1), torch.ones(1, 101, 101))
-    # From pixel centre to pixel centre the rows span 100 of the 101 pixels of the field of view.
+    # From pixel center to pixel center the rows span 100 of the 101 pixels of the field of view.
     top, bottom = directions[0, 0, 50], directions[0, 100, 50]
     expected = 2 * math.atan(math.tan(math.radians(20)) * 100 / 101)
     assert math.acos(float(top @ bottom)) == pytest.approx(expected, rel=1e-5)

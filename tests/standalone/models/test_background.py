@@ -1,4 +1,4 @@
-"""Backgrounds: shapes, what is trained, and random colours in training."""
+"""Backgrounds: shapes, what is trained, and random colors in training."""
 
 import random
 
@@ -16,7 +16,7 @@ def directions(b=3, h=4, w=5):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_colours_have_the_shape_of_the_directions_and_repeat_themselves(name):
+def test_colors_have_the_shape_of_the_directions_and_repeat_themselves(name):
     background, dirs = find(name)({}), directions()
     color = background(dirs)
     assert color.shape == (3, 4, 5, 3)
@@ -24,7 +24,7 @@ def test_colours_have_the_shape_of_the_directions_and_repeat_themselves(name):
     assert torch.equal(color, background(dirs=dirs))
 
 
-def test_a_solid_colour_is_white_unless_told_otherwise():
+def test_a_solid_color_is_white_unless_told_otherwise():
     assert (find(NAMES[0])({})(directions()) == 1).all()
     background = find(NAMES[0])({"color": [0.5, 0.25, 0.0]})
     assert torch.equal(background(directions())[2, 3, 4], torch.tensor([0.5, 0.25, 0.0]))
@@ -34,14 +34,14 @@ def test_a_solid_colour_is_white_unless_told_otherwise():
         find(NAMES[0])({"color": [0, 0]})
 
 
-def test_a_learned_colour_gets_a_gradient():
+def test_a_learned_color_gets_a_gradient():
     background = find(NAMES[0])({"learned": True})
     background(directions()).sum().backward()
     assert background.env_color.grad.tolist() == [60, 60, 60]
 
 
 @pytest.mark.parametrize("name, cfg", [(NAMES[0], {"learned": True}), (NAMES[1], {})])
-def test_random_colours_are_drawn_in_training_one_for_each_view(name, cfg):
+def test_random_colors_are_drawn_in_training_one_for_each_view(name, cfg):
     background, dirs = find(name)({"random_aug": True, "random_aug_prob": 1.0, **cfg}), directions()
     torch.manual_seed(1)
     color = background(dirs)
@@ -55,7 +55,7 @@ def test_random_colours_are_drawn_in_training_one_for_each_view(name, cfg):
     assert torch.equal(background(dirs), background(dirs))
 
 
-def test_random_colours_come_as_often_as_configured():
+def test_random_colors_come_as_often_as_configured():
     background, dirs = find(NAMES[0])({"random_aug": True, "random_aug_prob": 0.3}), directions(1, 1, 1)
     random.seed(0)
     drawn = [bool((background(dirs) != 1).any()) for _ in range(1000)]

@@ -16,15 +16,15 @@ pytest.importorskip("skimage")
 BALL = {"isosurface_threshold": 5.0, "isosurface_resolution": 16}
 
 
-class ColoursOfPlaces(torch.nn.Module):
-    """Material whose colours are the coordinates."""
+class ColorsOfPlaces(torch.nn.Module):
+    """Material whose colors are the coordinates."""
 
     def export(self, points, features, **kwargs):
         assert features.shape == points.shape
         return {"albedo": points + 0.5}
 
 
-class NoColours(torch.nn.Module):
+class NoColors(torch.nn.Module):
     def export(self, **kwargs):
         return {}
 
@@ -38,11 +38,11 @@ def saver(tmp_path):
 
 @pytest.fixture(autouse=True)
 def _nothing_said_yet():
-    exporters._say_that_colours_are_on_vertices.cache_clear()
+    exporters._say_that_colors_are_on_vertices.cache_clear()
 
 
 def export(material=None, **cfg):
-    parts = {"geometry": make_blob(**BALL), "material": material or ColoursOfPlaces(), "background": None}
+    parts = {"geometry": make_blob(**BALL), "material": material or ColorsOfPlaces(), "background": None}
     (output,) = find("mesh-exporter")(cfg, **parts)()
     return output
 
@@ -55,7 +55,7 @@ def triangle(**parts):
     return mesh
 
 
-def test_coloured_obj_read_back(saver, tmp_path):
+def test_colored_obj_read_back(saver, tmp_path):
     output = export(fmt="obj", save_name="ball")
     assert isinstance(output, host.ExporterOutput)
     assert (output.save_name, output.save_type) == ("ball.obj", "obj")
@@ -115,18 +115,18 @@ def test_says_once_that_there_are_no_textures(caplog):
         outputs = [export() for _ in range(2)]
     assert [output.params["save_vertex_color"] for output in outputs] == [True, True]
     assert [record.message for record in caplog.records] == [
-        "fmt=obj-mtl: textures need threestudio; colours are on the vertices of the mesh instead."
+        "fmt=obj-mtl: textures need threestudio; colors are on the vertices of the mesh instead."
     ]
 
 
-def test_without_colours(caplog):
+def test_without_colors(caplog):
     assert not export(fmt="obj", save_texture=False).params["save_vertex_color"]
     assert not caplog.records
-    assert not export(NoColours(), fmt="obj").params["save_vertex_color"]
-    assert "NoColours has no albedo to export: the mesh is without colours." in caplog.text
+    assert not export(NoColors(), fmt="obj").params["save_vertex_color"]
+    assert "NoColors has no albedo to export: the mesh is without colors." in caplog.text
 
 
-def test_colours_stay_within_their_range():
+def test_colors_stay_within_their_range():
     assert export(fmt="obj").params["mesh"].v_rgb.aminmax().max <= 1
 
 

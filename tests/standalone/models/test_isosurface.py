@@ -42,13 +42,13 @@ def test_coarse_to_fine_is_finer():
     assert torch.equal(coarse.extras["bbox"], torch.tensor([[-1.0] * 3, [1.0] * 3]))
 
 
-def test_an_ellipsoid_off_the_centre_lies_where_its_field_is():
-    centre, half_axes = torch.tensor([0.3, -0.2, 0.1]), torch.tensor([0.4, 0.2, 0.3])
+def test_an_ellipsoid_off_the_center_lies_where_its_field_is():
+    center, half_axes = torch.tensor([0.3, -0.2, 0.1]), torch.tensor([0.4, 0.2, 0.3])
     geometry = make_blob(isosurface_threshold=0, isosurface_resolution=RESOLUTION)
-    geometry.forward_field = lambda points: (1 - ((points - centre) / half_axes).norm(dim=1, keepdim=True), None)
+    geometry.forward_field = lambda points: (1 - ((points - center) / half_axes).norm(dim=1, keepdim=True), None)
     mesh = geometry.isosurface()
-    assert torch.allclose(mesh.v_pos.amax(dim=0), centre + half_axes, atol=0.02)
-    assert torch.allclose(mesh.v_pos.amin(dim=0), centre - half_axes, atol=0.02)
+    assert torch.allclose(mesh.v_pos.amax(dim=0), center + half_axes, atol=0.02)
+    assert torch.allclose(mesh.v_pos.amin(dim=0), center - half_axes, atol=0.02)
 
 
 def test_chunks_change_nothing():
@@ -119,7 +119,7 @@ def test_normal_of_a_vertex_without_an_area():
     assert mesh.v_nrm.tolist() == [[0, 0, 1]] * 3
 
 
-def test_colours_of_another_mesh():
+def test_colors_of_another_mesh():
     mesh = Mesh(torch.zeros(3, 3), torch.tensor([[0, 1, 2]]))
-    with pytest.raises(ValueError, match=r"Colours of shape \(4, 3\) for 3 vertices"):
+    with pytest.raises(ValueError, match=r"Colors of shape \(4, 3\) for 3 vertices"):
         mesh.set_vertex_color(torch.zeros(4, 3))

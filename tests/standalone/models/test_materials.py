@@ -26,7 +26,7 @@ def samples(n=5, n_features=3):
 @pytest.mark.parametrize(
     "name, n_features", [("no-material", 3), ("diffuse-with-point-light-material", 3), ("neural-radiance-material", 8)]
 )
-def test_colours_have_three_channels_and_repeat_themselves_in_evaluation(name, n_features):
+def test_colors_have_three_channels_and_repeat_themselves_in_evaluation(name, n_features):
     material = find(name)({}).eval()
     inputs = samples(n_features=n_features)
     color = material(**inputs, more="ignored")
@@ -64,7 +64,7 @@ def test_wrong_numbers_of_features_are_named():
         find("no-material")({})(torch.randn(5, 8))
 
 
-def test_export_gives_colours_in_the_unit_range():
+def test_export_gives_colors_in_the_unit_range():
     features = samples()["features"] * 9
     for name in ("no-material", "diffuse-with-point-light-material"):
         albedo = find(name)({})
@@ -99,7 +99,7 @@ def test_the_three_shadings():
         material(**inputs, shading="toon")
 
 
-def test_light_colours_are_kept_but_not_trained():
+def test_light_colors_are_kept_but_not_trained():
     material = lit(diffuse_light_color=[0.5, 0.6, 0.7])
     assert set(material.state_dict()) == {"ambient_light_color", "diffuse_light_color"}
     torch.testing.assert_close(material.state_dict()["diffuse_light_color"], torch.tensor([0.5, 0.6, 0.7]))

@@ -2,10 +2,10 @@
 
 import torch
 from diffusers import AutoencoderKL
-from threestudio_rsd.toyworld.training.autoencoder import normalise_latents
+from threestudio_rsd.toyworld.training.autoencoder import normalize_latents
 
 
-def test_normalised_latents_decode_to_the_same_images() -> None:
+def test_normalized_latents_decode_to_the_same_images() -> None:
     autoencoder = AutoencoderKL(block_out_channels=(8,), norm_num_groups=4, latent_channels=4, sample_size=16).eval()
     with torch.no_grad():
         autoencoder.quant_conv.weight.mul_(5)
@@ -13,7 +13,7 @@ def test_normalised_latents_decode_to_the_same_images() -> None:
     images = torch.rand(64, 3, 16, 16)
     with torch.no_grad():
         before = autoencoder.decode(autoencoder.encode(images * 2 - 1).latent_dist.mode()).sample
-        normalise_latents(autoencoder, images)
+        normalize_latents(autoencoder, images)
         posterior = autoencoder.encode(images * 2 - 1).latent_dist
         after = autoencoder.decode(posterior.mode()).sample
     assert torch.allclose(before, after, atol=1e-4)

@@ -6,11 +6,11 @@ import pytest
 import torch
 from threestudio_rsd.toyworld.training import dino, trainer
 from threestudio_rsd.toyworld.training.data import Renders
-from threestudio_rsd.toyworld.training.settings import Optimisation
+from threestudio_rsd.toyworld.training.settings import Optimization
 from threestudio_rsd.toyworld.world import sample_scenes
 from torch import Tensor, nn
 
-OPTIMISATION = Optimisation(steps=12, batch_size=16, learning_rate=1e-3, warmup=2, evaluate_every=1000)
+OPTIMIZATION = Optimization(steps=12, batch_size=16, learning_rate=1e-3, warmup=2, evaluate_every=1000)
 
 
 @pytest.fixture(autouse=True)
@@ -23,12 +23,12 @@ def one_thread():
 
 
 def discs(count: int, seed: int) -> Renders:
-    """Coloured discs on grey: enough to tell images apart, with scenes that do not belong to them."""
+    """Colored discs on gray: enough to tell images apart, with scenes that do not belong to them."""
     generator = torch.Generator().manual_seed(seed)
-    colours, centres = torch.rand(count, 3, 1, 1, generator=generator), torch.rand(count, 2, generator=generator)
+    colors, centers = torch.rand(count, 3, 1, 1, generator=generator), torch.rand(count, 2, generator=generator)
     y, x = torch.meshgrid(torch.linspace(0, 1, 64), torch.linspace(0, 1, 64), indexing="ij")
-    distance = (x - centres[:, 0, None, None]).square() + (y - centres[:, 1, None, None]).square()
-    images = torch.where(distance[:, None] < 0.1, colours, torch.tensor(0.8))
+    distance = (x - centers[:, 0, None, None]).square() + (y - centers[:, 1, None, None]).square()
+    images = torch.where(distance[:, None] < 0.1, colors, torch.tensor(0.8))
     return Renders((255 * images).to(torch.uint8), sample_scenes(count, generator))
 
 
@@ -38,13 +38,13 @@ def task() -> dino.DinoTask:
 
 
 def test_the_loss_is_the_papers_by_hand() -> None:
-    teacher, student, centre = [0.3, -0.2], [0.1, 0.4], [0.1, 0.0]
-    weights = [math.exp((t - c) / 0.07) for t, c in zip(teacher, centre, strict=True)]
+    teacher, student, center = [0.3, -0.2], [0.1, 0.4], [0.1, 0.0]
+    weights = [math.exp((t - c) / 0.07) for t, c in zip(teacher, center, strict=True)]
     targets = [weight / sum(weights) for weight in weights]
     partition = sum(math.exp(s / 0.1) for s in student)
     expected = -sum(p * (s / 0.1 - math.log(partition)) for p, s in zip(targets, student, strict=True))
     measured = dino.dino_loss(
-        dino.teacher_targets(torch.tensor([teacher]), torch.tensor(centre)), torch.tensor([student])
+        dino.teacher_targets(torch.tensor([teacher]), torch.tensor(center)), torch.tensor([student])
     )
     assert measured.item() == pytest.approx(expected, rel=1e-5)
 
@@ -69,13 +69,13 @@ def test_decorrelation_is_zero_for_independent_features_and_counts_each_copy() -
 def test_centring_takes_away_what_all_images_share() -> None:
     torch.manual_seed(0)
     cosines, shared = 0.1 * torch.randn(8, 5), torch.tensor([0.9, 0.0, 0.0, -0.9, 0.0])
-    centred = dino.teacher_targets(cosines + shared, shared)
-    assert torch.allclose(centred, dino.teacher_targets(cosines, torch.zeros(5)), atol=1e-5)
+    centerd = dino.teacher_targets(cosines + shared, shared)
+    assert torch.allclose(centerd, dino.teacher_targets(cosines, torch.zeros(5)), atol=1e-5)
     assert dino.teacher_targets(cosines + shared, torch.zeros(5)).argmax(1).eq(0).all()
-    assert centred.argmax(1).unique().numel() > 1
+    assert centerd.argmax(1).unique().numel() > 1
 
 
-def test_centre_and_queue_follow_the_teacher() -> None:
+def test_center_and_queue_follow_the_teacher() -> None:
     trained = task()
     head = trained.teacher_heads["shape"]
     seen: list[tuple[Tensor, Tensor]] = []
@@ -83,7 +83,7 @@ def test_centre_and_queue_follow_the_teacher() -> None:
     before = head.queue.clone()
     trained.loss(16)
     directions, cosines = seen[0]
-    assert torch.allclose(head.centre, 0.1 * cosines.mean(0), atol=1e-6)
+    assert torch.allclose(head.center, 0.1 * cosines.mean(0), atol=1e-6)
     assert torch.equal(head.queue, torch.cat([directions, before[:-16]]))
 
 
@@ -107,21 +107,21 @@ def test_only_the_student_gets_gradients_and_the_teacher_follows_slowly() -> Non
 
 def test_the_teacher_does_not_collapse(tmp_path) -> None:
     trained = task()
-    network = trainer.train(trained, OPTIMISATION, tmp_path)
+    network = trainer.train(trained, OPTIMIZATION, tmp_path)
     images = discs(64, 3).batch(torch.arange(64))
     with torch.no_grad():
         features = dino.class_token(network, images)
         for head in trained.teacher_heads.values():
-            targets = dino.teacher_targets(head(features)[1], head.centre)
+            targets = dino.teacher_targets(head(features)[1], head.center)
             assert targets.argmax(1).unique().numel() > 16  # not one prototype for all
             assert (targets * targets.log()).sum(1).mean() > -0.9 * math.log(dino.PROTOTYPES)  # nor all for each
 
 
 def test_resumed_equals_uninterrupted(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trainer, "CHECKPOINT_EVERY", 2)
-    optimisation = Optimisation(steps=4, batch_size=8, learning_rate=1e-3, warmup=2, evaluate_every=1000)
+    optimization = Optimization(steps=4, batch_size=8, learning_rate=1e-3, warmup=2, evaluate_every=1000)
     whole_task, first, second = task(), task(), task()
-    trainer.train(whole_task, optimisation, tmp_path / "whole")
+    trainer.train(whole_task, optimization, tmp_path / "whole")
 
     def killed() -> None:
         if first.fraction == 0.75:
@@ -130,13 +130,13 @@ def test_resumed_equals_uninterrupted(tmp_path, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(first, "after_step", killed)
     with pytest.raises(KeyboardInterrupt):
-        trainer.train(first, optimisation, tmp_path / "parts")
-    trainer.train(second, optimisation, tmp_path / "parts")
+        trainer.train(first, optimization, tmp_path / "parts")
+    trainer.train(second, optimization, tmp_path / "parts")
     for name, value in whole_task.state_dict().items():
         assert torch.equal(value, second.state_dict()[name]), name
 
 
-def test_crops_keep_colours_and_a_share_of_the_side() -> None:
+def test_crops_keep_colors_and_a_share_of_the_side() -> None:
     torch.manual_seed(0)
     plain = torch.rand(8, 3, 1, 1).expand(8, 3, 64, 64).contiguous()
     assert torch.allclose(dino.random_crops(plain), plain, atol=1e-5)
@@ -157,20 +157,20 @@ def test_the_student_sees_the_class_token_and_some_patches_each_once() -> None:
     assert not torch.equal(kept[0].sort().values, kept[1].sort().values)
 
 
-def test_changed_colours_leave_no_trace_of_the_hue() -> None:
+def test_changed_colors_leave_no_trace_of_the_hue() -> None:
     torch.manual_seed(0)
     red = torch.tensor([0.9, 0.2, 0.2]).view(1, 3, 1, 1).expand(4000, 3, 1, 1)
-    changed = dino.change_colours(red)[:, :, 0, 0]
+    changed = dino.change_colors(red)[:, :, 0, 0]
     assert changed.min() >= 0 and changed.max() <= 1
     strongest = changed.argmax(1).bincount(minlength=3) / 4000
     assert torch.allclose(strongest, torch.full((3,), 1 / 3), atol=0.04)
 
 
-def test_standardised_features_spread_in_all_directions() -> None:
+def test_standardized_features_spread_in_all_directions() -> None:
     torch.manual_seed(0)
     network: nn.Module = task().model
     images = discs(64, 3).batch(torch.arange(64))
-    dino.standardise_features(network, images)
+    dino.standardize_features(network, images)
     with torch.no_grad():
         features = dino.class_token(network, images)
     assert features.mean(0).abs().max() < 1e-3

@@ -5,11 +5,11 @@ import json
 import pytest
 import torch
 from threestudio_rsd.toyworld.training import trainer
-from threestudio_rsd.toyworld.training.settings import Optimisation
+from threestudio_rsd.toyworld.training.settings import Optimization
 from threestudio_rsd.toyworld.training.trainer import Task, train
 from torch import Tensor, nn
 
-OPTIMISATION = Optimisation(
+OPTIMIZATION = Optimization(
     steps=120, batch_size=8, learning_rate=0.2, warmup=5, weight_decay=0.0, average=0.9, evaluate_every=20
 )
 
@@ -44,7 +44,7 @@ class Killed(Regression):
 
 
 def test_it_learns_and_logs(tmp_path) -> None:
-    model = train(Regression(), OPTIMISATION, tmp_path)
+    model = train(Regression(), OPTIMIZATION, tmp_path)
     assert model.weight.item() == pytest.approx(2, abs=0.05)
     assert model.bias.item() == pytest.approx(1, abs=0.05)
     entries = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
@@ -56,22 +56,22 @@ def test_it_learns_and_logs(tmp_path) -> None:
 @pytest.mark.parametrize("killed_after", [7, 25, 119])
 def test_resumed_equals_uninterrupted(tmp_path, monkeypatch: pytest.MonkeyPatch, killed_after: int) -> None:
     monkeypatch.setattr(trainer, "CHECKPOINT_EVERY", 10)
-    whole = train(Regression(), OPTIMISATION, tmp_path / "whole")
+    whole = train(Regression(), OPTIMIZATION, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        train(Killed(killed_after), OPTIMISATION, tmp_path / "parts")
-    resumed = train(Regression(), OPTIMISATION, tmp_path / "parts")
+        train(Killed(killed_after), OPTIMIZATION, tmp_path / "parts")
+    resumed = train(Regression(), OPTIMIZATION, tmp_path / "parts")
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
 
 
 def test_a_finished_training_is_not_trained_again(tmp_path) -> None:
-    first = train(Regression(), OPTIMISATION, tmp_path)
-    again = train(Killed(1), OPTIMISATION, tmp_path)
+    first = train(Regression(), OPTIMIZATION, tmp_path)
+    again = train(Killed(1), OPTIMIZATION, tmp_path)
     assert torch.equal(first.weight, again.weight)
 
 
 def test_the_result_is_the_average_and_not_the_last_step(tmp_path) -> None:
     task = Regression()
-    averaged = train(task, OPTIMISATION, tmp_path)
+    averaged = train(task, OPTIMIZATION, tmp_path)
     assert not torch.equal(averaged.weight, task.model.weight)
     assert averaged.weight.item() == pytest.approx(task.model.weight.item(), abs=0.05)

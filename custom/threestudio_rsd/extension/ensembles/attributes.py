@@ -21,7 +21,7 @@ def common_attribute(name: str, modules: Sequence[nn.Module], module_list: Calla
         module_list: what holds their submodules.
 
     Returns:
-        submodules: `module_list` of them; parameters: ParameterList; optimisers: JointOptimizer; methods: a function
+        submodules: `module_list` of them; parameters: ParameterList; optimizers: JointOptimizer; methods: a function
         that calls each module's and returns the list of results; tensors that are computed: all in one, along the
         first axis; buffers and plain values: the value that all of them have.
 

@@ -6,6 +6,6 @@ from .base import CountedEnsemble
 
 @register("particles-material")
 class ParticlesMaterial(CountedEnsemble):
-    """The colours of the particles, used by `particles-renderer` and `particles-exporter`."""
+    """The colors of the particles, used by `particles-renderer` and `particles-exporter`."""
 
     kind = "material"

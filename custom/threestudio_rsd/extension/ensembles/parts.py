@@ -18,7 +18,7 @@ class ParticlesBackground(CountedEnsemble):
         """Background of each particle in its own views.
 
         Args:
-            dirs: normalised view directions (B, H, W, 3). In training B = N x V, particle by particle; in evaluation
+            dirs: normalized view directions (B, H, W, 3). In training B = N x V, particle by particle; in evaluation
                 every particle is seen in all of them.
 
         Returns:

@@ -1,6 +1,6 @@
 """What the systems of threestudio-3dgs ask of a geometry beyond its attributes, for N of its geometries.
 
-Facts from its repository, github.com/DSaurus/threestudio-3dgs: a geometry owns its optimiser, and its `update_states`
+Facts from its repository, github.com/DSaurus/threestudio-3dgs: a geometry owns its optimizer, and its `update_states`
 adds and removes points after the backward pass, by what the renderer says about each view.
 """
 
@@ -27,7 +27,7 @@ class SplattingParticles:
             particle.update_states(iteration, visibility_filter[views], radii[views], viewspace_points[views])
 
     def merge_optimizer(self, network_optimizer: Optimizer) -> JointOptimizer:
-        """The particles' optimisers, and one of what the system trains beside them."""
+        """The particles' optimizers, and one of what the system trains beside them."""
         return JointOptimizer([*(particle.optimizer for particle in self.particles), network_optimizer])
 
     def save_ply(self, path: str) -> None:

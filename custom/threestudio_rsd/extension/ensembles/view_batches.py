@@ -46,7 +46,7 @@ def count_views(batch: dict[str, Any]) -> int:
 
 
 def _is_per_view(name: str, value: Tensor, batch: dict[str, Any], n_views: int) -> bool:
-    if name == "bg_color":  # one colour for all (C,), one a view (B, C), or one a ray (B, H, W, C) or (B H W, C)
+    if name == "bg_color":  # one color for all (C,), one a view (B, C), or one a ray (B, H, W, C) or (B H W, C)
         n_rays = batch["rays_o"][..., 0].numel() if "rays_o" in batch else n_views
         return value.ndim > 1 and len(value) in (n_views, n_rays)
     return value.ndim > 0 and len(value) == n_views
@@ -84,7 +84,7 @@ def _join(values: list[Any]) -> Any:
 
 
 class Meshes(list):
-    """The meshes of the particles, with the regularisers that systems ask of one mesh: means over the particles."""
+    """The meshes of the particles, with the regularizers that systems ask of one mesh: means over the particles."""
 
     def normal_consistency(self) -> Tensor:
         return torch.stack([mesh.normal_consistency() for mesh in self]).mean()

@@ -40,7 +40,7 @@ class AncestralSamplingSystem(EnsembleSystem):
         self.hold_prior(configured_prior(self.cfg))
         self.seed = configured_seed(self.cfg.seed)
         self.particles = self.make_particles(self.seed)
-        self.automatic_optimization = False  # the sampler moves the particles; the optimiser only counts the step
+        self.automatic_optimization = False  # the sampler moves the particles; the optimizer only counts the step
         self._seconds = 0.0
 
     def training_step(self, batch: dict, batch_idx: int) -> None:

@@ -122,14 +122,14 @@ class EnsembleSystem(BaseSystem):
             "diversity": {name: float(diversity(value)) for name, value in embedded.items()},
             "similarity": {name: float(pairwise_similarity(value)) for name, value in embedded.items()},
             "vendi": {name: float(vendi_score(value)) for name, value in embedded.items()},
-            "colours": None,
+            "colors": None,
             "classes_correct": None,
         }
         if self.prior.is_bundled:
             judge = ToyworldJudge.bundled(images.device)
-            object_class, colour = named_attributes(result["prompt"])
-            truth = truth_metrics(images, judge, object_class, colour)
-            result |= {"colours": truth["colours"], "classes_correct": truth.get("class_accuracy"), "truth": truth}
+            object_class, color = named_attributes(result["prompt"])
+            truth = truth_metrics(images, judge, object_class, color)
+            result |= {"colors": truth["colors"], "classes_correct": truth.get("class_accuracy"), "truth": truth}
         return result
 
     def save_results(self, folder: str) -> None:

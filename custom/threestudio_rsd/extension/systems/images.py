@@ -13,7 +13,7 @@ from .base_2d import EnsembleSystem
 
 @register("particle-image-system")
 class ParticleImageSystem(EnsembleSystem):
-    """The particles themselves are optimised; the batch that the guidance sees is the ensemble."""
+    """The particles themselves are optimized; the batch that the guidance sees is the ensemble."""
 
     @dataclass
     class Config(EnsembleSystem.Config):

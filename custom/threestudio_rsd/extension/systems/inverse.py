@@ -60,7 +60,7 @@ class InverseSystem(BaseSystem):
         self.check_prior(prior)
         object.__setattr__(self, "prior", prior)  # not a submodule: checkpoints never carry its weights
         self.solver: Any = None
-        self.automatic_optimization = False  # the solver moves the particles; the optimiser only counts the steps
+        self.automatic_optimization = False  # the solver moves the particles; the optimizer only counts the steps
         warnings.filterwarnings("ignore", message=".*no pre-optimization state was saved.*")  # there is none to save
         self.counter = nn.Parameter(torch.zeros(()))
         self._seconds, self._steps = 0.0, 0
@@ -180,7 +180,7 @@ class InverseSystem(BaseSystem):
                 labels = judge.predict(answers[i])
                 right = labels["class"] == CLASSES.index(known["class"])
                 record["consistent"] = float(right.float().mean())
-                record["answers"] = modes_covered(labels["colour"])
+                record["answers"] = modes_covered(labels["color"])
                 record["faces"] = modes_covered(labels["view"])
             images[name] = record
         mean: dict[str, Any] = {"lpips": None}

@@ -8,7 +8,7 @@ from .base_3d import ParticleLift3DSystem
 class ParticleProlificDreamerSystem(ParticleLift3DSystem):
     """ProlificDreamer's first stage (Wang et al., 2024) on an ensemble.
 
-    One eps_phi learns all particles' renders. It is trained beside them, so the guidance exists before the optimiser.
+    One eps_phi learns all particles' renders. It is trained beside them, so the guidance exists before the optimizer.
     """
 
     def configure(self) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 
 def view_cells(out: dict[str, Any], index: int = 0) -> list[dict[str, Any]]:
-    """Cells for `save_image_grid`: colour, normals if there are any, opacity of one view.
+    """Cells for `save_image_grid`: color, normals if there are any, opacity of one view.
 
     Args:
         out: `comp_rgb` (B, H, W, 3) and, perhaps, `comp_normal` (B, H, W, 3) and `opacity` (B, H, W, 1).

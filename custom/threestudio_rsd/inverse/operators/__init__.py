@@ -28,7 +28,7 @@ class OperatorConfig:
     seed: int = 0  # of the operator's own randomness (mask, kernel) and, in another stream, of the noise
     side: str = "left"  # half-box: the half that is hidden: left, right, top or bottom (D.4.1 hides one half)
     share: float = 0.8  # random: share of the pixels that are hidden, in [0, 1) (D.4.2)
-    mask_path: str | None = None  # mask: image of the images' size; what is brighter than mid grey is seen
+    mask_path: str | None = None  # mask: image of the images' size; what is brighter than mid gray is seen
     stroke_share: float = 0.3  # free-form: share of the pixels that the strokes hide at least, in [0, 1) (ours)
     factor: int = 4  # super-resolution: pixels of x along each side of one of y (DPS)
     kernel_size: int | None = None  # blurs: side of the kernel, odd pixels; null: 61/256 of the image's side (DPS)
@@ -141,7 +141,7 @@ def _mask(config: OperatorConfig, shape: ImageShape, generator: torch.Generator)
     mask = (pixels > 0.5).float()
     if not mask.any():
         raise UserError(
-            f"operator.mask_path={config.mask_path!r} hides every pixel; accepted: some pixels brighter than mid grey."
+            f"operator.mask_path={config.mask_path!r} hides every pixel; accepted: some pixels brighter than mid gray."
         )
     return _inpainting(mask, shape)
 
@@ -180,8 +180,8 @@ def _super_resolution(config: OperatorConfig, shape: ImageShape, generator: torc
 def bicubic_kernel(factor: int) -> Tensor:
     """Weights (1, 1, n, n) of antialiased bicubic downsampling for deepinv's `Downsampling`.
 
-    deepinv's own are centred on the first of the `factor` pixels that become one, which shifts the image; these are
-    centred on their middle, as image libraries do.
+    deepinv's own are centerd on the first of the `factor` pixels that become one, which shifts the image; these are
+    centerd on their middle, as image libraries do.
     """
     middle = (factor - 1) / 2
     reach = math.ceil(middle + 2 * factor) - 1  # the last pixel on which the kernel of radius 2 * factor is not 0

@@ -10,7 +10,7 @@ class HighDynamicRange(Physics):
     """f(v) = clip(exposure * v, -1, 1) for images v in [-1, 1]; here for x = (v + 1) / 2 in [0, 1], and y alike.
 
     Args:
-        exposure: slope of the curve about mid grey; 2 in RED-diff.
+        exposure: slope of the curve about mid gray; 2 in RED-diff.
     """
 
     def __init__(self, exposure: float) -> None:

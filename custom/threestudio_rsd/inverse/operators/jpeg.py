@@ -12,7 +12,7 @@ BLOCK = 8  # pixels along a side
 LEVELS = 255
 MIDDLE = 128  # level that the transform counts from
 
-# ITU-T T.81, Annex K: quantisation steps at quality 50.
+# ITU-T T.81, Annex K: quantization steps at quality 50.
 LUMINANCE = (
     (16, 11, 10, 16, 24, 40, 51, 61),
     (12, 12, 14, 19, 26, 58, 60, 55),
@@ -42,7 +42,7 @@ RGB_TO_YCBCR = (
 class JPEG(Physics):
     """Encode and decode without chroma subsampling, (B, 3, H, W) in [0, 1] -> the same.
 
-    Colours to YCbCr, 8x8 cosine transform, division by the steps, rounding, and back; borders are repeated up to full
+    Colors to YCbCr, 8x8 cosine transform, division by the steps, rounding, and back; borders are repeated up to full
     blocks, as encoders do. The rounding, whose gradient is zero almost everywhere, passes gradients through as if it
     were not there, so that the gradient of the whole is that of the identity; where the decoded image is clipped to
     [0, 1] it is zero.
@@ -63,12 +63,12 @@ class JPEG(Physics):
     def A(self, x: Tensor, **kwargs: Any) -> Tensor:
         height, width = x.shape[-2:]
         padded = F.pad(x, (0, -width % BLOCK, 0, -height % BLOCK), mode="replicate")
-        levels = padded * LEVELS - MIDDLE  # grey of MIDDLE is 0 in all three channels of YCbCr
+        levels = padded * LEVELS - MIDDLE  # gray of MIDDLE is 0 in all three channels of YCbCr
         # To whole levels, as encoders store them before the transform.
         stored = round_straight_through(torch.einsum("yc,bchw->byhw", self.to_ycbcr, levels))
         coefficients = self.transform @ _split(stored) @ self.transform.T
-        quantised = round_straight_through(coefficients / self.steps) * self.steps
-        decoded = _join(self.transform.T @ quantised @ self.transform)
+        quantized = round_straight_through(coefficients / self.steps) * self.steps
+        decoded = _join(self.transform.T @ quantized @ self.transform)
         rgb = torch.einsum("cy,byhw->bchw", self.to_rgb, decoded)
         return ((rgb + MIDDLE) / LEVELS)[..., :height, :width].clamp(0, 1)
 

@@ -141,7 +141,7 @@ class RandomCameraIterableDataset(IterableDataset, Updateable):
         }
 
     def _elevations(self, n: int) -> Tensor:
-        """Degrees (n,): every other step uniform in angle, which favours the poles, else uniform on the sphere."""
+        """Degrees (n,): every other step uniform in angle, which favors the poles, else uniform on the sphere."""
         low, high = self.elevation_range
         uniform_in_angle = random.random() < 0.5
         place = torch.rand(n)

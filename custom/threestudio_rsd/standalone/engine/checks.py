@@ -87,7 +87,7 @@ def check_resumed(checkpoint: dict | None, path: str | None, system: Any) -> Non
 
 
 def check_training(system: Any) -> None:
-    """Raise UserError if the optimiser, its scheduler or the weight of a loss cannot be made from the config."""
+    """Raise UserError if the optimizer, its scheduler or the weight of a loss cannot be made from the config."""
     if system.cfg.optimizer:
         optimizer = parse_optimizer(system.cfg.optimizer, system)
         if system.cfg.scheduler is not None:

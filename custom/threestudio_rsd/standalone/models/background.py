@@ -1,4 +1,4 @@
-"""Backgrounds: the colour that a ray sees behind the object."""
+"""Backgrounds: the color that a ray sees behind the object."""
 
 import random
 from dataclasses import dataclass, field
@@ -14,18 +14,18 @@ from .networks.networks import get_encoding, get_mlp
 
 
 class BaseBackground(BaseModule):
-    """Colour of each direction; in training it can be replaced by a random one."""
+    """Color of each direction; in training it can be replaced by a random one."""
 
     @dataclass
     class Config(BaseModule.Config):
-        n_output_dims: int = 3  # colour channels; threestudio
-        random_aug: bool = False  # replace the colour by a random one in training, one for each view
+        n_output_dims: int = 3  # color channels; threestudio
+        random_aug: bool = False  # replace the color by a random one in training, one for each view
         random_aug_prob: float = 0.5  # probability of it, drawn once for all views of a step; threestudio
 
     cfg: Config
 
     def forward(self, dirs: Tensor) -> Tensor:
-        """Unit directions (B, H, W, 3) to colours (B, H, W, n_output_dims)."""
+        """Unit directions (B, H, W, 3) to colors (B, H, W, n_output_dims)."""
         color = self.color(dirs)
         if self.training and self.cfg.random_aug and random.random() < self.cfg.random_aug_prob:
             one_a_view = torch.rand(len(dirs), *[1] * (dirs.dim() - 2), self.cfg.n_output_dims).to(dirs)
@@ -34,22 +34,22 @@ class BaseBackground(BaseModule):
         return color
 
     def color(self, dirs: Tensor) -> Tensor:
-        """For subclasses: colours as `forward` gives them, before the augmentation."""
+        """For subclasses: colors as `forward` gives them, before the augmentation."""
         raise NotImplementedError
 
 
 @register("solid-color-background")
 class SolidColorBackground(BaseBackground):
-    """The same colour everywhere.
+    """The same color everywhere.
 
     Raises:
-        UserError: the colour has another number of channels than the output.
+        UserError: the color has another number of channels than the output.
     """
 
     @dataclass
     class Config(BaseBackground.Config):
         color: tuple = (1.0, 1.0, 1.0)  # of every channel, in [0, 1]; threestudio
-        learned: bool = False  # train the colour
+        learned: bool = False  # train the color
 
     cfg: Config
     env_color: Tensor
@@ -80,7 +80,7 @@ class NeuralEnvironmentMapBackground(BaseBackground):
         dir_encoding_config: dict = field(  # encoding of the direction; threestudio
             default_factory=lambda: {"otype": "SphericalHarmonics", "degree": 3}
         )
-        mlp_network_config: dict = field(  # network to the colours; threestudio
+        mlp_network_config: dict = field(  # network to the colors; threestudio
             default_factory=lambda: {
                 "otype": "VanillaMLP",
                 "activation": "ReLU",
@@ -88,7 +88,7 @@ class NeuralEnvironmentMapBackground(BaseBackground):
                 "n_hidden_layers": 2,
             }
         )
-        eval_color: tuple[float, float, float] | None = None  # one colour in evaluation; null: the network's
+        eval_color: tuple[float, float, float] | None = None  # one color in evaluation; null: the network's
 
     cfg: Config
 

@@ -1,4 +1,4 @@
-"""`mesh-exporter`: the surface of a geometry in the colours of its material."""
+"""`mesh-exporter`: the surface of a geometry in the colors of its material."""
 
 import functools
 from dataclasses import dataclass, field
@@ -45,7 +45,7 @@ class Exporter(BaseObject):
 
 @register("mesh-exporter")
 class MeshExporter(Exporter):
-    """A mesh with the material's albedo as vertex colours; the embedded host makes no textures.
+    """A mesh with the material's albedo as vertex colors; the embedded host makes no textures.
 
     Raises:
         UserError: the format is unknown, or the geometry has no surface.
@@ -57,12 +57,12 @@ class MeshExporter(Exporter):
         save_name: str = "model"  # name of the file
         save_normal: bool = False  # vertex normals, too
         save_uv: bool = True  # texture coordinates: threestudio only
-        save_texture: bool = True  # colours
+        save_texture: bool = True  # colors
         texture_size: int = 1024  # pixels: threestudio only
         texture_format: str = "jpg"  # threestudio only
         xatlas_chart_options: dict = field(default_factory=dict)  # threestudio only
         xatlas_pack_options: dict = field(default_factory=dict)  # threestudio only
-        context_type: str = "gl"  # of the rasteriser: threestudio only
+        context_type: str = "gl"  # of the rasterizer: threestudio only
 
     cfg: Config
 
@@ -76,7 +76,7 @@ class MeshExporter(Exporter):
         mesh = self.geometry.isosurface()
         if self.cfg.save_texture:
             if self.cfg.fmt == "obj-mtl":
-                _say_that_colours_are_on_vertices()
+                _say_that_colors_are_on_vertices()
             self._paint(mesh)
         params = {
             "mesh": mesh,
@@ -92,9 +92,9 @@ class MeshExporter(Exporter):
         if "albedo" in maps:
             mesh.set_vertex_color(maps["albedo"].clamp(0, 1))
         else:
-            warn(f"{type(self.material).__name__} has no albedo to export: the mesh is without colours.")
+            warn(f"{type(self.material).__name__} has no albedo to export: the mesh is without colors.")
 
 
 @functools.cache  # once a process, however many particles are exported
-def _say_that_colours_are_on_vertices() -> None:
-    warn("fmt=obj-mtl: textures need threestudio; colours are on the vertices of the mesh instead.")
+def _say_that_colors_are_on_vertices() -> None:
+    warn("fmt=obj-mtl: textures need threestudio; colors are on the vertices of the mesh instead.")

@@ -1,4 +1,4 @@
-"""Materials: from features of the geometry to colours."""
+"""Materials: from features of the geometry to colors."""
 
 import random
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ SHADINGS = ("albedo", "textureless", "diffuse")
 
 
 class BaseMaterial(BaseModule):
-    """What the renderer asks for colours; `requires_normal` and `requires_tangent` say what else it must give."""
+    """What the renderer asks for colors; `requires_normal` and `requires_tangent` say what else it must give."""
 
     @dataclass
     class Config(BaseModule.Config):
@@ -30,24 +30,24 @@ class BaseMaterial(BaseModule):
     requires_tangent = False
 
     def forward(self, *args, **kwargs) -> Tensor:
-        """Colours (*N, 3)."""
+        """Colors (*N, 3)."""
         raise NotImplementedError
 
     def export(self, *args, **kwargs) -> dict[str, Any]:
-        """What a mesh is painted with, as `albedo` (*N, 3) in [0, 1]; nothing where colours depend on the view."""
+        """What a mesh is painted with, as `albedo` (*N, 3) in [0, 1]; nothing where colors depend on the view."""
         return {}
 
 
 @register("no-material")
 class NoMaterial(BaseMaterial):
-    """The features are the colours, after an activation and, if wished, a small network."""
+    """The features are the colors, after an activation and, if wished, a small network."""
 
     @dataclass
     class Config(BaseMaterial.Config):
-        n_output_dims: int = 3  # colour channels; threestudio
+        n_output_dims: int = 3  # color channels; threestudio
         color_activation: str = "sigmoid"  # see activations; threestudio
         input_feature_dims: int | None = None  # features of the geometry; with a network only
-        mlp_network_config: dict | None = None  # network from features to colours; null: none
+        mlp_network_config: dict | None = None  # network from features to colors; null: none
         requires_normal: bool = False  # ask the geometry for normals, say for a loss
 
     cfg: Config
@@ -61,7 +61,7 @@ class NoMaterial(BaseMaterial):
             self.network = get_mlp(cfg.input_feature_dims, cfg.n_output_dims, cfg.mlp_network_config)
 
     def forward(self, features: Tensor, **kwargs) -> Tensor:
-        """Features (*N, F) to colours (*N, n_output_dims).
+        """Features (*N, F) to colors (*N, n_output_dims).
 
         Raises:
             UserError: without a network, the features are not as many as the channels.
@@ -80,7 +80,7 @@ class NoMaterial(BaseMaterial):
     def export(self, features: Tensor, **kwargs) -> dict[str, Any]:
         color = self(features, **kwargs).clamp(0, 1)
         if color.shape[-1] < 3:
-            raise UserError(f"n_output_dims={color.shape[-1]} is no colour to export; accepted: 3 and more.")
+            raise UserError(f"n_output_dims={color.shape[-1]} is no color to export; accepted: 3 and more.")
         if color.shape[-1] > 3:
             warn(f"The first 3 of {color.shape[-1]} output channels are exported as red, green and blue")
         return {"albedo": color[..., :3]}
@@ -90,7 +90,7 @@ class NoMaterial(BaseMaterial):
 class DiffuseWithPointLightMaterial(BaseMaterial):
     """Lambertian surface under a point light and an ambient one (DreamFusion, Poole et al., 2022, section 3.1).
 
-    In training one of three shadings is drawn for the whole batch: the colours alone, the light alone, or both.
+    In training one of three shadings is drawn for the whole batch: the colors alone, the light alone, or both.
     """
 
     @dataclass
@@ -99,7 +99,7 @@ class DiffuseWithPointLightMaterial(BaseMaterial):
         diffuse_light_color: tuple[float, float, float] = (0.9, 0.9, 0.9)  # DreamFusion
         ambient_only_steps: int = 1000  # training steps without light; DreamFusion
         diffuse_prob: float = 0.75  # probability that a lit shading is drawn; DreamFusion
-        textureless_prob: float = 0.5  # probability that a lit shading has no colours; DreamFusion
+        textureless_prob: float = 0.5  # probability that a lit shading has no colors; DreamFusion
         albedo_activation: str = "sigmoid"  # see activations; threestudio
         soft_shading: bool = False  # draw the share of the ambient light in training
         ambient_only_on_test: bool = False  # no light in evaluation
@@ -128,7 +128,7 @@ class DiffuseWithPointLightMaterial(BaseMaterial):
         shading: str | None = None,
         **kwargs,
     ) -> Tensor:
-        """Colours (*N, 3).
+        """Colors (*N, 3).
 
         Args:
             features: the first three are the albedo before its activation, (*N, F).
@@ -157,7 +157,7 @@ class DiffuseWithPointLightMaterial(BaseMaterial):
         return {"albedo": self.activation(features[..., :3]).clamp(0, 1)}
 
     def _lights(self, ambient_ratio: float | None) -> tuple[Tensor, Tensor]:
-        """Colours of the ambient and of the diffuse light, (3,) each."""
+        """Colors of the ambient and of the diffuse light, (3,) each."""
         if ambient_ratio is None and not (self.training and self.cfg.soft_shading):
             return self.ambient_light_color, self.diffuse_light_color
         diffuse_share = random.random() if ambient_ratio is None else 1 - ambient_ratio
@@ -174,7 +174,7 @@ class DiffuseWithPointLightMaterial(BaseMaterial):
 
 @register("neural-radiance-material")
 class NeuralRadianceMaterial(BaseMaterial):
-    """Colours that depend on the view: a network on features and view direction (NeRF, Mildenhall et al., 2020)."""
+    """Colors that depend on the view: a network on features and view direction (NeRF, Mildenhall et al., 2020)."""
 
     @dataclass
     class Config(BaseMaterial.Config):
@@ -183,7 +183,7 @@ class NeuralRadianceMaterial(BaseMaterial):
         dir_encoding_config: dict = field(  # encoding of the view direction; threestudio
             default_factory=lambda: {"otype": "SphericalHarmonics", "degree": 3}
         )
-        mlp_network_config: dict = field(  # network to the colours; threestudio
+        mlp_network_config: dict = field(  # network to the colors; threestudio
             default_factory=lambda: {
                 "otype": "FullyFusedMLP",
                 "activation": "ReLU",
@@ -201,7 +201,7 @@ class NeuralRadianceMaterial(BaseMaterial):
         self.network = get_mlp(self.n_input_dims, 3, self.cfg.mlp_network_config)
 
     def forward(self, features: Tensor, viewdirs: Tensor, **kwargs) -> Tensor:
-        """Features (*N, F) and unit directions (*N, 3) to colours (*N, 3)."""
+        """Features (*N, F) and unit directions (*N, 3) to colors (*N, 3)."""
         encoded = self.encoding((viewdirs.reshape(-1, 3) + 1) / 2)
         color = self.network(torch.cat([features.reshape(-1, features.shape[-1]), encoded], dim=-1))
         return self.activation(color).reshape(*features.shape[:-1], 3)

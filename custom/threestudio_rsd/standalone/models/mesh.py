@@ -21,7 +21,7 @@ class Mesh:
     def __init__(self, v_pos: Tensor, t_pos_idx: Tensor, **extras: Any) -> None:
         self.v_pos = v_pos
         self.t_pos_idx = t_pos_idx
-        self.v_rgb: Tensor | None = None  # colours (V, 3) in [0, 1]
+        self.v_rgb: Tensor | None = None  # colors (V, 3) in [0, 1]
         self.v_tex: Tensor | None = None  # texture coordinates (W, 2) in [0, 1], v downwards
         self.t_tex_idx: Tensor | None = None  # texture coordinates of each triangle (T, 3)
         self.extras = extras
@@ -31,9 +31,9 @@ class Mesh:
         self.extras[name] = value
 
     def set_vertex_color(self, v_rgb: Tensor) -> None:
-        """Colours (V, 3) in [0, 1]."""
+        """Colors (V, 3) in [0, 1]."""
         if v_rgb.shape != self.v_pos.shape:
-            raise ValueError(f"Colours of shape {tuple(v_rgb.shape)} for {len(self.v_pos)} vertices.")
+            raise ValueError(f"Colors of shape {tuple(v_rgb.shape)} for {len(self.v_pos)} vertices.")
         self.v_rgb = v_rgb
 
     @property
@@ -48,7 +48,7 @@ class Mesh:
         return self._v_nrm
 
     def remove_outlier(self, outlier_n_faces_threshold: float) -> "Mesh":
-        """Mesh without its small pieces, and without colours and texture coordinates; extras are kept.
+        """Mesh without its small pieces, and without colors and texture coordinates; extras are kept.
 
         Args:
             outlier_n_faces_threshold: least number of faces of a piece; a float is a share of the largest piece.

@@ -17,7 +17,7 @@ from .optimizers import parse_optimizer, parse_scheduler
 class BaseSystem(pl.LightningModule, Updateable, SaverMixin):
     """A LightningModule that is built from a config.
 
-    Subclasses build what they train in `configure`: weights are restored and optimisers made before training starts.
+    Subclasses build what they train in `configure`: weights are restored and optimizers made before training starts.
     Every batch begins with the updates of its data set and of the system's own parts, then those of the step's end.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Optimisers and learning-rate schedulers from configs."""
+"""Optimizers and learning-rate schedulers from configs."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -12,7 +12,7 @@ from ..utils.config import config_to_primitive
 
 
 def parse_optimizer(config: Any, model: nn.Module) -> torch.optim.Optimizer:
-    """Optimiser of torch.optim.
+    """Optimizer of torch.optim.
 
     Args:
         config: `name`; `args` for its constructor; `params`, if given, maps dotted attributes of the model to the

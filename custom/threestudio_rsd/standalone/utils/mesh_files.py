@@ -25,7 +25,7 @@ def obj_text(
     texture_faces: np.ndarray | None = None,
     material: str | None = None,
 ) -> str:
-    """A mesh as OBJ; vertex colours stand behind the positions, as most programs read them.
+    """A mesh as OBJ; vertex colors stand behind the positions, as most programs read them.
 
     Args:
         positions: (V, 3).
@@ -66,7 +66,7 @@ def mtl_text(maps: dict[str, str]) -> str:
 
 
 def glb_bytes(positions: np.ndarray, faces: np.ndarray, colors: np.ndarray | None = None) -> bytes:
-    """A mesh with vertex colours as GLB, which has y upwards and colours in linear light (glTF 2.0, section 3).
+    """A mesh with vertex colors as GLB, which has y upwards and colors in linear light (glTF 2.0, section 3).
 
     Args:
         positions: (V, 3), z upwards.

@@ -20,7 +20,7 @@ def rgb_picture(image: np.ndarray, data_format: str = "HWC", data_range: tuple =
 
 
 def grayscale_picture(image: np.ndarray, data_range: tuple | None = None, cmap: str | None = "jet") -> np.ndarray:
-    """(H, W, 3) uint8 of an (H, W) array; without a range the array's own, and coloured by a map of matplotlib."""
+    """(H, W, 3) uint8 of an (H, W) array; without a range the array's own, and colored by a map of matplotlib."""
     image = np.nan_to_num(np.asarray(image, dtype=np.float64))
     low, high = data_range if data_range is not None else (image.min(), image.max())
     scaled = (image.clip(low, high) - low) / max(high - low, np.finfo(np.float64).tiny)
@@ -34,7 +34,7 @@ def grayscale_picture(image: np.ndarray, data_range: tuple | None = None, cmap: 
 def uv_picture(
     image: np.ndarray, data_format: str = "HWC", data_range: tuple = (0, 1), cmap: str = "checkerboard"
 ) -> np.ndarray:
-    """(H, W, 3) uint8 of texture coordinates (H, W, 2), as a checkerboard or as the colours red and green."""
+    """(H, W, 3) uint8 of texture coordinates (H, W, 2), as a checkerboard or as the colors red and green."""
     image = _height_width_channels(image, data_format)
     scaled = (image.clip(*data_range) - data_range[0]) / (data_range[1] - data_range[0])
     if cmap == "color":

@@ -28,7 +28,7 @@ def look_at(positions: Tensor, targets: Tensor, ups: Tensor) -> Tensor:
 
 
 def camera_rays(c2w: Tensor, fovy: Tensor, height: int, width: int, normalize: bool = True) -> tuple[Tensor, Tensor]:
-    """Rays through the centres of the pixels.
+    """Rays through the centers of the pixels.
 
     Args:
         c2w: camera-to-world matrices, (B, 4, 4).
@@ -40,7 +40,7 @@ def camera_rays(c2w: Tensor, fovy: Tensor, height: int, width: int, normalize: b
         origins and directions, each (B, H, W, 3).
     """
     rows, columns = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
-    plane = torch.stack([columns - width / 2, height / 2 - rows], dim=-1)  # (H, W, 2), pixels from the centre
+    plane = torch.stack([columns - width / 2, height / 2 - rows], dim=-1)  # (H, W, 2), pixels from the center
     focal = 0.5 * height / (0.5 * fovy).tan()
     across = plane / focal[:, None, None, None]
     in_camera = torch.cat([across, -torch.ones_like(across[..., :1])], dim=-1)
@@ -51,7 +51,7 @@ def camera_rays(c2w: Tensor, fovy: Tensor, height: int, width: int, normalize: b
 
 
 def projection_matrices(fovy: Tensor, aspect: float) -> Tensor:
-    """OpenGL's projection (B, 4, 4) with y downward, as rasterisers want it; aspect is width by height."""
+    """OpenGL's projection (B, 4, 4) with y downward, as rasterizers want it; aspect is width by height."""
     matrices = torch.zeros(len(fovy), 4, 4)
     scale = 1 / (fovy / 2).tan()
     matrices[:, 0, 0] = scale / aspect

@@ -103,7 +103,7 @@ class SaverMixin:
         name: str | None = None,
         step: int | None = None,
     ) -> str:
-        """Save (H, W) values, in colours of `cmap` unless that is None."""
+        """Save (H, W) values, in colors of `cmap` unless that is None."""
         return self._save_picture(filename, grayscale_picture(self.convert_data(img), data_range, cmap), name, step)
 
     def save_image_grid(
@@ -209,7 +209,7 @@ class SaverMixin:
             mesh: `Mesh`, with what the other arguments ask for.
             save_mat: write a material (MTL), and the textures that are given, beside it.
             save_normal, save_uv, save_vertex_color: write these, too.
-            map_Kd, map_Ks, map_Bump: textures (H, W, 3) in [0, 1]: colours, highlights, normals.
+            map_Kd, map_Ks, map_Bump: textures (H, W, 3) in [0, 1]: colors, highlights, normals.
             map_Pm, map_Pr: textures (H, W) or (H, W, 1) in [0, 1]: how metallic, how rough.
             map_format: ending of the textures' names.
 

@@ -3,9 +3,9 @@
 Samples come from plain diffusers pipelines (50 steps of the model's own scheduler, each sample with a seed of its own)
 and are told apart by the judge; renders come from seeds that no training uses. At most ten minutes on two cores:
 
-- colour-open prompts, `a CLASS`: 32 of each class at guidance scale 1 and at 3, 256 each; those at 3 also measure
+- color-open prompts, `a CLASS`: 32 of each class at guidance scale 1 and at 3, 256 each; those at 3 also measure
   the class accuracy, and both the distance to the truth;
-- prompts with a colour, all 64: 3 of each, 192 samples at guidance scale 3;
+- prompts with a color, all 64: 3 of each, 192 samples at guidance scale 3;
 - prompts with a view, all 32: 6 of each, 192 samples at guidance scale 3;
 - 32 samples of the pixel-space model, 4 of each class, where there is one;
 - 1000 held-out renders, and 8000 others that the linear probe is fitted to, on the class tokens of the last four layers
@@ -46,12 +46,12 @@ from ..truth import (
     total_variation,
     true_distribution,
 )
-from ..world import CLASSES, COLOURS, VIEWS
+from ..world import CLASSES, COLORS, VIEWS
 
 PARTS = ("text-to-image", "dino", "clip", "judge")  # folders that there must be; `pixel` may be missing
 HELD_OUT_SEED, PROBE_SEED = 7_000_001, 7_000_002  # of scenes; the trainings' seeds stay below a million
-OPEN_SEED, COLOUR_SEED, VIEW_SEED, PIXEL_SEED = 10_000, 20_000, 30_000, 40_000  # of the first sample's noise
-GUIDANCE_SCALES = (1.0, 3.0)  # of the colour-open prompts: the ends of the range
+OPEN_SEED, COLOR_SEED, VIEW_SEED, PIXEL_SEED = 10_000, 20_000, 30_000, 40_000  # of the first sample's noise
+GUIDANCE_SCALES = (1.0, 3.0)  # of the color-open prompts: the ends of the range
 BATCH = 64
 PROBED_LAYERS = 4  # whose class tokens the linear probe reads
 PROBE_PENALTY = 1e-3  # of the squared weights of the logistic regression
@@ -89,8 +89,8 @@ class Row:
 class Counts:
     """How many samples and renders are drawn."""
 
-    per_class: int = 32  # colour-open, at each guidance scale
-    per_caption: int = 3  # of each class and colour
+    per_class: int = 32  # color-open, at each guidance scale
+    per_caption: int = 3  # of each class and color
     per_view: int = 6  # of each class and view
     pixel_per_class: int = 4
     held_out: int = 1000  # renders
@@ -99,7 +99,7 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Labelled:
+class Labeled:
     """Images (N, 3, 64, 64) in [0, 1] with what they should show, by attribute (N,)."""
 
     images: Tensor
@@ -129,11 +129,11 @@ def check(folder: Path, workers: int, counts: Counts = Counts()) -> list[Row]:  
     ]
     asked = _prompts(counts, pixel=(folder / "pixel").is_dir())
     images = draw_samples({name: request for name, (request, _) in asked.items()}, folder, workers, counts.steps)
-    samples = {name: Labelled(images[name], labels) for name, (_, labels) in asked.items()}
+    samples = {name: Labeled(images[name], labels) for name, (_, labels) in asked.items()}
     open_samples = {scale: samples[f"open {scale:g}"] for scale in GUIDANCE_SCALES}
     rows += [
         *class_rows(judge, open_samples[GUIDANCE_SCALES[-1]]),
-        *colour_rows(judge, samples["coloured"]),
+        *color_rows(judge, samples["colored"]),
         *view_rows(judge, samples["viewed"]),
         *diversity_rows(judge, {scale: open_samples[scale].images for scale in GUIDANCE_SCALES}),
         *within_class_rows(judge, open_samples[GUIDANCE_SCALES[-1]]),
@@ -144,10 +144,10 @@ def check(folder: Path, workers: int, counts: Counts = Counts()) -> list[Row]:  
     return rows
 
 
-def judge_rows(judge: ToyworldJudge, held_out: Labelled) -> list[Row]:
+def judge_rows(judge: ToyworldJudge, held_out: Labeled) -> list[Row]:
     """How well the judge tells the attributes of renders."""
     predicted = _predict(judge, held_out.images)
-    needed = {"class": 0.99, "colour": 0.99}
+    needed = {"class": 0.99, "color": 0.99}
     return [
         Row(f"judge on held-out renders: {name}", accuracy(predicted[name], true), needed.get(name))
         for name, true in held_out.labels.items()
@@ -167,20 +167,20 @@ def autoencoder_rows(folder: Path, images: Tensor) -> list[Row]:
     return [Row("autoencoder PSNR on held-out renders", mean_psnr(torch.cat(decoded), images), 30.0, "dB")]
 
 
-def class_rows(judge: ToyworldJudge, samples: Labelled) -> list[Row]:
+def class_rows(judge: ToyworldJudge, samples: Labeled) -> list[Row]:
     """Whether samples are of the class that their prompts name."""
     return [_sample_row("samples, CFG 3, all 8 classes: class accuracy", 0.95, judge, samples, "class", CLASSES)]
 
 
-def colour_rows(judge: ToyworldJudge, samples: Labelled) -> list[Row]:
-    """Whether samples have the colour that their prompts name."""
+def color_rows(judge: ToyworldJudge, samples: Labeled) -> list[Row]:
+    """Whether samples have the color that their prompts name."""
     return [
-        _sample_row("prompts that name the colour: colour accuracy", 0.95, judge, samples, "colour", COLOURS),
-        _sample_row("prompts that name the colour: class accuracy", None, judge, samples, "class", CLASSES),
+        _sample_row("prompts that name the color: color accuracy", 0.95, judge, samples, "color", COLORS),
+        _sample_row("prompts that name the color: class accuracy", None, judge, samples, "class", CLASSES),
     ]
 
 
-def view_rows(judge: ToyworldJudge, samples: Labelled) -> list[Row]:
+def view_rows(judge: ToyworldJudge, samples: Labeled) -> list[Row]:
     """Whether samples are seen from where their prompts say; the front of every class differs from its back."""
     right = _predict(judge, samples.images)["view"] == samples.labels["view"]
     classes = _by_value(right, samples.labels["class"], CLASSES)
@@ -189,30 +189,30 @@ def view_rows(judge: ToyworldJudge, samples: Labelled) -> list[Row]:
 
 
 def diversity_rows(judge: ToyworldJudge, images: Mapping[float, Tensor]) -> list[Row]:
-    """Colours where prompts name none: images (N, 3, 64, 64) by guidance scale, of which the worst counts."""
-    colours = {scale: _predict(judge, part)["colour"] for scale, part in images.items()}
-    covered = {f"CFG {scale:g}": modes_covered(part) for scale, part in colours.items()}
-    bits = {f"CFG {scale:g}": entropy(part, len(COLOURS)) for scale, part in colours.items()}
+    """Colors where prompts name none: images (N, 3, 64, 64) by guidance scale, of which the worst counts."""
+    colors = {scale: _predict(judge, part)["color"] for scale, part in images.items()}
+    covered = {f"CFG {scale:g}": modes_covered(part) for scale, part in colors.items()}
+    bits = {f"CFG {scale:g}": entropy(part, len(COLORS)) for scale, part in colors.items()}
     n = len(next(iter(images.values())))
-    name = f"colour-open prompts, {' and '.join(covered)}, {n} samples each"
+    name = f"color-open prompts, {' and '.join(covered)}, {n} samples each"
     return [
-        Row(f"{name}: colours covered", min(covered.values()), len(COLOURS), "", _list(covered, "{:g}")),
+        Row(f"{name}: colors covered", min(covered.values()), len(COLORS), "", _list(covered, "{:g}")),
         Row(f"{name}: entropy", min(bits.values()), 2.8, "bits", _list(bits, "{:.2f}")),
     ]
 
 
-def within_class_rows(judge: ToyworldJudge, samples: Labelled) -> list[Row]:
-    """Colour entropy of each class by itself, which the entropy of all classes together would not show."""
-    colours = _predict(judge, samples.images)["colour"]
+def within_class_rows(judge: ToyworldJudge, samples: Labeled) -> list[Row]:
+    """Color entropy of each class by itself, which the entropy of all classes together would not show."""
+    colors = _predict(judge, samples.images)["color"]
     classes = samples.labels["class"]
-    bits = {CLASSES[i]: entropy(colours[classes == i], len(COLOURS)) for i in classes.unique().tolist()}
-    expected = expected_entropy(true_distribution()["colour"], len(classes) // len(bits))
-    name = f"colour-open prompts, CFG 3: entropy within a class, mean (truth: {expected:.2f})"
+    bits = {CLASSES[i]: entropy(colors[classes == i], len(COLORS)) for i in classes.unique().tolist()}
+    expected = expected_entropy(true_distribution()["color"], len(classes) // len(bits))
+    name = f"color-open prompts, CFG 3: entropy within a class, mean (truth: {expected:.2f})"
     return [Row(name, sum(bits.values()) / len(bits), None, "bits", _list(bits, "{:.2f}"))]
 
 
 def truth_rows(
-    judge: ToyworldJudge, images: Mapping[float, Tensor], reference: Labelled, held_out: Labelled
+    judge: ToyworldJudge, images: Mapping[float, Tensor], reference: Labeled, held_out: Labeled
 ) -> list[Row]:
     """Distance of samples of all classes to the truth, beside that of as many renders.
 
@@ -238,7 +238,7 @@ def truth_rows(
                 unit="",
             ),
             Row(
-                f"total variation, class x colour x background, CFG {scale:g} "
+                f"total variation, class x color x background, CFG {scale:g} "
                 f"(truth: {expected_total_variation(joint(true), n):.2f})",
                 modes,
                 unit="",
@@ -251,7 +251,7 @@ def truth_rows(
     return rows
 
 
-def dino_rows(dino: TransformerFeatures, probe: Labelled, held_out: Labelled) -> list[Row]:
+def dino_rows(dino: TransformerFeatures, probe: Labeled, held_out: Labeled) -> list[Row]:
     """How much of the attributes a linear probe reads from the feature network."""
     features, test_features = (
         _embed(lambda images: class_tokens(dino, images), part.images) for part in (probe, held_out)
@@ -262,7 +262,7 @@ def dino_rows(dino: TransformerFeatures, probe: Labelled, held_out: Labelled) ->
 
 
 def class_tokens(dino: TransformerFeatures, images: Tensor) -> Tensor:
-    """Class tokens of the last PROBED_LAYERS layers, normalised as the last one is: (N, 3, H, W) -> (N, L, D)."""
+    """Class tokens of the last PROBED_LAYERS layers, normalized as the last one is: (N, 3, H, W) -> (N, L, D)."""
     pixels = (images - dino.mean) / dino.std
     layers = dino.network(pixel_values=pixels, output_hidden_states=True).hidden_states[-PROBED_LAYERS:]
     return torch.stack([dino.network.layernorm(layer)[:, 0] for layer in layers], dim=1)
@@ -271,9 +271,9 @@ def class_tokens(dino: TransformerFeatures, images: Tensor) -> Tensor:
 def probe_rows(
     features: Tensor, labels: Mapping[str, Tensor], test_features: Tensor, test_labels: Mapping[str, Tensor]
 ) -> list[Row]:
-    """Logistic regression on standardised features: (N, D) and labels to fit it, (M, D) and labels to test it."""
+    """Logistic regression on standardized features: (N, D) and labels to fit it, (M, D) and labels to test it."""
     mean, deviation = features.mean(0), features.std(0).clamp_min(1e-6)
-    needed = {"class": 0.85, "colour": 0.95, "view": 0.70}
+    needed = {"class": 0.85, "color": 0.95, "view": 0.70}
     return [
         Row(
             f"DINO features, linear probe on held-out renders: {name}",
@@ -287,31 +287,31 @@ def probe_rows(
     ]
 
 
-def clip_rows(folder: Path, held_out: Labelled) -> list[Row]:
-    """Which of 64 captions, one for each class and colour, a CLIP gives to renders."""
+def clip_rows(folder: Path, held_out: Labeled) -> list[Row]:
+    """Which of 64 captions, one for each class and color, a CLIP gives to renders."""
     from transformers import CLIPModel, CLIPTokenizer
 
     with quiet_transformers():
         clip = CLIPModel.from_pretrained(folder).float().eval()
     processor = json.loads((folder / "preprocessor_config.json").read_text())
     mean, std = (torch.tensor(processor[name])[:, None, None] for name in ("image_mean", "image_std"))
-    texts = [caption(i, k) for i in range(len(CLASSES)) for k in range(len(COLOURS))]
+    texts = [caption(i, k) for i in range(len(CLASSES)) for k in range(len(COLORS))]
     tokens = CLIPTokenizer.from_pretrained(folder)(texts, padding=True, return_tensors="pt")
     with torch.no_grad():
         best = [
             clip(**tokens, pixel_values=(part - mean) / std).logits_per_image for part in held_out.images.split(BATCH)
         ]
     predicted = torch.cat(best).argmax(1)
-    object_class, colour = predicted // len(COLOURS), predicted % len(COLOURS)
-    right = (object_class == held_out.labels["class"]) & (colour == held_out.labels["colour"])
+    object_class, color = predicted // len(COLORS), predicted % len(COLORS)
+    right = (object_class == held_out.labels["class"]) & (color == held_out.labels["color"])
     note = {
         "class": accuracy(object_class, held_out.labels["class"]),
-        "colour": accuracy(colour, held_out.labels["colour"]),
+        "color": accuracy(color, held_out.labels["color"]),
     }
-    return [Row("CLIP: class and colour (64 captions) on held-out renders", accuracy(right, 1), 0.95, note=_list(note))]
+    return [Row("CLIP: class and color (64 captions) on held-out renders", accuracy(right, 1), 0.95, note=_list(note))]
 
 
-def pixel_rows(judge: ToyworldJudge, samples: Labelled) -> list[Row]:
+def pixel_rows(judge: ToyworldJudge, samples: Labeled) -> list[Row]:
     """Whether the pixel-space model's samples are of the class that their prompts name."""
     return [_sample_row("pixel-space model, CFG 3: class accuracy", None, judge, samples, "class", CLASSES)]
 
@@ -352,9 +352,9 @@ def run_check(folder: Path, workers: int, output: Path | None) -> int:
     return 1 if missed else 0
 
 
-def _renders(n: int, seed: int, workers: int) -> Labelled:
+def _renders(n: int, seed: int, workers: int) -> Labeled:
     images, scenes = draw_renders(n, seed, workers)
-    return Labelled(images, scenes.labels())
+    return Labeled(images, scenes.labels())
 
 
 def _prompts(counts: Counts, pixel: bool) -> dict[str, tuple[Request, dict[str, Tensor]]]:
@@ -362,8 +362,8 @@ def _prompts(counts: Counts, pixel: bool) -> dict[str, tuple[Request, dict[str, 
     scale = GUIDANCE_SCALES[-1]
     (object_class,) = _combinations(len(CLASSES), copies=counts.per_class)
     asked = {f"open {weight:g}": _ask(weight, OPEN_SEED, object_class) for weight in GUIDANCE_SCALES}
-    object_class, colour = _combinations(len(CLASSES), len(COLOURS), copies=counts.per_caption)
-    asked["coloured"] = _ask(scale, COLOUR_SEED, object_class, colour=colour)
+    object_class, color = _combinations(len(CLASSES), len(COLORS), copies=counts.per_caption)
+    asked["colored"] = _ask(scale, COLOR_SEED, object_class, color=color)
     object_class, view = _combinations(len(CLASSES), len(VIEWS), copies=counts.per_view)
     asked["viewed"] = _ask(scale, VIEW_SEED, object_class, view=view)
     if pixel:
@@ -376,16 +376,16 @@ def _ask(
     guidance_scale: float,
     seed: int,
     object_class: Tensor,
-    colour: Tensor | None = None,
+    color: Tensor | None = None,
     view: Tensor | None = None,
     model: str = "text-to-image",
 ) -> tuple[Request, dict[str, Tensor]]:
-    labels = {"class": object_class, "colour": colour, "view": view}
+    labels = {"class": object_class, "color": color, "view": view}
     named = {name: label for name, label in labels.items() if label is not None}
     prompts = tuple(
         caption(
             int(object_class[i]),
-            None if colour is None else int(colour[i]),
+            None if color is None else int(color[i]),
             None if view is None else int(view[i]),
         )
         for i in range(len(object_class))
@@ -400,7 +400,7 @@ def _combinations(*numbers: int, copies: int) -> tuple[Tensor, ...]:
 
 
 def _sample_row(
-    measure: str, needed: float | None, judge: ToyworldJudge, samples: Labelled, attribute: str, names: Sequence[str]
+    measure: str, needed: float | None, judge: ToyworldJudge, samples: Labeled, attribute: str, names: Sequence[str]
 ) -> Row:
     right = _predict(judge, samples.images)[attribute] == samples.labels[attribute]
     return Row(measure, accuracy(right, 1), needed, note=_list(_by_value(right, samples.labels[attribute], names)))
@@ -430,13 +430,13 @@ def _probe(features: Tensor, labels: Tensor, test_features: Tensor) -> Tensor:
     """Labels (M,) that logistic regression on (N, D) and (N,) gives to (M, D)."""
     weights = torch.zeros(int(labels.max()) + 1, features.shape[1], requires_grad=True)
     bias = torch.zeros(len(weights), requires_grad=True)
-    optimiser = torch.optim.LBFGS([weights, bias], max_iter=300, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS([weights, bias], max_iter=300, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         value = F.cross_entropy(features @ weights.T + bias, labels) + PROBE_PENALTY * weights.square().sum()
         value.backward()
         return value
 
-    optimiser.step(loss)
+    optimizer.step(loss)
     return (test_features @ weights.T + bias).argmax(1)

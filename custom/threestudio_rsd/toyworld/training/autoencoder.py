@@ -14,9 +14,9 @@ from .data import Renders
 from .trainer import Task, bf16_autocast, train
 
 KL_WEIGHT = 2e-4  # per latent dimension
-GRADIENT_WEIGHT = 0.5  # of the L1 distance between the images' differences of neighbours
-# Without these two the training stays on a plateau for long: right edges, wrong colours.
-BIAS = 1.5  # of the convolutions that carry the residual stream, so that group norms let absolute colours through
+GRADIENT_WEIGHT = 0.5  # of the L1 distance between the images' differences of neighbors
+# Without these two the training stays on a plateau for long: right edges, wrong colors.
+BIAS = 1.5  # of the convolutions that carry the residual stream, so that group norms let absolute colors through
 HINT_WEIGHT = 0.3  # pulls three latent channels towards the reduced image; fades out by half time
 HINT_SCALE = 1.5
 CALIBRATION_IMAGES = 1024
@@ -66,7 +66,7 @@ class AutoencoderTask(Task):
 
 
 @torch.no_grad()
-def normalise_latents(autoencoder: AutoencoderKL, images: Tensor) -> None:
+def normalize_latents(autoencoder: AutoencoderKL, images: Tensor) -> None:
     """Give every latent channel mean 0 and deviation 1 over images (N, 3, 64, 64) in [0, 1], by an affine map that is
     folded into the convolutions on both sides of the latents: scaling_factor is 1 then."""
     latents = torch.cat([autoencoder.encode(part * 2 - 1).latent_dist.sample() for part in images.split(64)])
@@ -87,5 +87,5 @@ def train_autoencoder(renders: Renders, held_out: Renders, work: Path, output: P
     torch.manual_seed(settings.SEED)
     autoencoder = train(AutoencoderTask(renders, held_out), settings.AUTOENCODER, work)
     torch.manual_seed(settings.SEED)
-    normalise_latents(autoencoder, renders.batch(torch.arange(min(CALIBRATION_IMAGES, len(renders)))))
+    normalize_latents(autoencoder, renders.batch(torch.arange(min(CALIBRATION_IMAGES, len(renders)))))
     autoencoder.save_pretrained(output, safe_serialization=True)

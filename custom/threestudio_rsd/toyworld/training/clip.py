@@ -10,14 +10,14 @@ from torch import Tensor
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
 from .. import captions
-from ..world import CLASSES, COLOURS
+from ..world import CLASSES, COLORS
 from . import settings
 from .augment import shift_blur_noise
 from .data import Renders
 from .tokenizer import write_clip_tokenizer
 from .trainer import Task, bf16_autocast, train
 
-NAMED_COLOUR, NAMED_VIEW = 0.8, 0.4
+NAMED_COLOR, NAMED_VIEW = 0.8, 0.4
 
 
 class ClipTask(Task):
@@ -47,13 +47,13 @@ class ClipTask(Task):
         choice = random.Random(int(torch.randint(2**31, ())))
         index = torch.randint(len(self.renders), (batch_size,))
         scenes = self.renders.scenes.select(index)
-        colour_named = torch.rand(batch_size) < NAMED_COLOUR
+        color_named = torch.rand(batch_size) < NAMED_COLOR
         view_named = torch.rand(batch_size) < NAMED_VIEW
-        classes, colours, views = scenes.object_class, scenes.colour, scenes.view
+        classes, colors, views = scenes.object_class, scenes.color, scenes.view
         texts = [
             captions.caption(
                 int(classes[i]),
-                int(colours[i]) if colour_named[i] else None,
+                int(colors[i]) if color_named[i] else None,
                 int(views[i]) if view_named[i] else None,
                 choice.choice(captions.PREFIXES) if choice.random() < settings.PREFIX else "",
             )
@@ -61,7 +61,7 @@ class ClipTask(Task):
         ]
         # A caption that is true of another image, too, is not its negative.
         true = classes[:, None] == classes
-        true &= (colours[:, None] == colours) | ~colour_named
+        true &= (colors[:, None] == colors) | ~color_named
         true &= (views[:, None] == views) | ~view_named
         negative = ~true | torch.eye(batch_size, dtype=torch.bool)
         with bf16_autocast():
@@ -76,7 +76,7 @@ class ClipTask(Task):
             self.model.logit_scale.clamp_(max=4.6)  # a factor of 100, as in CLIP
 
     def evaluate(self, model: Any) -> dict[str, float]:
-        texts = [captions.caption(c, k) for c in range(len(CLASSES)) for k in range(len(COLOURS))]
+        texts = [captions.caption(c, k) for c in range(len(CLASSES)) for k in range(len(COLORS))]
         scenes = self.held_out.scenes.select(slice(0, 1024))
         tokens = self.tokens(texts)
         predicted = torch.cat(
@@ -85,8 +85,8 @@ class ClipTask(Task):
                 for part in torch.arange(len(scenes)).split(128)
             ]
         )
-        right = predicted == scenes.object_class * len(COLOURS) + scenes.colour
-        return {"class and colour": right.float().mean().item()}
+        right = predicted == scenes.object_class * len(COLORS) + scenes.color
+        return {"class and color": right.float().mean().item()}
 
     def tokens(self, texts: list[str]) -> Tensor:
         return self.tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids

@@ -72,7 +72,7 @@ def _scenes(seed: int) -> Scene:
 def _concatenate(scenes: list[Scene]) -> Scene:
     own = {
         name: torch.cat([getattr(scene, name) for scene in scenes])
-        for name in ("object_class", "colour", "accent", "background", "size", "height")
+        for name in ("object_class", "color", "accent", "background", "size", "height")
     }
     camera = {name: torch.cat([getattr(scene.camera, name) for scene in scenes]) for name in vars(scenes[0].camera)}
     return Scene(**own, camera=Camera(**camera))

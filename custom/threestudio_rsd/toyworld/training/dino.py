@@ -1,9 +1,9 @@
 """Self-supervised training of the feature network by DINO (Caron et al., 2021), without labels.
 
 A student predicts, from a crop of an image, which prototypes its teacher gives to another crop; the teacher is the
-student's moving average. In this world colours alone satisfy that early, and a network that sees colours alone is of
-no use as a guide. So one backbone carries two heads: `colour` compares crops that keep their colours, and `shape` is
-asked about crops whose colours are changed at random, which leaves it form and view.
+student's moving average. In this world colors alone satisfy that early, and a network that sees colors alone is of
+no use as a guide. So one backbone carries two heads: `color` compares crops that keep their colors, and `shape` is
+asked about crops whose colors are changed at random, which leaves it form and view.
 
 The student sees a part of the patches (Assran et al., 2022), which also costs less. Beside DINO's own loss there are
 an instance-contrastive one, with a queue of the teacher's past embeddings (He et al., 2020), and one that decorrelates
@@ -29,7 +29,7 @@ from .trainer import Task, bf16_autocast, train
 
 IMAGE, WIDTH, PATCHES = 64, 128, 8  # pixels, of a feature, and along a side of an image
 # Wide networks start from weights of 0.02; in one as narrow as this the class token then is about the mean of the
-# patches, hence colours. In a trial of 200 steps these numbers, with a learning rate of 1.5e-3 for 1e-3, took the probe
+# patches, hence colors. In a trial of 200 steps these numbers, with a learning rate of 1.5e-3 for 1e-3, took the probe
 # of the class from 47 to 80 %.
 INITIAL_WEIGHTS, INITIAL_POSITIONS = 0.08, 0.7
 
@@ -38,12 +38,12 @@ BOTTLENECK, PROTOTYPES = 128, 512  # of each head
 STUDENT_TEMPERATURE, TEACHER_TEMPERATURE = 0.1, 0.07
 CONTRAST_WEIGHT, CONTRAST_TEMPERATURE, QUEUE = 1.0, 0.06, 2048
 DECORRELATION_WEIGHT = 0.2
-CENTRE_MOMENTUM = 0.9
+CENTER_MOMENTUM = 0.9
 TEACHER_MOMENTUM = 0.98  # rises to 1 by a cosine
 
 SIDES = 0.85, 1.0  # of the crops, as shares of the image's side
 KEPT_PATCHES = 40  # of 64, for the student
-KEPT_COLOURS = 0.5  # share of the batch that the head `colour` is trained on: it has the easier task
+KEPT_COLORS = 0.5  # share of the batch that the head `color` is trained on: it has the easier task
 
 PROBE_IMAGES, CALIBRATION_IMAGES = 3000, 4096
 
@@ -59,23 +59,23 @@ def random_crops(images: Tensor) -> Tensor:
     return F.grid_sample(images, grid, align_corners=False, padding_mode="border")
 
 
-def change_colours(images: Tensor) -> Tensor:
+def change_colors(images: Tensor) -> Tensor:
     """Images (N, 3, H, W) in [0, 1] with random hue, saturation, contrast and brightness each, some as negatives."""
     count = len(images)
-    grey = torch.full((3, 3), 1 / 3)
-    quarter_turn = torch.tensor([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]) / 3**0.5  # about the grey axis
+    gray = torch.full((3, 3), 1 / 3)
+    quarter_turn = torch.tensor([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]) / 3**0.5  # about the gray axis
     angle = 2 * math.pi * torch.rand(count, 1, 1)
     saturation = 1.2 * torch.rand(count, 1, 1)
-    turn = grey + saturation * (angle.cos() * (torch.eye(3) - grey) + angle.sin() * quarter_turn)
+    turn = gray + saturation * (angle.cos() * (torch.eye(3) - gray) + angle.sin() * quarter_turn)
     sign = torch.where(torch.rand(count, 1, 1) < 0.3, -1.0, 1.0)
     contrast = 0.6 + 0.6 * torch.rand(count, 1, 1)
     brightness = 0.5 + 0.2 * (2 * torch.rand(count, 1, 1, 1) - 1)
     return (torch.einsum("nij,njhw->nihw", sign * contrast * turn, images - 0.5) + brightness).clamp(0, 1)
 
 
-def teacher_targets(cosines: Tensor, centre: Tensor) -> Tensor:
-    """Probabilities of the prototypes (N, K), centred and sharpened: softmax((g_t - c) / tau_t)."""
-    return F.softmax((cosines - centre) / TEACHER_TEMPERATURE, dim=-1)
+def teacher_targets(cosines: Tensor, center: Tensor) -> Tensor:
+    """Probabilities of the prototypes (N, K), centerd and sharpened: softmax((g_t - c) / tau_t)."""
+    return F.softmax((cosines - center) / TEACHER_TEMPERATURE, dim=-1)
 
 
 def dino_loss(targets: Tensor, cosines: Tensor) -> Tensor:
@@ -91,8 +91,8 @@ def contrastive_loss(directions: Tensor, positives: Tensor, others: Tensor) -> T
 
 def decorrelation_loss(features: Tensor) -> Tensor:
     """Sum of the squared correlations of different features over a batch (N, D), divided by D."""
-    standardised = (features - features.mean(0)) / (features.std(0, correction=0) + 1e-4)
-    correlations = standardised.T @ standardised / len(features)
+    standardized = (features - features.mean(0)) / (features.std(0, correction=0) + 1e-4)
+    correlations = standardized.T @ standardized / len(features)
     return (correlations - correlations.diag().diag()).square().sum() / features.shape[1]
 
 
@@ -106,7 +106,7 @@ def keep_some_patches(module: nn.Module, arguments: Any, embedded: Tensor) -> Te
 class Head(nn.Module):
     """Features (N, WIDTH) to directions (N, BOTTLENECK), and their cosines (N, PROTOTYPES) to the prototypes.
 
-    Batch normalisation (an option in the paper's code) makes images differ from the first step on.
+    Batch normalization (an option in the paper's code) makes images differ from the first step on.
     """
 
     def __init__(self) -> None:
@@ -116,7 +116,7 @@ class Head(nn.Module):
             nn.BatchNorm1d(BOTTLENECK, affine=False, track_running_stats=False),
         )
         self.prototypes = nn.Parameter(torch.randn(PROTOTYPES, BOTTLENECK))
-        self.register_buffer("centre", torch.zeros(PROTOTYPES))  # of the cosines; the teacher's is in use
+        self.register_buffer("center", torch.zeros(PROTOTYPES))  # of the cosines; the teacher's is in use
         self.register_buffer("queue", F.normalize(torch.randn(QUEUE, BOTTLENECK), dim=-1))  # past directions, too
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
@@ -136,25 +136,25 @@ class DinoTask(Task):
 
     def loss(self, batch_size: int) -> Tensor:
         images = self.renders.batch(torch.randint(len(self.renders), (batch_size,)))
-        same = int(KEPT_COLOURS * batch_size)
-        crops = torch.cat([random_crops(images[:same]), change_colours(random_crops(images))])
+        same = int(KEPT_COLORS * batch_size)
+        crops = torch.cat([random_crops(images[:same]), change_colors(random_crops(images))])
         with bf16_autocast():
             with torch.no_grad():
                 teacher = class_token(self.model, shift_blur_noise(random_crops(images)))
             with self.student.embeddings.register_forward_hook(keep_some_patches):
                 student = class_token(self.student, shift_blur_noise(crops))
-        colour = self._head_loss("colour", teacher[:same], student[:same])
+        color = self._head_loss("color", teacher[:same], student[:same])
         shape = self._head_loss("shape", teacher, student[same:])
-        return colour + shape + DECORRELATION_WEIGHT * decorrelation_loss(student[same:].float())
+        return color + shape + DECORRELATION_WEIGHT * decorrelation_loss(student[same:].float())
 
     def _head_loss(self, name: str, teacher: Tensor, student: Tensor) -> Tensor:
-        """Loss of one head for features (N, WIDTH); moves the teacher's centre and queue on."""
+        """Loss of one head for features (N, WIDTH); moves the teacher's center and queue on."""
         head: Any = self.teacher_heads[name]
         with torch.no_grad():
             positives, cosines = head(teacher.float())
-            targets = teacher_targets(cosines, head.centre)
+            targets = teacher_targets(cosines, head.center)
             others = head.queue.clone()
-            head.centre.lerp_(cosines.mean(0), 1 - CENTRE_MOMENTUM)
+            head.center.lerp_(cosines.mean(0), 1 - CENTER_MOMENTUM)
             head.queue.copy_(torch.cat([positives, others])[:QUEUE])
         directions, cosines = self.student_heads[name](student.float())
         return dino_loss(targets, cosines) + CONTRAST_WEIGHT * contrastive_loss(directions, positives, others)
@@ -187,7 +187,7 @@ def _features(model: nn.Module, renders: Renders, index: Tensor) -> Tensor:
 
 
 def _heads() -> nn.ModuleDict:
-    return nn.ModuleDict({"colour": Head(), "shape": Head()})
+    return nn.ModuleDict({"color": Head(), "shape": Head()})
 
 
 def _vision_transformer() -> ViTModel:
@@ -213,7 +213,7 @@ def _vision_transformer() -> ViTModel:
 
 
 @torch.no_grad()
-def standardise_features(model: Any, images: Tensor) -> None:
+def standardize_features(model: Any, images: Tensor) -> None:
     """Give every feature mean 0 and deviation 1 over images (N, 3, 64, 64) in [0, 1], by the last layer norm.
 
     Without it all features share a large constant part, and every two images have a cosine near 1.
@@ -228,5 +228,5 @@ def train_dino(renders: Renders, held_out: Renders, work: Path, output: Path) ->
     """Train the feature network and write it into the folder `output`."""
     torch.manual_seed(settings.SEED)
     network: Any = train(DinoTask(renders, held_out), settings.DINO, work)
-    standardise_features(network, renders.batch(torch.arange(min(CALIBRATION_IMAGES, len(renders)))))
+    standardize_features(network, renders.batch(torch.arange(min(CALIBRATION_IMAGES, len(renders)))))
     network.save_pretrained(output, safe_serialization=True)

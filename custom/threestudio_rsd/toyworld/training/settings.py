@@ -9,12 +9,12 @@ SHARD = 2_048  # images rendered and saved at a time
 SHORTEST = 256  # images that are left by `shorten`
 TRAIN_SEED, HELD_OUT_SEED = 1_000, 900_000  # of the first shard; each further one adds 1
 
-# Captions: the share of images whose caption names the colour, or the view, or has a prefix, or is empty.
-NAMED_COLOUR, NAMED_VIEW, PREFIX, EMPTY = 0.5, 0.7, 0.3, 0.12
+# Captions: the share of images whose caption names the color, or the view, or has a prefix, or is empty.
+NAMED_COLOR, NAMED_VIEW, PREFIX, EMPTY = 0.5, 0.7, 0.3, 0.12
 
 
 @dataclass(frozen=True)
-class Optimisation:
+class Optimization:
     """AdamW with a linear warm-up and a cosine to `final_share` of the learning rate; gradients clipped to norm 1."""
 
     steps: int
@@ -28,12 +28,12 @@ class Optimisation:
     evaluate_every: int = 500  # steps
 
 
-JUDGE = Optimisation(steps=3_000, batch_size=64, learning_rate=2e-3, weight_decay=0.02, average=0.995)
-AUTOENCODER = Optimisation(steps=5_000, batch_size=8, learning_rate=1.5e-3, weight_decay=1e-4, average=0.99)
-CLIP = Optimisation(steps=1_500, batch_size=64, learning_rate=1e-3, weight_decay=0.05, average=0.995)
-DINO = Optimisation(steps=8_000, batch_size=64, learning_rate=1.5e-3, warmup=50, weight_decay=0.02)
-TEXT_TO_IMAGE = Optimisation(steps=12_000, batch_size=32, learning_rate=1e-3, average=0.9985, evaluate_every=1_000)
-PIXEL = Optimisation(steps=8_000, batch_size=16, learning_rate=8e-4, average=0.998, evaluate_every=1_000)
+JUDGE = Optimization(steps=3_000, batch_size=64, learning_rate=2e-3, weight_decay=0.02, average=0.995)
+AUTOENCODER = Optimization(steps=5_000, batch_size=8, learning_rate=1.5e-3, weight_decay=1e-4, average=0.99)
+CLIP = Optimization(steps=1_500, batch_size=64, learning_rate=1e-3, weight_decay=0.05, average=0.995)
+DINO = Optimization(steps=8_000, batch_size=64, learning_rate=1.5e-3, warmup=50, weight_decay=0.02)
+TEXT_TO_IMAGE = Optimization(steps=12_000, batch_size=32, learning_rate=1e-3, average=0.9985, evaluate_every=1_000)
+PIXEL = Optimization(steps=8_000, batch_size=16, learning_rate=8e-4, average=0.998, evaluate_every=1_000)
 
 
 def shorten(share: float) -> None:
@@ -42,5 +42,5 @@ def shorten(share: float) -> None:
     TRAIN_IMAGES, HELD_OUT_IMAGES = (max(SHORTEST, int(share * count)) for count in (TRAIN_IMAGES, HELD_OUT_IMAGES))
     SHARD = min(SHARD, TRAIN_IMAGES, HELD_OUT_IMAGES)
     for name, value in globals().items():
-        if isinstance(value, Optimisation):
+        if isinstance(value, Optimization):
             globals()[name] = replace(value, steps=max(2, int(share * value.steps)))

@@ -69,10 +69,10 @@ class DenoisingTask(Task):
         texts = [
             random_caption(
                 int(self.scenes.object_class[i]),
-                int(self.scenes.colour[i]),
+                int(self.scenes.color[i]),
                 int(self.views[i]),
                 choice,
-                settings.NAMED_COLOUR,
+                settings.NAMED_COLOR,
                 settings.NAMED_VIEW,
                 settings.PREFIX,
                 settings.EMPTY,
@@ -139,7 +139,7 @@ def train_text_to_image(renders: Renders, work: Path, output: Path) -> None:
     autoencoder = AutoencoderKL.from_pretrained(output / "vae").eval()
     tokenizer = write_clip_tokenizer(output / "tokenizer")
     # Stable Diffusion's, but noisier at its end (0.012 there): with alpha_T = 0.068 the network saw an image's mean
-    # colour in the last timestep, found none in pure noise, and made some colours seldom (entropy 2.69 bits, not 2.96).
+    # color in the last timestep, found none in pure noise, and made some colors seldom (entropy 2.69 bits, not 2.96).
     scheduler = DDIMScheduler(
         beta_start=0.00085,
         beta_end=0.02,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from .settings import SEED, Optimisation
+from .settings import SEED, Optimization
 
 CHECKPOINT_EVERY = 250  # steps
 LOG_EVERY = 25  # steps
@@ -31,7 +31,7 @@ class Task(nn.Module):
         raise NotImplementedError
 
     def after_step(self) -> None:
-        """What follows an optimiser step."""
+        """What follows an optimizer step."""
 
     def evaluate(self, model: Any) -> dict[str, float]:
         """Measures on held-out images, for the log."""
@@ -40,47 +40,47 @@ class Task(nn.Module):
     fraction: float = 0.0
 
 
-def train(task: Task, optimisation: Optimisation, folder: Path) -> Any:
+def train(task: Task, optimization: Optimization, folder: Path) -> Any:
     """Train `task.model`, from the checkpoint in `folder` if there is one; returns its averaged weights in eval mode.
 
     Writes `checkpoint.pt` and `log.jsonl` (step, steps, loss, seconds, and the measures) into the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     parameters = [parameter for parameter in task.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(
-        parameters, optimisation.learning_rate, betas=optimisation.betas, weight_decay=optimisation.weight_decay
+    optimizer = torch.optim.AdamW(
+        parameters, optimization.learning_rate, betas=optimization.betas, weight_decay=optimization.weight_decay
     )
-    average = AveragedModel(task.model, multi_avg_fn=_averaging(optimisation.average))
-    first, seconds = _resume(folder, task, average, optimiser)
+    average = AveragedModel(task.model, multi_avg_fn=_averaging(optimization.average))
+    first, seconds = _resume(folder, task, average, optimizer)
 
     started, losses = time.time() - seconds, []
-    for step in range(first, optimisation.steps):
+    for step in range(first, optimization.steps):
         torch.manual_seed(SEED * 1_000_003 + step)
-        task.fraction = step / optimisation.steps
-        for group in optimiser.param_groups:
-            group["lr"] = optimisation.learning_rate * _schedule(step, optimisation)
+        task.fraction = step / optimization.steps
+        for group in optimizer.param_groups:
+            group["lr"] = optimization.learning_rate * _schedule(step, optimization)
         task.train()
-        loss = task.loss(optimisation.batch_size)
-        optimiser.zero_grad(set_to_none=True)
+        loss = task.loss(optimization.batch_size)
+        optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
+        optimizer.step()
         task.after_step()
         average.update_parameters(task.model)
 
         losses.append(loss.item())
         done = step + 1
-        if done % LOG_EVERY == 0 or done == optimisation.steps:
-            entry = {"step": done, "steps": optimisation.steps, "loss": sum(losses) / len(losses)}
+        if done % LOG_EVERY == 0 or done == optimization.steps:
+            entry = {"step": done, "steps": optimization.steps, "loss": sum(losses) / len(losses)}
             entry["seconds"] = round(time.time() - started, 1)
-            if done % optimisation.evaluate_every == 0 or done == optimisation.steps:
+            if done % optimization.evaluate_every == 0 or done == optimization.steps:
                 with torch.no_grad():
                     entry |= task.evaluate(average.module.eval())
             with open(folder / "log.jsonl", "a") as log:
                 log.write(json.dumps(entry) + "\n")
             losses = []
-        if done % CHECKPOINT_EVERY == 0 or done == optimisation.steps:
-            _checkpoint(folder, task, average, optimiser, done, time.time() - started)
+        if done % CHECKPOINT_EVERY == 0 or done == optimization.steps:
+            _checkpoint(folder, task, average, optimizer, done, time.time() - started)
     return average.module.eval()
 
 
@@ -90,10 +90,10 @@ def bf16_autocast() -> torch.autocast:
     return torch.autocast("cpu", torch.bfloat16, enabled=supported)
 
 
-def _schedule(step: int, optimisation: Optimisation) -> float:
-    cosine = 0.5 * (1 + math.cos(math.pi * step / optimisation.steps))
-    warmup = min(1.0, (step + 1) / optimisation.warmup)
-    return warmup * (optimisation.final_share + (1 - optimisation.final_share) * cosine)
+def _schedule(step: int, optimization: Optimization) -> float:
+    cosine = 0.5 * (1 + math.cos(math.pi * step / optimization.steps))
+    warmup = min(1.0, (step + 1) / optimization.warmup)
+    return warmup * (optimization.final_share + (1 - optimization.final_share) * cosine)
 
 
 def _averaging(decay: float):  # noqa: ANN202
@@ -108,12 +108,12 @@ def _averaging(decay: float):  # noqa: ANN202
 
 
 def _checkpoint(
-    folder: Path, task: Task, average: AveragedModel, optimiser: torch.optim.Optimizer, step: int, seconds: float
+    folder: Path, task: Task, average: AveragedModel, optimizer: torch.optim.Optimizer, step: int, seconds: float
 ) -> None:
     state = {
         "task": task.state_dict(),
         "average": average.state_dict(),
-        "optimiser": optimiser.state_dict(),
+        "optimizer": optimizer.state_dict(),
         "step": step,
         "seconds": seconds,
     }
@@ -122,7 +122,7 @@ def _checkpoint(
     os.replace(temporary, folder / "checkpoint.pt")
 
 
-def _resume(folder: Path, task: Task, average: AveragedModel, optimiser: torch.optim.Optimizer) -> tuple[int, float]:
+def _resume(folder: Path, task: Task, average: AveragedModel, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
     """Steps that are done, and the seconds that they took."""
     file = folder / "checkpoint.pt"
     if not file.is_file():
@@ -130,5 +130,5 @@ def _resume(folder: Path, task: Task, average: AveragedModel, optimiser: torch.o
     state = torch.load(file, map_location="cpu", weights_only=True)
     task.load_state_dict(state["task"])
     average.load_state_dict(state["average"])
-    optimiser.load_state_dict(state["optimiser"])
+    optimizer.load_state_dict(state["optimizer"])
     return state["step"], state["seconds"]

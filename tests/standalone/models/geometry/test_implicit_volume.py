@@ -113,7 +113,7 @@ def test_normals_without_gradients(normal_type):
     assert torch.allclose(output["normal"].norm(dim=1), torch.ones(4))
 
 
-def test_normals_at_the_centre_are_finite():
+def test_normals_at_the_center_are_finite():
     geometry = make_geometry(normal_type="analytic")
     output = geometry(torch.zeros(1, 3), output_normal=True)
     output["normal"].sum().backward()

@@ -16,7 +16,7 @@ RADIUS = 0.6
 
 
 class Ball(nn.Module):
-    """A ball of one density around the origin, with its colour and, on demand, normals that point outwards."""
+    """A ball of one density around the origin, with its color and, on demand, normals that point outwards."""
 
     def __init__(self, density=5.0, radius=RADIUS):
         super().__init__()
@@ -187,8 +187,8 @@ def test_outputs_have_threestudios_names_and_shapes():
 
 def test_normals_face_the_camera_and_are_black_outside():
     out = make(normals=True, train=False)(**views(n=1))
-    centre = out["comp_normal"][0, 5:7, 5:7].mean((0, 1))
-    torch.testing.assert_close(centre, torch.tensor([1.0, 0.5, 0.5]), atol=0.05, rtol=0)
+    center = out["comp_normal"][0, 5:7, 5:7].mean((0, 1))
+    torch.testing.assert_close(center, torch.tensor([1.0, 0.5, 0.5]), atol=0.05, rtol=0)
     assert (out["comp_normal"][out["opacity"].expand(-1, -1, -1, 3) == 0] == 0).all()
 
 

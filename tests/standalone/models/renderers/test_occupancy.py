@@ -56,7 +56,7 @@ def test_march_equals_the_loop_over_steps(near, far, stratified):
     assert len(expected) > 100 or near > 5
 
 
-def test_samples_of_neighbouring_cells_join_without_a_gap():
+def test_samples_of_neighboring_cells_join_without_a_gap():
     origins, directions = random_rays()
     _, t_starts, t_ends = march_rays(origins, directions, torch.ones(1, 4, 4, 4, dtype=torch.bool), BOX, 0.1)
     inner = t_starts[1:] > t_starts[:-1]
@@ -111,7 +111,7 @@ def ball_opacity(points):
     return 0.5 * (points.norm(dim=-1, keepdim=True) < 0.5).float()
 
 
-def centres(size=32):
+def centers(size=32):
     middles = (torch.arange(size) + 0.5) * 2 / size - 1
     return torch.stack(torch.meshgrid(middles, middles, middles, indexing="ij"), -1)
 
@@ -119,7 +119,7 @@ def centres(size=32):
 def test_warm_up_finds_the_occupied_cells_and_no_others():
     grid = OccupancyGrid(BOX)
     grid.update_every_n_steps(0, ball_opacity)
-    distance = centres().norm(dim=-1)
+    distance = centers().norm(dim=-1)
     half_diagonal = 3**0.5 / 32
     assert grid.binaries[0][distance < 0.5 - half_diagonal].all()
     assert not grid.binaries[0][distance > 0.5 + half_diagonal].any()

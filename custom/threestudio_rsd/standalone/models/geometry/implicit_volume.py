@@ -121,7 +121,7 @@ class ImplicitVolume(BaseImplicitGeometry):
         n_feature_dims: int = 3  # features for the material; 0: none
         density_activation: str | None = "softplus"
         density_bias: Any = "blob_magic3d"  # before the activation: a number, blob_dreamfusion or blob_magic3d
-        density_blob_scale: float = 10.0  # bias at the centre
+        density_blob_scale: float = 10.0  # bias at the center
         density_blob_std: float = 0.5  # width of the blob, in world units
         pos_encoding_config: dict = field(
             default_factory=lambda: {

@@ -37,7 +37,7 @@ def exclusive_sum(values: Tensor, ray_indices: Tensor, n_rays: int) -> Tensor:
 def rendering_weights(
     t_starts: Tensor, t_ends: Tensor, densities: Tensor, ray_indices: Tensor, n_rays: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Share that each sample has in its ray's colour.
+    """Share that each sample has in its ray's color.
 
     Args:
         t_starts, t_ends: where the samples begin and end on their rays, (S,).
@@ -71,7 +71,7 @@ class Pixels:
 
 
 def composite(weights: Tensor, t_points: Tensor, colors: Tensor, ray_indices: Tensor, n_rays: int) -> Pixels:
-    """Colour, opacity, depth and z-variance of each ray.
+    """Color, opacity, depth and z-variance of each ray.
 
     Args:
         weights: of the samples, (S,).

@@ -144,7 +144,7 @@ def _shade(
     lights: Tensor,
     counts: Tensor,
 ) -> Tensor:
-    """Colours (S, C) by each particle's own material."""
+    """Colors (S, C) by each particle's own material."""
     sizes = counts.tolist()
     per_sample = {"viewdirs": samples.t_dirs, "positions": samples.points, "light_positions": lights} | field
     pieces = {name: value.split(sizes) for name, value in per_sample.items()}

@@ -184,7 +184,7 @@ class NeRFVolumeRenderer(BaseRenderer):
         return locate(rays_o, rays_d, *at_least_one(ray_indices.long(), t_starts, t_ends))
 
     def _evaluate(self, samples: RaySamples, lights: Tensor, kwargs: dict) -> tuple[dict[str, Tensor], Tensor]:
-        """What the geometry says of the samples, and their colours (S, C)."""
+        """What the geometry says of the samples, and their colors (S, C)."""
         needs_normal = self.material.requires_normal
         if self.training:
             kwargs = {**kwargs, "viewdirs": samples.t_dirs, "positions": samples.points, "light_positions": lights}
@@ -263,7 +263,7 @@ def compose_images(
 
 
 def normal_image(weights: Tensor, normals: Tensor, opacity: Tensor, ray_indices: Tensor) -> Tensor:
-    """Mean normal that each of n rays sees as a colour in [0, 1], black where it sees nothing: (n, 3).
+    """Mean normal that each of n rays sees as a color in [0, 1], black where it sees nothing: (n, 3).
 
     Args:
         weights, normals, ray_indices: of the samples, (S,), (S, 3), (S,).

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from threestudio_rsd.files import data_path
 from threestudio_rsd.images.reading import to_tensor
-from threestudio_rsd.metrics.statistics import bootstrap_interval
+from threestudio_rsd.metrics.statistics import estimate
 from threestudio_rsd.repulsion import load_features
 from threestudio_rsd.text_tables import format_table
 from threestudio_rsd.toyworld import ToyworldJudge, judge_objects, view_diversity
@@ -99,9 +99,8 @@ def main() -> None:
     for variant, records in found.items():
         cells = [variant]
         for key in headings:
-            values = torch.tensor([float(record[key]) for record in records])
-            low, high = bootstrap_interval(values)
-            cells.append(f"{float(values.mean()):.2f} [{low:.2f}, {high:.2f}]")
+            found_estimate = estimate([float(record[key]) for record in records])
+            cells.append(f"{found_estimate.mean:.2f} [{found_estimate.low:.2f}, {found_estimate.high:.2f}]")
         rows.append(cells)
     print(format_table(["", *headings], rows))
 

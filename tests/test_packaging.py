@@ -78,7 +78,12 @@ def test_installed_wheel_runs_from_an_empty_folder(installed, tmp_path):
     config = "configs/text2image/sds.yaml"
     run(
         *("-m", "threestudio_rsd.cli", "launch", "--config", config, "--train"),
-        *("trainer.max_steps=2", "trainer.val_check_interval=2", "system.particles.n=2", "system.guidance.gamma=1"),
+        *(
+            "trainer.max_steps=2",
+            "trainer.val_check_interval=2",
+            "system.particles.n_particles=2",
+            "system.guidance.gamma=1",
+        ),
         cwd=tmp_path,
         env=environment,
     )

@@ -1,21 +1,27 @@
-"""The one exception that means 'the user can mend this', and the check for optional libraries."""
+"""`UserError`, a mistake that the user can fix, and the checks that raise it."""
 
 import importlib
+import math
+from collections.abc import Sequence
 from types import ModuleType
 
 
 class UserError(ValueError):
-    """A mistake of the user's: one sentence with the key, the value and what is accepted.
+    """A mistake that the user can fix: one sentence with the key, the value and what is accepted.
 
-    The command line prints it without a traceback and exits with 2.
+    The command line prints it without a traceback and exits with code 2.
     """
 
 
 def require(module: str, extra: str | None = None) -> ModuleType:
-    """Import an optional library, which `extra` brings; without an extra, one that a bare threestudio may lack.
+    """Import an optional library.
+
+    Args:
+        module: name of the library.
+        extra: extra of this package that installs it; None: a library that a bare threestudio may lack.
 
     Raises:
-        UserError: it is not installed; says what to install.
+        UserError: the library is not installed; says what to install.
     """
     try:
         return importlib.import_module(module)
@@ -24,10 +30,44 @@ def require(module: str, extra: str | None = None) -> ModuleType:
         raise UserError(f"{module} is not installed ({error}): run `pip install {package}`.") from error
 
 
-def check_choice(key: str, value: str, accepted: tuple[str, ...]) -> None:
-    """Raise UserError unless `value` is one of `accepted`."""
+def one_of(key: str, value: object, accepted: Sequence[object]) -> None:
+    """Check that `value` is one of `accepted`.
+
+    Raises:
+        UserError: it is not; names the key, the value and the accepted values.
+    """
     if value not in accepted:
-        raise UserError(f"{key}={value!r} is unknown; accepted: {', '.join(accepted)}.")
+        raise UserError(f"{key}={value!r} is unknown; accepted: {', '.join(map(str, accepted))}.")
+
+
+def positive(key: str, value: float) -> None:
+    """Check that `value` is a finite number above 0.
+
+    Raises:
+        UserError: it is not; names the key, the value and what is accepted.
+    """
+    if not (math.isfinite(value) and value > 0):
+        raise UserError(f"{key}={value} is impossible; accepted: a number above 0.")
+
+
+def in_range(key: str, value: float, low: float, high: float | None = None, kind: str | None = None) -> None:
+    """Check that `value` is finite and low <= value <= high.
+
+    Args:
+        key: name of the setting, for the message.
+        value: number to check.
+        low: smallest accepted value.
+        high: largest accepted value; None: no upper limit.
+        kind: such as "an integer" or "null or a number"; None: an integer where `low` is one, else a number.
+
+    Raises:
+        UserError: it is not; names the key, the value and the accepted range.
+    """
+    if math.isfinite(value) and value >= low and (high is None or value <= high):
+        return
+    kind = kind or ("an integer" if isinstance(low, int) else "a number")
+    limits = f"of at least {low:g}" if high is None else f"from {low:g} to {high:g}"
+    raise UserError(f"{key}={value} is impossible; accepted: {kind} {limits}.")
 
 
 def first_line(error: Exception) -> str:

@@ -27,11 +27,15 @@ def test_the_demo_ends_in_table_sheets_videos_and_page(small, tmp_path, capsys) 
     output = tmp_path / "demo"
     assert main(["demo", "3d", "--n", "2", "--steps", "2", "--prompt", "a cup", "--output", str(output)]) == 0
     said = capsys.readouterr().out
-    assert "without repulsion" in said and "gamma = 20" in said and "colors" in said
+    assert "without repulsion" in said
+    assert "gamma = 20" in said
+    assert "colors" in said
     named = [Path(word) for word in said.split() if word.endswith((".png", ".mp4", ".html"))]
-    assert len(named) == 5 and all(file.stat().st_size > 0 for file in named)
+    assert len(named) == 5
+    assert all(file.stat().st_size > 0 for file in named)
     page = (output / "3d-demo.html").read_text()
-    assert page.count("<video") == 2 and page.count('src="data:image/png') == 2
+    assert page.count("<video") == 2
+    assert page.count('src="data:image/png') == 2
     assert not re.search(r'(src|href)="(?!data:|#)', page), "the page needs no other file"
     metrics = [json.loads(file.read_text()) for file in output.glob("runs/*/save/metrics.json")]
     assert sorted(record["gamma"] for record in metrics) == [0, 20]

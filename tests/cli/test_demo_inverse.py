@@ -86,7 +86,10 @@ def test_page_needs_nothing_from_outside(finished):
     text = (output / "inverse-demo.html").read_text()
     sources = re.findall(r'(?:src|href)="([^"]*)"', text)
     assert all(source.startswith(("data:", "#")) for source in sources)
-    assert "http:" not in text and "https:" not in text and "url(" not in text and "<script" not in text
+    assert "http:" not in text
+    assert "https:" not in text
+    assert "url(" not in text
+    assert "<script" not in text
     # Measurement and truth once an image; two answers, mean and deviation for each of three runs.
     assert sum(source.startswith("data:image/png;base64,") for source in sources) == 3 * (2 + 3 * 4)
     assert len(re.findall(r"<img alt=\"[^\"]+\"", text)) == 3 * (2 + 3 * 4)
@@ -108,7 +111,8 @@ def test_missing_deepinv_is_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "deepinv", None)  # as if it were not installed
     assert cli.main(["demo", "inverse", "--output", str(tmp_path / "new")]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("rsd: error: deepinv is not installed") and error.count("\n") == 1
+    assert error.startswith("rsd: error: deepinv is not installed")
+    assert error.count("\n") == 1
     assert "threestudio-rsd[inverse]" in error
     assert not (tmp_path / "new").exists()
 

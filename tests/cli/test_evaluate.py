@@ -58,7 +58,9 @@ def test_a_run_is_measured_with_what_its_config_says(tmp_path, mushrooms, capsys
     trial = save_trial(tmp_path / "trial", {"prompt": "a mushroom"}, GUIDED)
     save_images(trial / "save" / "test", mushrooms)
     (found,) = run(tmp_path, str(trial), "--reference", "bundled")
-    assert found["prompts"] == ["a mushroom"] and found["bundled"] and found["images"] == 6
+    assert found["prompts"] == ["a mushroom"]
+    assert found["bundled"]
+    assert found["images"] == 6
     assert (found["guide"], found["judge"], found["reference_features"]) == ("dino", "clip", "judge")
     metrics = {key: value["mean"] for key, value in found["metrics"].items()}
     for name in ("dino", "clip"):
@@ -67,20 +69,27 @@ def test_a_run_is_measured_with_what_its_config_says(tmp_path, mushrooms, capsys
         assert metrics[f"similarity_{name}"] == pytest.approx(1 - expected, abs=1e-5)
         assert 1 < metrics[f"vendi_{name}"] < 6
     truth = truth_metrics(mushrooms, Instruments(Options())._judge(), "mushroom")
-    assert metrics["class_accuracy"] == truth["class_accuracy"] == 1 and metrics["colors"] == truth["colors"]
+    assert metrics["class_accuracy"] == truth["class_accuracy"] == 1
+    assert metrics["colors"] == truth["colors"]
     assert metrics["total_variation_modes"] == pytest.approx(truth["total_variation_modes"])
-    assert metrics["fid"] > 0 and 0 < metrics["coverage"] <= 1 and 0 < metrics["recall"] <= 1
-    assert {"clip_score", "kid"} <= metrics.keys() and "aesthetic" not in metrics
+    assert metrics["frechet"] > 0
+    assert 0 < metrics["coverage"] <= 1
+    assert 0 < metrics["recall"] <= 1
+    assert {"clip_score", "kid"} <= metrics.keys()
+    assert "aesthetic" not in metrics
     shown = capsys.readouterr().out
-    assert f"{metrics['diversity_dino']:.3f}*" in shown and f"{metrics['diversity_clip']:.3f} " in shown
-    assert "dino guided the repulsion" in shown and "mostly bias" in shown
+    assert f"{metrics['diversity_dino']:.3f}*" in shown
+    assert f"{metrics['diversity_clip']:.3f} " in shown
+    assert "dino guided the repulsion" in shown
+    assert "mostly bias" in shown
 
 
 def test_a_guide_that_judges_alone_is_told(tmp_path, mushrooms, capsys) -> None:
     trial = save_trial(tmp_path / "trial", {"prompt": "a mushroom"}, GUIDED)
     save_images(trial / "save" / "test", mushrooms[:2])
     (found,) = run(tmp_path, str(trial), "--features", "dino", "--metrics", "diversity")
-    assert found["judge"] is None and list(found["metrics"]) == ["diversity_dino"]
+    assert found["judge"] is None
+    assert list(found["metrics"]) == ["diversity_dino"]
     assert "add one to --features" in capsys.readouterr().out
 
 
@@ -113,9 +122,9 @@ def test_answers_to_measurements_are_compared_with_their_truths(tmp_path, mushro
     (found,) = run(tmp_path, str(trial), "--metrics", "psnr,ssim,diversity,truth")
     assert (found["images"], found["groups"]) == (4, 2)
     metrics = found["metrics"]
-    assert (
-        metrics["psnr"]["mean"] > 19.9 and len(metrics["psnr"]["values"]) == 2 and len(metrics["psnr"]["interval"]) == 2
-    )
+    assert metrics["psnr"]["mean"] > 19.9
+    assert len(metrics["psnr"]["values"]) == 2
+    assert len(metrics["psnr"]["interval"]) == 2
     assert metrics["diversity_dino"]["mean"] == pytest.approx(0, abs=1e-5)
     assert not [key for key in metrics if key.startswith("total_variation")]
 
@@ -150,7 +159,8 @@ def test_a_folder_s_prompts_make_its_groups(tmp_path, mushrooms) -> None:
     folder = save_images(tmp_path / "images", mushrooms[:4])
     (folder / "prompts.txt").write_text("a car\na mushroom\na car\na mushroom\n")
     (found,) = run(tmp_path, str(folder), "--bundled", "--metrics", "clip_score,diversity,truth")
-    assert found["prompts"] == ["a car", "a mushroom"] and found["groups"] == 2
+    assert found["prompts"] == ["a car", "a mushroom"]
+    assert found["groups"] == 2
     metrics = found["metrics"]
     assert metrics["class_accuracy"]["values"] == [0, 1]
     assert metrics["clip_score"]["values"][0] < metrics["clip_score"]["values"][1]
@@ -195,13 +205,15 @@ def test_renders_of_the_bundled_world_are_a_folder_without_their_overview(tmp_pa
 def test_a_folder_is_a_reference_and_inception_is_left_out_in_a_line(tmp_path, mushrooms, monkeypatch, capsys) -> None:
     monkeypatch.setitem(sys.modules, "torch_fidelity", None)
     images = save_images(tmp_path / "images", mushrooms)
-    arguments = [str(images), "--metrics", "fid,coverage", "--reference", str(images)]
+    arguments = [str(images), "--metrics", "frechet,coverage", "--reference", str(images)]
     (found,) = run(tmp_path, *arguments)
     shown = capsys.readouterr().out
-    assert found["metrics"] == {} and "Left out: fid, coverage: " in shown and "threestudio-rsd[evaluate]" in shown
+    assert found["metrics"] == {}
+    assert "Left out: frechet, coverage: " in shown
+    assert "threestudio-rsd[evaluate]" in shown
     (found,) = run(tmp_path, *arguments, "--reference-features", "judge")
     assert found["metrics"]["coverage"]["mean"] == 1
-    assert found["metrics"]["fid"]["mean"] == pytest.approx(0, abs=1e-3)
+    assert found["metrics"]["frechet"]["mean"] == pytest.approx(0, abs=1e-3)
 
 
 def test_what_cannot_be_loaded_is_left_out_and_the_rest_goes_on(tmp_path, mushrooms, capsys) -> None:
@@ -211,8 +223,9 @@ def test_what_cannot_be_loaded_is_left_out_and_the_rest_goes_on(tmp_path, mushro
     assert list(found["metrics"]) == ["similarity_euclidean", "diversity_euclidean", "vendi_euclidean"]
     shown = capsys.readouterr().out
     assert "Left out: similarity_nobody/nothing, diversity_nobody/nothing" in shown
-    assert "Left out: clip_score: CLIP's text half 'no/clip'" in shown and "Left out: aesthetic: " in shown
-    assert "fid, kid, recall, coverage (--reference); psnr, ssim, lpips (--truth)" in shown
+    assert "Left out: clip_score: CLIP's text half 'no/clip'" in shown
+    assert "Left out: aesthetic: " in shown
+    assert "frechet, kid, recall, coverage (--reference); psnr, ssim, lpips (--truth)" in shown
 
 
 def test_the_aesthetic_head_sees_clips_embeddings(tmp_path, mushrooms, monkeypatch) -> None:
@@ -246,7 +259,8 @@ def test_mixed_sizes_are_resized_by_the_networks_and_told(tmp_path, mushrooms, c
     assert {"diversity_dino", "colors", "clip_score"} <= found["metrics"].keys()
     assert "diversity_euclidean" not in found["metrics"]
     shown = capsys.readouterr().out
-    assert "Sizes: 80x40, 64x64" in shown and "does not resize" in shown
+    assert "Sizes: 80x40, 64x64" in shown
+    assert "does not resize" in shown
 
 
 def test_features_keep_the_order_of_images_of_any_sizes() -> None:
@@ -262,7 +276,7 @@ def test_features_keep_the_order_of_images_of_any_sizes() -> None:
         (["{}/unfinished"], "holds no finished run"),
         (["{}/broken"], "cannot be read"),
         (["{}/images", "--metrics", "fdi"], "--metrics='fdi' is unknown; accepted: similarity"),
-        (["{}/images", "--metrics", "fid"], "--metrics=fid needs --reference"),
+        (["{}/images", "--metrics", "frechet"], "--metrics=frechet needs --reference"),
         (["{}/images", "--metrics", ","], "names nothing"),
         (["{}/images", "--features", "dnio"], "--features='dnio' is unknown"),
         (["{}/images", "--reference", "{}/nowhere"], "--reference='.*nowhere' does not exist"),

@@ -279,7 +279,7 @@ def test_a_sweep_of_the_bundled_prior(tmp_path, monkeypatch, capsys) -> None:
     prompts = tmp_path / "prompts.txt"
     prompts.write_text('a "red" house: #1\n')
     arguments = ["--config", CONFIG, "--output", str(tmp_path / "a sweep"), "--gamma", "0,10", "--seeds", "3"]
-    arguments += ["--prompts", str(prompts), "--set", "trainer.max_steps=1", "system.particles.n=2"]
+    arguments += ["--prompts", str(prompts), "--set", "trainer.max_steps=1", "system.particles.n_particles=2"]
     arguments += ["trainer.val_check_interval=1", "--workers", "2"]
     assert main(arguments) == 0
     record = json.loads((tmp_path / "a sweep" / "sweep.json").read_text())

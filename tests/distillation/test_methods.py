@@ -33,7 +33,7 @@ def test_sds_is_guided_noise_minus_noise(mixture: GaussianMixturePrior) -> None:
     torch.testing.assert_close(result, parts.unconditional + 7.5 * (parts.conditional - parts.unconditional) - noise)
 
 
-@pytest.mark.parametrize("t, subtracts", [(199, False), (200, True)])
+@pytest.mark.parametrize(("t", "subtracts"), [(199, False), (200, True)])
 def test_nfsd_drops_the_negative_prompt_below_200(mixture: GaussianMixturePrior, t: int, subtracts: bool) -> None:
     parts = predictions()
     result, _ = direction(NFSD(mixture, 4.0), parts, t)
@@ -143,7 +143,8 @@ class TestVSD:
 
     def test_state_holds_the_trained_network_only(self, prior) -> None:
         state = VSD(prior, lora_rank=2).state_dict()
-        assert state and all("lora" in name for name in state)
+        assert state
+        assert all("lora" in name for name in state)
 
     @pytest.mark.parametrize("network", ["lora", "unet"])
     def test_cameras_are_learned_and_never_reach_the_prior(self, prior, network: str) -> None:

@@ -12,7 +12,8 @@ from threestudio_rsd.errors import UserError
 @given(kind=st.sampled_from(["random", "descending", "shrinking"]), step=st.integers(0, 400), seed=st.integers(0, 9))
 def test_stays_in_the_interval_and_depends_on_the_step_alone(kind: str, step: int, seed: int) -> None:
     t = TimestepSchedule(kind, 300, seed)(step, 20, 979)
-    assert 20 <= t <= 979 and isinstance(t, int)
+    assert 20 <= t <= 979
+    assert isinstance(t, int)
     assert t == TimestepSchedule(kind, 300, seed)(step, 20, 979)
 
 
@@ -26,10 +27,11 @@ def test_random_covers_the_interval_uniformly() -> None:
     schedule = TimestepSchedule("random")
     ts = torch.tensor([float(schedule(step, 0, 999)) for step in range(4000)])
     assert ts.mean().item() == pytest.approx(499.5, abs=5 * 1000 / 12**0.5 / 4000**0.5)
-    assert ts.min() < 10 and ts.max() > 989
+    assert ts.min() < 10
+    assert ts.max() > 989
 
 
-@pytest.mark.parametrize("kind, total", [("ascending", 10), ("descending", None), ("shrinking", 0)])
+@pytest.mark.parametrize(("kind", "total"), [("ascending", 10), ("descending", None), ("shrinking", 0)])
 def test_bad_schedules_are_named(kind: str, total: int | None) -> None:
     with pytest.raises(UserError, match="accepted"):
         TimestepSchedule(kind, total)

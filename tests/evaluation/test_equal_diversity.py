@@ -21,7 +21,7 @@ def arm(curve: str, diversity: float, quality: float, spread: float = 0.0, seeds
 
 
 def test_difference_of_two_lines() -> None:
-    """q = 1 - d and q = 0.9 - d: 0.1 apart wherever both are, however far apart their arms lie."""
+    """Q = 1 - d and q = 0.9 - d: 0.1 apart wherever both are, however far apart their arms lie."""
     arms = [arm("one", d, 1 - d) for d in (0.1, 0.5, 0.9)] + [arm("two", d, 0.9 - d) for d in (0.7, 0.3)]
     found = compare_curves({"arms": arms}, "one", "two", "d", "q")
     assert found is not None

@@ -326,7 +326,8 @@ def check_prompts_for_perp_neg(host):
     elevation = torch.tensor([0.0, 0.0, 0.0, 0.0, 0.0, 80.0])
     azimuth = torch.tensor([0.0, -45.0, 90.0, 225.0, 180.0, 0.0])
     text, weights = output.get_text_embeddings_perp_neg(elevation, azimuth, torch.ones(6))
-    assert text.shape == (24, 2, 3) and weights.shape == (6, 2)
+    assert text.shape == (24, 2, 3)
+    assert weights.shape == (6, 2)
     positive, negative, negatives = text[:, 0, 0].split([6, 6, 12])
     expected = [front, (front + side) / 2, side, (side + back) / 2, back, overhead]
     torch.testing.assert_close(positive, torch.tensor(expected).float())

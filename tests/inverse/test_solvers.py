@@ -140,10 +140,11 @@ def test_closed_form_x_step_is_the_minimum() -> None:
 @pytest.mark.parametrize("n_repelled", [0, 1])
 def test_without_partners_repulsion_is_the_base_method_to_the_bit(solver: str, n_repelled: int) -> None:
     prior, y = mixture(DecodedMixture), torch.full((1, 3), 0.4)
-    base = run(prior, y, Square(), solver=solver, n_steps=5)
-    assert torch.equal(run(prior, y, Square(), solver=solver, n_steps=5, gamma=9.0, n_repelled=n_repelled), base)
-    mixed = run(prior, y, Square(), solver=solver, n_steps=5, gamma=9.0, n_repelled=2)
-    assert torch.equal(mixed[:, 2:], base[:, 2:]) and not torch.equal(mixed[:, :2], base[:, :2])
+    base = run(prior, y, Square(), name=solver, n_steps=5)
+    assert torch.equal(run(prior, y, Square(), name=solver, n_steps=5, gamma=9.0, n_repelled=n_repelled), base)
+    mixed = run(prior, y, Square(), name=solver, n_steps=5, gamma=9.0, n_repelled=2)
+    assert torch.equal(mixed[:, 2:], base[:, 2:])
+    assert not torch.equal(mixed[:, :2], base[:, :2])
 
 
 @pytest.mark.parametrize("solver", ["rsd", "latent-reddiff", "psld"])
@@ -153,16 +154,16 @@ def test_chunks_equal_the_whole(solver: str) -> None:
     physics.total = 3
     y = torch.tensor([[0.3, 0.6], [0.5, 0.5], [0.7, 0.2]])
     gamma = 0.0 if solver == "psld" else 2.0
-    whole = run(prior, y, physics, solver=solver, n_steps=4, gamma=gamma)
-    chunked = run(prior, y, physics, solver=solver, n_steps=4, gamma=gamma, chunk_size=5)
+    whole = run(prior, y, physics, name=solver, n_steps=4, gamma=gamma)
+    chunked = run(prior, y, physics, name=solver, n_steps=4, gamma=gamma, chunk_size=5)
     torch.testing.assert_close(chunked, whole, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("solver", ["rsd", "reddiff", "dps"])
 def test_particles_and_images_do_not_depend_on_how_many_there_are(solver: str) -> None:
     prior, y = mixture(), torch.tensor([[0.5], [0.4], [0.6]])
-    many = run(prior, y, FirstValues(1), solver=solver, n_steps=5, n_particles=4)
-    few = run(prior, y[:2], FirstValues(1), solver=solver, n_steps=5, n_particles=2)
+    many = run(prior, y, FirstValues(1), name=solver, n_steps=5, n_particles=4)
+    few = run(prior, y[:2], FirstValues(1), name=solver, n_steps=5, n_particles=2)
     torch.testing.assert_close(few, many[:2, :2], rtol=1e-5, atol=1e-6)
 
 
@@ -172,9 +173,9 @@ def test_resumed_equals_uninterrupted_to_the_bit(solver: str) -> None:
     physics = FirstValues(2)
     physics.total = 3
     gamma = 0.0 if solver == "psld" else 2.0
-    config = SolverConfig(solver=solver, n_steps=6, gamma=gamma)
+    config = SolverConfig(name=solver, n_steps=6, gamma=gamma)
 
-    def fresh():  # noqa: ANN202
+    def fresh():
         return make_solver(config, Problem(torch.tensor([[0.3, 0.6]]), physics), prior, euclidean)
 
     whole, first = fresh(), fresh()
@@ -198,7 +199,7 @@ def test_repulsion_spreads_the_particles(solver: str) -> None:
     prior, y = mixture(), torch.tensor([[0.5]])
 
     def spread(gamma: float) -> float:
-        settings = {"solver": solver, "n_steps": 100, "n_particles": 6, "lr_z": 0.05, "kernel_input": "clean"}
+        settings = {"name": solver, "n_steps": 100, "n_particles": 6, "lr_z": 0.05, "kernel_input": "clean"}
         latents = run(prior, y, FirstValues(1), gamma=gamma, **settings)[0]
         return float(torch.pdist(latents).mean())
 
@@ -208,9 +209,9 @@ def test_repulsion_spreads_the_particles(solver: str) -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"solver": "dps", "n_steps": 200, "guidance": 0.02, "clip_estimate": False},
-        {"solver": "rsd", "n_steps": 300, "gamma": 0.3, "x_step": "closed-form", "lr_z": 0.05, "coupling": 0.1},
-        {"solver": "reddiff", "n_steps": 300, "gamma": 1.0, "lr_z": 0.05},
+        {"name": "dps", "n_steps": 200, "likelihood_step": 0.02, "clip_estimate": False},
+        {"name": "rsd", "n_steps": 300, "gamma": 0.3, "x_step": "closed-form", "lr_z": 0.05, "coupling": 0.1},
+        {"name": "reddiff", "n_steps": 300, "gamma": 1.0, "lr_z": 0.05},
     ],
     ids=["dps", "rsd", "reddiff"],
 )
@@ -229,7 +230,7 @@ def test_posterior_sampler_without_guidance_samples_the_prior() -> None:
     deviation = 0.15  # far above sigma_0 = 0.03, below which no sampler of this schedule resolves anything
     means, weights = torch.tensor([[0.5, -1.0], [0.5, 1.0]]), torch.tensor([0.5, 0.5])
     prior = GaussianMixturePrior(means, torch.full((2,), deviation**2), weights)
-    settings = {"solver": "dps", "guidance": 0.0, "n_steps": 300, "n_particles": 400, "clip_estimate": False}
+    settings = {"name": "dps", "likelihood_step": 0.0, "n_steps": 300, "n_particles": 400, "clip_estimate": False}
     latents = run(prior, torch.zeros(1, 1), FirstValues(1), **settings)[0]
     assert abs(float(latents[:, 0].mean()) - 0.5) < 0.04
     assert abs(float(latents[:, 0].std()) / deviation - 1) < 0.15
@@ -238,7 +239,7 @@ def test_posterior_sampler_without_guidance_samples_the_prior() -> None:
 
 def test_dps_keeps_its_estimate_within_the_range_of_images() -> None:
     prior = GaussianMixturePrior(torch.tensor([[1.5, -1.5]]), torch.full((1,), 0.01), torch.ones(1))
-    settings = {"solver": "dps", "guidance": 0.0, "n_steps": 20}
+    settings = {"name": "dps", "likelihood_step": 0.0, "n_steps": 20}
     free = run(prior, torch.zeros(1, 1), FirstValues(1), clip_estimate=False, **settings)
     assert float(free.abs().min()) > 1
     assert float(run(prior, torch.zeros(1, 1), FirstValues(1), **settings).abs().max()) <= 1
@@ -254,18 +255,18 @@ def test_the_measurement_wins_where_it_says_something() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"solver": "ddrm"}, "solver='ddrm'"),
+        ({"name": "ddrm"}, "name='ddrm'"),
         ({"n_particles": 0}, "n_particles=0"),
         ({"n_steps": 0}, "n_steps=0"),
         ({"gamma": -1.0}, "gamma=-1.0"),
         ({"gamma": float("nan")}, "gamma=nan"),
-        ({"gamma": 1.0, "solver": "dps"}, "solver='dps'"),
+        ({"gamma": 1.0, "name": "dps"}, "name='dps'"),
         ({"n_repelled": 5}, "n_repelled=5"),
         ({"coupling": 0.0}, "coupling=0"),
         ({"lr_z": -1.0}, "lr_z=-1.0"),
         ({"learning_rate": 1.0}, "learning_rate"),
-        ({"solver": "psld"}, "needs a prior with a decoder"),
-        ({"solver": "latent-reddiff"}, "needs a prior with a decoder"),
+        ({"name": "psld"}, "needs a prior with a decoder"),
+        ({"name": "latent-reddiff"}, "needs a prior with a decoder"),
     ],
 )
 def test_impossible_settings_are_named(settings: dict, message: str) -> None:
@@ -276,10 +277,10 @@ def test_impossible_settings_are_named(settings: dict, message: str) -> None:
 def test_pixel_solvers_refuse_a_latent_prior() -> None:
     for name in ("dps", "reddiff"):
         with pytest.raises(UserError, match="pixel space"):
-            run(mixture(DecodedMixture), torch.zeros(1, 3), Square(), solver=name)
+            run(mixture(DecodedMixture), torch.zeros(1, 3), Square(), name=name)
 
 
-@pytest.mark.parametrize("settings", [{"x_step": "closed-form"}, {"solver": "psld"}])
+@pytest.mark.parametrize("settings", [{"x_step": "closed-form"}, {"name": "psld"}])
 def test_linear_methods_refuse_a_nonlinear_operator(settings: dict) -> None:
     with pytest.raises(UserError, match="linear"):
         run(mixture(DecodedMixture), torch.zeros(1, 3), Square(), n_steps=2, **settings)

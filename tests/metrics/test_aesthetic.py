@@ -1,5 +1,7 @@
 """The aesthetic head, folded into one layer."""
 
+import itertools
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -11,7 +13,7 @@ from torch import nn
 def test_layers_with_dropout_between_them_are_one_layer(tmp_path) -> None:
     sizes = (6, 5, 4, 3, 2, 1)
     layers: list[nn.Module] = []
-    for wide, narrow in zip(sizes, sizes[1:], strict=False):
+    for wide, narrow in itertools.pairwise(sizes):
         layers += [nn.Linear(wide, narrow), nn.Dropout(0.2)]
     network = nn.Sequential(*layers).eval()
     weights = {f"layers.{key}": value for key, value in network.state_dict().items()}

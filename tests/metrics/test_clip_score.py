@@ -28,7 +28,8 @@ def test_is_the_cosine_of_the_whole_model_and_higher_for_the_right_prompt() -> N
 
 def test_opposite_embeddings_score_nothing_and_sizes_must_fit() -> None:
     ones = torch.ones(2, 3)
-    assert clip_score(ones, -ones).tolist() == [0, 0] and clip_score(ones, 2 * ones).tolist() == pytest.approx([1, 1])
+    assert clip_score(ones, -ones).tolist() == [0, 0]
+    assert clip_score(ones, 2 * ones).tolist() == pytest.approx([1, 1])
     with pytest.raises(UserError, match="cannot be compared"):
         clip_score(ones, torch.ones(2, 4))
 

@@ -77,7 +77,8 @@ def test_kid_is_the_unbiased_squared_mmd_of_the_cubic_kernel() -> None:
 def test_kid_leaves_the_random_state_alone() -> None:
     state = torch.get_rng_state()
     values = {kernel_inception_distance(gaussian(9, 0), gaussian(5, 1)) for _ in range(2)}
-    assert len(values) == 1 and torch.equal(torch.get_rng_state(), state)
+    assert len(values) == 1
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 @pytest.mark.parametrize("nearest", [1, 3])

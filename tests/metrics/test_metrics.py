@@ -25,7 +25,8 @@ def test_vendi_counts_orthogonal_groups(n: int, copies: int) -> None:
 
 
 def test_one_particle_has_no_diversity() -> None:
-    assert diversity(torch.randn(1, 4)) == 0 and vendi_score(torch.randn(1, 4)).item() == pytest.approx(1)
+    assert diversity(torch.randn(1, 4)) == 0
+    assert vendi_score(torch.randn(1, 4)).item() == pytest.approx(1)
 
 
 def test_zero_and_half_precision_features_stay_finite() -> None:
@@ -41,7 +42,8 @@ def test_no_ensemble_is_an_error() -> None:
 
 def test_modes_covered_counts_combinations() -> None:
     color, background = torch.tensor([0, 0, 1, 1]), torch.tensor([2, 2, 2, 0])
-    assert modes_covered(color) == 2 and modes_covered(color, background) == 3
+    assert modes_covered(color) == 2
+    assert modes_covered(color, background) == 3
 
 
 def test_a_judge_without_weights_is_named(tmp_path) -> None:

@@ -37,7 +37,9 @@ def test_psnr_is_per_image_clamps_as_a_file_does_and_is_finite_for_equal_images(
     images = reference.clone()
     images[1] += 0.1
     values = psnr(images.clamp(0, 1), reference)
-    assert values.shape == (3,) and values[0] == values[2] == pytest.approx(100, abs=1e-3) and values[1] < 30
+    assert values.shape == (3,)
+    assert values[0] == values[2] == pytest.approx(100, abs=1e-3)
+    assert values[1] < 30
     white = torch.ones(1, 3, 8, 8)
     assert psnr(white + 5, white) == pytest.approx(100, abs=1e-3)
 
@@ -112,7 +114,8 @@ def test_all_metrics_of_ensembles(random_lpips) -> None:
     metrics = reconstruction_metrics(reconstructions, truth, random_lpips)
     assert set(metrics) == {"psnr", "ssim", "lpips"}
     for values in metrics.values():
-        assert values["particles"].shape == (2, 3) and values["mean_image"].shape == (2,)
+        assert values["particles"].shape == (2, 3)
+        assert values["mean_image"].shape == (2,)
         torch.testing.assert_close(values["mean"], values["particles"].mean(1))
     for name in ("psnr", "ssim"):
         assert (metrics[name]["best"] == metrics[name]["particles"][:, 0]).all()

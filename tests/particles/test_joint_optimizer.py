@@ -45,7 +45,7 @@ def test_groups_are_shared():
 
 
 def test_closures_are_called_once():
-    layers, optimizers = make()
+    _layers, optimizers = make()
     calls = []
     assert JointOptimizer(optimizers).step(lambda: calls.append(1) or 7.0) == 7.0
     assert calls == [1]

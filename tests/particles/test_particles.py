@@ -31,7 +31,8 @@ def test_particles_steps_streams_and_seeds_differ() -> None:
 
 def test_noise_is_standard_normal() -> None:
     noise = torch.cat([particle_noise(0, "noise", step, 8, (64,)).flatten() for step in range(40)])
-    assert noise.mean().abs() < 0.03 and abs(noise.std() - 1) < 0.03
+    assert noise.mean().abs() < 0.03
+    assert abs(noise.std() - 1) < 0.03
 
 
 def test_initial_particles_scale() -> None:

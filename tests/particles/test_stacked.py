@@ -30,6 +30,6 @@ def test_one_call_equals_a_loop_with_gradients():
         torch.testing.assert_close(one, other)
 
 
-@pytest.mark.parametrize("other, alike", [(Scaled(), True), (Scaled(5), False), (nn.Linear(3, 4), False)])
+@pytest.mark.parametrize(("other", "alike"), [(Scaled(), True), (Scaled(5), False), (nn.Linear(3, 4), False)])
 def test_modules_of_one_architecture_are_told(other, alike):
     assert have_one_architecture([Scaled(), other]) == alike

@@ -21,11 +21,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_shapes_and_bounds(folder: str) -> None:
     prior = load_prior(folder)
     assert isinstance(prior, StableDiffusionPrior)
-    assert prior.latent_shape == (4, 8, 8) and prior.image_size == 32 and prior.num_train_timesteps == 1000
+    assert prior.latent_shape == (4, 8, 8)
+    assert prior.image_size == 32
+    assert prior.num_train_timesteps == 1000
     latents = prior.encode(torch.rand(2, 3, 50, 40))
     assert latents.shape == (2, 4, 8, 8)
     images = prior.decode(10 * latents)
-    assert images.shape == (2, 3, 32, 32) and images.min() >= 0 and images.max() <= 1
+    assert images.shape == (2, 3, 32, 32)
+    assert images.min() >= 0
+    assert images.max() <= 1
     assert not any(parameter.requires_grad for parameter in prior.parameters())
 
 
@@ -71,18 +75,21 @@ def test_without_negative_prompt_it_equals_the_empty_one(folder: str) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_weights_and_single_precision_particles(folder: str, dtype: torch.dtype) -> None:
-    half, full = load_prior(folder, dtype=dtype), load_prior(folder)
+    half, full = load_prior(folder, torch_dtype=dtype), load_prior(folder)
     x_t, embedding = torch.randn(2, 4, 8, 8), full.embed("a")
-    assert half.dtype == dtype and full.dtype == torch.float32
+    assert half.dtype == dtype
+    assert full.dtype == torch.float32
     assert half.fingerprint != full.fingerprint
     noise = half.predict_noise(x_t, 300, embedding)
-    assert noise.dtype == torch.float32 and half.decode(x_t).dtype == torch.float32
+    assert noise.dtype == torch.float32
+    assert half.decode(x_t).dtype == torch.float32
     torch.testing.assert_close(noise, full.predict_noise(x_t, 300, embedding), atol=0.15, rtol=0.15)
 
 
 def test_deep_floyd_is_a_pixel_space_prior_without_its_variance(tmp_path: Path) -> None:
     prior = load_prior(tiny_deep_floyd(tmp_path))
-    assert isinstance(prior, DeepFloydPrior) and prior.latent_shape == (3, 16, 16)
+    assert isinstance(prior, DeepFloydPrior)
+    assert prior.latent_shape == (3, 16, 16)
     images = torch.rand(2, 3, 16, 16)
     torch.testing.assert_close(prior.decode(prior.encode(images)), images)
     text = torch.randn(1, 5, 16)
@@ -99,7 +106,7 @@ def test_bundled_prior_draws_what_is_asked(bundled: StableDiffusionPrior) -> Non
             8,
             lambda step: particle_noise(1, "sampling", step, 8, bundled.latent_shape),
             guidance_scale=3.0,
-            n_steps=15,
+            num_inference_steps=15,
         )
         images = bundled.decode(latents)
         labels = judge.predict(images)
@@ -114,7 +121,8 @@ def test_models_that_cannot_be_had_are_named(tmp_path: Path, prior_type: str | N
     for model in (str(tmp_path), "nobody/no-such-model", "no such model"):
         with pytest.raises(UserError, match="pretrained_model_name_or_path") as error:
             load_prior(model, prior_type)
-        assert model in str(error.value) and "bundled" in str(error.value)
+        assert model in str(error.value)
+        assert "bundled" in str(error.value)
 
 
 def test_unknown_prior_types_are_named(folder: str) -> None:

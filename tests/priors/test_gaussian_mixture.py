@@ -47,7 +47,12 @@ def test_images_as_means_keep_their_shape() -> None:
 def test_ancestral_sampling_recovers_the_mixture(mixture: GaussianMixturePrior) -> None:
     n = 600
     samples = sample_ancestral(
-        mixture, mixture.embed(), n, lambda step: particle_noise(0, "sampling", step, n, (2,)), 1.0, n_steps=60
+        mixture,
+        mixture.embed(),
+        n,
+        lambda step: particle_noise(0, "sampling", step, n, (2,)),
+        1.0,
+        num_inference_steps=60,
     )
     nearest = torch.cdist(samples, mixture.means).argmin(1)
     assert modes_covered(nearest) == 3

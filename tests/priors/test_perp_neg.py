@@ -69,7 +69,8 @@ def test_the_three_plain_predictions_stay_in_their_places(bundled: Prior) -> Non
     plain = bundled.noise_predictions(x, 500, bundled.embed("a mushroom"), negative=True)
     for name in ("conditional", "unconditional", "negative"):
         torch.testing.assert_close(getattr(steered, name), getattr(plain, name), rtol=1e-4, atol=1e-4)
-    assert steered.perp_neg.values.shape == (3, 2, *bundled.latent_shape) and plain.perp_neg is None
+    assert steered.perp_neg.values.shape == (3, 2, *bundled.latent_shape)
+    assert plain.perp_neg is None
 
 
 def test_negatives_may_have_a_timestep_for_each_particle(bundled: Prior) -> None:

@@ -68,7 +68,7 @@ def test_the_score_is_added_the_gradient_of_the_potential(mixture: GaussianMixtu
     log_potential = -(strength * s**power) / 2 * kernel.sum()
     score = -estimate / s + torch.autograd.grad(log_potential, denoised)[0]
     force = RepulsiveForce("euclidean", RBFKernel(h), form="sum")
-    result = sample_particle_guidance(mixture, embedding, n, noise_of(n), force, strength, power, n_steps=1)
+    result = sample_particle_guidance(mixture, embedding, n, noise_of(n), force, strength, power, num_inference_steps=1)
     torch.testing.assert_close(result, x + s**2 * score)
 
 

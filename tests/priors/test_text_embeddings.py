@@ -24,7 +24,8 @@ def model(tmp_path: Path) -> str:
 
 def test_a_hit_needs_no_text_encoder(cache: Path, model: str) -> None:
     first = embed_prompts(["a", "b", "a"], model)
-    assert torch.equal(first[0], first[2]) and not torch.equal(first[0], first[1])
+    assert torch.equal(first[0], first[2])
+    assert not torch.equal(first[0], first[1])
     (Path(model) / "text_encoder" / "config.json").unlink()
     assert torch.equal(embed_prompts(["b", "a"], model), first[[1, 0]])
     with pytest.raises(UserError, match="text encoder"):
@@ -35,7 +36,7 @@ def test_models_precisions_revisions_and_prompts_do_not_mix(cache: Path, model: 
     other = tiny_stable_diffusion(tmp_path / "other", "v_prediction")
     embed_prompts(["a", "b"], model)
     embed_prompts(["a"], other)
-    embed_prompts(["a"], model, dtype=torch.bfloat16)
+    embed_prompts(["a"], model, torch_dtype=torch.bfloat16)
     embed_prompts(["a"], model, revision="v2")
     assert len(list(cache.iterdir())) == 5
 
@@ -63,7 +64,8 @@ def test_a_cache_that_cannot_be_written_does_not_matter(model: str, tmp_path: Pa
 @pytest.mark.parametrize("prompt", ["a " * 500, "éñ 你好 🍄", "../../etc", "\x00\n", "x"])
 def test_any_prompt_is_taken(cache: Path, prompt: str) -> None:
     embedding = embed_prompts([prompt], "bundled")
-    assert embedding.shape == (1, 16, 128) and embedding.isfinite().all()
+    assert embedding.shape == (1, 16, 128)
+    assert embedding.isfinite().all()
 
 
 def test_deep_floyd_prompts_are_lower_cased_and_padding_is_masked(cache: Path, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def make_trial(
     """A finished trial folder of particle-image-system, whose grid has one color; returns its metrics."""
     (folder / "save").mkdir(parents=True)
     Image.new("RGB", (n * 66 - 2, 64), color).save(folder / "save" / "it20-test.png")
-    metrics = {"prompt": prompt, "n": n, "steps": 20, "gamma": gamma, "seconds_per_step": 0.25, "colors": 2}
+    metrics = {"prompt": prompt, "n_particles": n, "steps": 20, "gamma": gamma, "seconds_per_step": 0.25, "colors": 2}
     metrics |= {"diversity": {"dino": 0.2 + gamma / 50 + seed / 20, "clip": 0.1 + gamma / 100 + seed / 25}}
     metrics |= {"vendi": {"dino": 1.5}, "classes_correct": 1.0 - gamma / 80}
     (folder / "save" / "metrics.json").write_text(json.dumps(metrics))
@@ -89,14 +89,14 @@ def make_reproduction(folder: Path) -> Path:
         gain = 0.1 * len(arms)
         values = {"diversity_dino": 0.2 + gain, "diversity_clip": 0.1 + gain, "clip_score": 0.3 - gain / 5}
         figures = {key: {"mean": value, "interval": [value - 0.02, value + 0.03]} for key, value in values.items()}
-        figures["fid"] = {"mean": 30.0 - 50 * gain, "interval": None}
+        figures["frechet"] = {"mean": 30.0 - 50 * gain, "interval": None}
         arms.append({"label": label, "curve": curve, "role": role, "position": position, "config": "vsd.yaml"})
         arms[-1] |= {"settings": {}, "figures": figures, "paper": {"diversity": 0.17, "aesthetic": 5.38}}
         arms[-1]["runs"] = [{"prompt": "a car", "seed": 0, "folders": folders, "values": values}]
     metrics = {"diversity_clip": {"name": "diversity, CLIP", "better": "higher"}}
     metrics |= {"diversity_dino": {"name": "diversity, DINO", "better": "higher"}}
     metrics |= {"clip_score": {"name": "CLIP score", "better": "higher"}, "recall": {"name": "recall", "better": ""}}
-    metrics |= {"fid": {"name": "Fréchet distance", "better": "lower"}}
+    metrics |= {"frechet": {"name": "Fréchet distance", "better": "lower"}}
     record = {"name": "fig3", "title": "Figure 3", "claim": "More <diversity>.", "command": "rsd reproduce fig3"}
     record |= {"versions": {"torch": "2.0"}, "prior": "bundled", "quick": False, "particles": 2, "steps": 20}
     record |= {"networks": {"guide": "dino", "judge": "clip"}, "metrics": metrics, "arms": arms}
@@ -113,7 +113,7 @@ def make_table(folder: Path) -> Path:
         "RSD, gamma 0, ours": {"x_step": "adam"},
         "RSD, gamma 10, ours": {"x_step": "adam", "gamma": 10.0},
     }.items():
-        made_with = {"settings": settings, "prior": "bundled", "images": 3, "n": 2, "steps": 9, "seed": 0}
+        made_with = {"settings": settings, "prior": "bundled", "images": 3, "n_particles": 2, "steps": 9, "seed": 0}
         values = {
             "psnr": [20.0, 21.0, 25.0 + len(rows)],
             "diversity": [0.1, 0.2, 0.3],

@@ -11,7 +11,7 @@ from threestudio_rsd.cli.report import main
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.report.charts import HIGHER, WIDTH, Line, Point, draw_lines, draw_points, format_figure
 from threestudio_rsd.report.images import encode
-from threestudio_rsd.report.study import Figure
+from threestudio_rsd.report.study import Estimate
 
 from tests.report.report_folders import add_turntable, make_reproduction, make_sweep, make_table, make_trial
 
@@ -66,13 +66,18 @@ def test_page_nests_and_asks_for_nothing(tmp_path, make):
     for attributes in Page(text).attributes:
         for name in LOADING & set(attributes):
             assert attributes[name].startswith(("data:", "#")), f"{name}={attributes[name][:60]}"
-    assert "http:" not in text and "https:" not in text and "@import" not in text and "url(" not in text
+    assert "http:" not in text
+    assert "https:" not in text
+    assert "@import" not in text
+    assert "url(" not in text
 
 
 def test_texts_of_the_user_are_escaped(tmp_path):
     text = report(make_sweep(tmp_path, left_out=True))
-    assert "<mushroom>" not in text and "<memory>" not in text
-    assert "a <mushroom>" in Page(text).text and "out of <memory>" in Page(text).text
+    assert "<mushroom>" not in text
+    assert "<memory>" not in text
+    assert "a <mushroom>" in Page(text).text
+    assert "out of <memory>" in Page(text).text
 
 
 def test_numbers_stand_beside_those_of_the_paper(reproduction):
@@ -82,13 +87,15 @@ def test_numbers_stand_beside_those_of_the_paper(reproduction):
     assert head[place + 1] == "in the paper"
     row = re.search(r'<tr><th scope="row">VSD, gamma 10</th>(.*?)</tr>', text[text.index('class="numbers"') :]).group(1)
     cells = re.findall("<td>(.*?)</td>", row)
-    assert cells[place - 1] == "0.300<small>[0.280, 0.330]</small>" and cells[place] == "0.17"
+    assert cells[place - 1] == "0.300<small>[0.280, 0.330]</small>"
+    assert cells[place] == "0.17"
     assert "in the paper: aesthetic" in head
 
 
 def test_what_is_missing_is_said(reproduction):
     text = Page(report(reproduction)).text
-    assert "Missing: 1 result" in text and "VSD, gamma 10, a car, seed 1: killed" in text
+    assert "Missing: 1 result" in text
+    assert "VSD, gamma 10, a car, seed 1: killed" in text
 
 
 def test_the_network_that_took_no_part_comes_first(reproduction):
@@ -101,17 +108,25 @@ def test_page_of_one_run(tmp_path):
     add_turntable(tmp_path / "run")
     text = report(tmp_path / "run")
     assert 'src="data:video/mp4;base64,' in text
-    assert "Diversity against quality" not in text and "What differs" not in text
+    assert "Diversity against quality" not in text
+    assert "What differs" not in text
     assert "rsd launch --train system.guidance.gamma=10" in Page(text).text
 
 
 @pytest.mark.slow
 def test_page_of_a_true_run(tmp_path):
     own = [f"exp_root_dir={tmp_path}", "name=runs", "tag=run", "use_timestamp=false"]
-    short = ["trainer.max_steps=2", "system.particles.n=2", "trainer.log_every_n_steps=1", "system.metrics_every=1"]
+    short = [
+        "trainer.max_steps=2",
+        "system.particles.n_particles=2",
+        "trainer.log_every_n_steps=1",
+        "system.metrics_every=1",
+    ]
     assert rsd(["launch", "--config", "configs/text2image/sds.yaml", "--train", *own, *short]) == 0
     text = Page(report(tmp_path / "runs" / "run")).text
-    assert "2 particles each, 2 steps" in text and "prior: bundled" in text and "diversity, DINO" in text
+    assert "2 particles each, 2 steps" in text
+    assert "prior: bundled" in text
+    assert "diversity, DINO" in text
 
 
 def test_hundreds_of_runs_take_little_room(tmp_path):
@@ -125,7 +140,8 @@ def test_hundreds_of_runs_take_little_room(tmp_path):
         runs.append({"settings": {"seed": seed}, "state": "finished", "folder": f"runs/{seed}", "metrics": metrics})
     (tmp_path / "sweep.json").write_text(json.dumps({"command": "", "config": "sds.yaml", "runs": runs}))
     text = report(tmp_path)
-    assert text.count("<img") == 201 and len(text) < 8_000_000
+    assert text.count("<img") == 201
+    assert len(text) < 8_000_000
 
 
 def test_output_and_mistakes(tmp_path, capsys):
@@ -148,19 +164,21 @@ def test_separate_images_stand_in_a_row(tmp_path):
 
 
 def test_points_lie_where_their_figures_are():
-    points = [Point("a", Figure(0.1), Figure(30.0), 0), Point("b", Figure(0.3, (0.2, 0.4)), Figure(20.0), 0)]
+    points = [Point("a", Estimate(0.1), Estimate(30.0), 0), Point("b", Estimate(0.3, 0.2, 0.4), Estimate(20.0), 0)]
     svg = draw_points(points, "x", "y", HIGHER, "lower")
     (left, top), (right, bottom) = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', svg)
     assert float(left) < float(right) and float(top) < float(bottom), "y grows upwards"
     low, high = re.search(r'd="M([\d.]+),[\d.]+H([\d.]+)"', svg).groups()
     assert float(low) < float(right) < float(high) <= WIDTH
-    assert "→ more is better" in svg and "↓ less is better" in svg
+    assert "→ more is better" in svg
+    assert "↓ less is better" in svg
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, 1e-9, -3.0, 1e6])
 def test_a_single_value_can_be_drawn(value):
-    svg = draw_points([Point("a", Figure(value), Figure(value, (value, value)), 0, short="0")], "x", "y", "", "")
-    assert "nan" not in svg and "inf" not in svg
+    svg = draw_points([Point("a", Estimate(value), Estimate(value, value, value), 0, short="0")], "x", "y", "", "")
+    assert "nan" not in svg
+    assert "inf" not in svg
     assert "nan" not in draw_lines([Line("a", 0, [(10, value), (20, value)])], "loss", is_loss=True)
 
 
@@ -170,5 +188,5 @@ def test_losses_over_several_powers_of_ten_have_such_an_axis():
 
 
 def test_figures_have_three_digits():
-    assert format_figure(Figure(0.123456, (0.1, 0.2))) == "0.123 [0.100, 0.200]"
-    assert format_figure(Figure(1234.5)) == "1234"
+    assert format_figure(Estimate(0.123456, 0.1, 0.2)) == "0.123 [0.100, 0.200]"
+    assert format_figure(Estimate(1234.5)) == "1234"

@@ -113,7 +113,8 @@ def test_zoom_moves_with_arrow_keys_and_closes_with_escape(sweep, open_page):
     page = open_page(sweep)
     page.get_by_role("button", name="enlarge: gamma 0").first.click()
     dialog, image = page.locator("dialog"), page.locator("dialog img")
-    assert dialog.is_visible() and image.get_attribute("alt") == "gamma 0, a car, seed 0"
+    assert dialog.is_visible()
+    assert image.get_attribute("alt") == "gamma 0, a car, seed 0"
     assert image.bounding_box()["width"] > 1000
     assert image.evaluate("i => getComputedStyle(i).imageRendering") == "pixelated"
     page.keyboard.press("ArrowRight")
@@ -161,7 +162,8 @@ def test_without_script_everything_can_be_seen(sweep, browser):
     page = context.new_page()
     page.goto((sweep / "report.html").as_uri())
     assert all(image.is_visible() for image in page.locator(".case img").all())
-    assert page.locator(".case img").count() == len(COLORS) and not page.locator(".choosers").is_visible()
+    assert page.locator(".case img").count() == len(COLORS)
+    assert not page.locator(".choosers").is_visible()
     context.close()
 
 

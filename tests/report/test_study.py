@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 from threestudio_rsd.errors import UserError
-from threestudio_rsd.metrics.statistics import bootstrap_interval
+from threestudio_rsd.metrics.statistics import estimate
 from threestudio_rsd.report.readers import read_study
 from threestudio_rsd.report.study import Arm, join_curves, read_values
 from threestudio_rsd.reproduce import gaussian_toy
@@ -29,7 +29,7 @@ def test_means_and_intervals_are_over_the_runs(tmp_path):
     figure = study.arms[1].figures["diversity_dino"]
     values = torch.tensor([case.values["diversity_dino"] for case in study.arms[1].cases], dtype=torch.double)
     assert figure.mean == pytest.approx(0.2 + 10 / 50 + 0.5 / 20)
-    assert figure.interval == bootstrap_interval(values)
+    assert figure.interval == estimate(values).interval
 
 
 def test_each_case_has_the_files_of_its_own_run(tmp_path):
@@ -59,7 +59,7 @@ def test_reproduction(tmp_path):
     study = read_study(make_reproduction(folder))
     assert [arm.role for arm in study.arms] == ["method", "method", "bound", "independent"]
     assert len(study.arms[3].cases[0].images) == 2, "an image of each separate run"
-    assert study.arms[0].figures["fid"].interval is None
+    assert study.arms[0].figures["frechet"].interval is None
     assert "recall" not in study.metrics, "nobody measured it"
     assert study.arms[0].paper == {"diversity": 0.17, "aesthetic": 5.38}
     assert study.missing[0].error == "killed"
@@ -98,7 +98,8 @@ def test_one_run_in_3d(tmp_path):
     add_turntable(tmp_path / "run")
     study = read_study(tmp_path / "run")
     (case,) = study.arms[0].cases
-    assert case.images[0].name == "it20-test-sheet.png" and case.videos[0].name == "it20-test.mp4"
+    assert case.images[0].name == "it20-test-sheet.png"
+    assert case.videos[0].name == "it20-test.mp4"
     assert study.command.startswith("rsd launch")
 
 
@@ -148,4 +149,5 @@ def test_toy_problem(tmp_path, monkeypatch):
     gaussian_toy.compute(2, 0, tmp_path)
     study = read_study(tmp_path)
     assert [case.images for case in study.arms[0].cases] == [[tmp_path / "toy.png"]]
-    assert "gamma 2000: " in study.notes[0] and study.claim
+    assert "gamma 2000: " in study.notes[0]
+    assert study.claim

@@ -61,7 +61,7 @@ def test_a_step_equals_the_plain_implementation(method, kernel_input, monkeypatc
     for gamma, finals in zip((0.0, 2.0), after, strict=True):
         for x_0, own_noise, final in zip(start, noise, finals, strict=True):
             if method == "svgd":
-                plain, weight = RepulsiveDistillation(SVGD(prior, 1.0, base="sds"), weighting="uniform"), 0.0
+                plain, weight = RepulsiveDistillation(SVGD(prior, 1.0, base="sds"), weighting_strategy="uniform"), 0.0
             else:
                 force = RepulsiveForce("euclidean")
                 plain, weight = RepulsiveDistillation(SDS(prior, 1.0), force, kernel_input, "uniform"), gamma
@@ -88,7 +88,8 @@ def test_command_writes_table_and_figure(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(gaussian_toy, "simulate", functools.partial(gaussian_toy.simulate, steps=3))
     assert gaussian_toy.main(["--realizations", "2", "--output", str(tmp_path / "new" / "toy")]) == 0
     printed = capsys.readouterr().out
-    assert "SVGD" in printed and "descending t, clean" in printed
+    assert "SVGD" in printed
+    assert "descending t, clean" in printed
     data = json.loads((tmp_path / "new" / "toy" / "toy.json").read_text())
     lines = sum(
         len(gaussian_toy.ORDERS) * (2 * len(gammas) + 1)

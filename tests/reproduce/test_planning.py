@@ -85,8 +85,8 @@ def test_the_same_work_has_one_folder(tmp_path) -> None:
 
 
 def test_separate_particles_have_seeds_of_their_own(tmp_path) -> None:
-    arm = Arm("separate", "sds", {"system.particles.n": 3}, separate=True)
+    arm = Arm("separate", "sds", {"system.particles.n_particles": 3}, separate=True)
     cases = planned(Choice(), tmp_path, arm)
     seeds = [run.settings["seed"] for case in cases if case.prompt == "a car" for run in case.runs]
     assert len(set(seeds)) == 6
-    assert {run.settings["system.particles.n"] for case in cases for run in case.runs} == {1}
+    assert {run.settings["system.particles.n_particles"] for case in cases for run in case.runs} == {1}

@@ -38,7 +38,7 @@ def write_run(run, colors) -> list[torch.Tensor]:
 def test_numbers_are_those_of_the_images(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("threestudio_rsd.evaluation.instruments.REFERENCES", 20)
     together = Arm("gamma 10", "sds", {GAMMA: 10}, paper={"diversity": 0.3})
-    separate = Arm("separate", "sds", {GAMMA: 0, "system.particles.n": 2}, separate=True, role="independent")
+    separate = Arm("separate", "sds", {GAMMA: 0, "system.particles.n_particles": 2}, separate=True, role="independent")
     waiting = Arm("gamma 20", "sds", {GAMMA: 20})
     bundled = Variant(prompts=["a mushroom", "a car"], seeds=[0, 1])
     described = Experiment("A title", "", {}, "", ["a cat"], [0], [together, separate, waiting], bundled=bundled)
@@ -64,7 +64,7 @@ def test_numbers_are_those_of_the_images(tmp_path, monkeypatch) -> None:
     assert first["figures"]["class_accuracy"]["mean"] == 1
     low, high = first["figures"]["diversity_dino"]["interval"]
     assert low <= first["figures"]["diversity_dino"]["mean"] <= high
-    assert first["figures"]["fid"]["mean"] > 0
+    assert first["figures"]["frechet"]["mean"] > 0
     assert first["paper"] == {"diversity": 0.3}
     assert second["figures"]["colors"]["mean"] == 1
     assert second["figures"]["diversity_dino"]["mean"] == pytest.approx(0, abs=1e-5)

@@ -25,8 +25,8 @@ from tests.tiny_models import tiny_stable_diffusion
 NAMES = [name for name in list_experiments() if read_settings(name)["kind"] == "inverse"]
 OURS = {"x_step": "closed-form", "kernel_input": "clean", "lr_z": 0.15}
 MASK = {"regularization": 0.001, "coupling": 0.009}  # D.2
-PSLD = {"solver": "psld", "guidance": 0.3}
-RED_DIFF = {"solver": "latent-reddiff"}
+PSLD = {"name": "psld", "likelihood_step": 0.3}
+RED_DIFF = {"name": "latent-reddiff"}
 MEASURED = {  # what the tables of README.md were made with
     "table1": {
         "PSLD": PSLD,
@@ -41,8 +41,8 @@ MEASURED = {  # what the tables of README.md were made with
     "table7": {
         "PSLD": PSLD,
         "RSD, gamma 0, ours": OURS,
-        "RED-diff, 1000 steps": {"solver": "reddiff", "n_steps": 1000},
-        "DPS": {"solver": "dps", "guidance": 3},
+        "RED-diff, 1000 steps": {"name": "reddiff", "n_steps": 1000},
+        "DPS": {"name": "dps", "likelihood_step": 3},
     },
     "table8": {
         "PSLD": PSLD,
@@ -113,12 +113,12 @@ def test_other_priors_have_the_settings_of_the_paper(name) -> None:
         assert "ours" not in row.label
         solver = SolverConfig(**{**comparison.settings, **row.settings})
         assert (solver.n_steps, solver.n_particles, solver.kernel_input) == (1000, 4, "noisy")
-        if solver.solver == "rsd":
+        if solver.name == "rsd":
             assert (solver.lr_x, solver.lr_z, solver.x_step) == (0.4, 0.8, "adam")
             weights = (0.001, 0.009) if comparison.operator.name == "random" else (0.01, 0.075)
             assert (solver.regularization, solver.coupling) == weights
-        if solver.solver == "psld":
-            assert solver.guidance == 1
+        if solver.name == "psld":
+            assert solver.likelihood_step == 1
 
 
 @pytest.mark.parametrize("prior", ["bundled", "org/model"])
@@ -265,7 +265,7 @@ def test_another_prior_restores_the_users_images(tmp_path, photographs, local_ne
         assert all(len(values) == 2 for values in row["values"].values())
         assert row["frechet"] > 0
         assert row["made_with"]["prior"] == prior
-        settings = {key: value for key, value in MEASURED["table1"][label].items() if key != "guidance"}
+        settings = {key: value for key, value in MEASURED["table1"][label].items() if key != "likelihood_step"}
         assert row["made_with"]["settings"] == settings
     monkeypatch.setattr(inverse_instruments, "load_inception", missing)
     assert main(["reproduce", "table7", *options, "--quick"]) == 0

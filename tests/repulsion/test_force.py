@@ -85,7 +85,8 @@ def test_is_always_finite(n: int, scale: float, copies: bool, form: str, include
     if copies:
         x[: n // 2 + 1] = x[0].clone()
     force = RepulsiveForce("euclidean", form=form, include_self=include_self)(x)
-    assert force.shape == x.shape and force.isfinite().all()
+    assert force.shape == x.shape
+    assert force.isfinite().all()
 
 
 @given(n=st.integers(2, 7), chunk=st.integers(1, 8))
@@ -100,7 +101,8 @@ def test_chunked_equals_whole(n: int, chunk: int) -> None:
 def test_half_precision_particles() -> None:
     x = 300 * torch.randn(4, 64)
     force = RepulsiveForce("euclidean")(x.half())  # squared distances overflow float16
-    assert force.dtype == torch.float16 and force.isfinite().all()
+    assert force.dtype == torch.float16
+    assert force.isfinite().all()
     torch.testing.assert_close(force.float(), RepulsiveForce("euclidean")(x.half().float()), rtol=1e-2, atol=1e-4)
 
 

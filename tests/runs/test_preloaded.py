@@ -165,7 +165,15 @@ def test_a_run_computes_what_its_command_does(tmp_path, threads) -> None:
         "CUDA_VISIBLE_DEVICES": "",
     }
     sweep = [sys.executable, "-m", "threestudio_rsd.cli", "sweep", "--config", CONFIG, "--no-check", "--seeds", "3:5"]
-    sweep += ["--gamma", "20", "--set", "trainer.max_steps=2", "system.particles.n=2", "--output", str(tmp_path)]
+    sweep += [
+        "--gamma",
+        "20",
+        "--set",
+        "trainer.max_steps=2",
+        "system.particles.n_particles=2",
+        "--output",
+        str(tmp_path),
+    ]
     subprocess.run(sweep, cwd=ROOT, env=environment, check=True)
     [log] = (tmp_path / "logs").glob("*seed=4*.log")  # the second: the first has left nothing behind
     command = shlex.split(log.read_text().splitlines()[0].removeprefix("$ "))

@@ -29,7 +29,7 @@ def perfect(counts: Counts, name: str) -> Labeled:
 
 
 @pytest.mark.parametrize(
-    "rows, name",
+    ("rows", "name"),
     [
         (table.class_rows, "open 3"),
         (table.color_rows, "colored"),
@@ -50,7 +50,8 @@ def test_a_model_that_knows_one_class_one_color_and_one_view_misses() -> None:
         labels = perfect(Counts(), name).labels
         blind = Labeled(labeled_images({**labels, attribute: torch.zeros_like(labels[attribute])}), labels)
         row = rows(JUDGE, blind)[0]
-        assert row.measured == share and not row.passed
+        assert row.measured == share
+        assert not row.passed
         assert row.verdict == f"missed by {100 * (row.needed - share):.1f} points"
 
 
@@ -76,8 +77,10 @@ def test_the_guidance_scale_with_the_fewest_colors_counts() -> None:
     all_colors, two_colors = torch.arange(8).repeat(4), torch.arange(2).repeat(16)
     images = {1.0: labeled_images({"color": all_colors}), 3.0: labeled_images({"color": two_colors})}
     covered, bits = table.diversity_rows(JUDGE, images)
-    assert covered.measured == 2 and covered.verdict == "missed by 6"
-    assert bits.measured == pytest.approx(1) and bits.verdict == "missed by 1.80 bits"
+    assert covered.measured == 2
+    assert covered.verdict == "missed by 6"
+    assert bits.measured == pytest.approx(1)
+    assert bits.verdict == "missed by 1.80 bits"
     assert all(row.passed for row in table.diversity_rows(JUDGE, {1.0: images[1.0]}))
 
 
@@ -94,7 +97,8 @@ def test_distances_to_the_truth_are_small_for_the_truth() -> None:
     collapsed = samples.images[:1].repeat(400, 1, 1, 1) + 1e-4 * torch.rand(400, 3, 8, 8)
     rows = table.truth_rows(JUDGE, {1.0: samples.images, 3.0: collapsed}, reference, held_out)
     near, near_variation, far, far_variation = (row.measured for row in rows)
-    assert near < 0.01 < far and near_variation < 0.35 < 0.9 < far_variation
+    assert near < 0.01 < far
+    assert near_variation < 0.35 < 0.9 < far_variation
     assert all(row.needed is None for row in rows)
 
 
@@ -107,9 +111,11 @@ def test_probe_reads_labels_that_lie_in_the_features() -> None:
         return torch.cat(parts, 1) * 100 + 7 + 0.1 * torch.randn(len(labels["class"]), 20)
 
     rows = table.probe_rows(features(scenes[0]), scenes[0], features(scenes[1]), scenes[1])
-    assert [row.measured for row in rows] == [1, 1, 1] and all(row.passed for row in rows)
+    assert [row.measured for row in rows] == [1, 1, 1]
+    assert all(row.passed for row in rows)
     noise = table.probe_rows(torch.randn(600, 20), scenes[0], torch.randn(300, 20), scenes[1])
-    assert noise[0].measured < 0.3 and not any(row.passed for row in noise)
+    assert noise[0].measured < 0.3
+    assert not any(row.passed for row in noise)
 
 
 def test_psnr_of_a_known_error() -> None:
@@ -132,7 +138,7 @@ def test_every_class_has_a_front_that_differs_from_its_back() -> None:
         assert ((front - back).abs().amax(0) > 0.2).sum() > 40, name  # pixels
 
 
-@pytest.mark.parametrize("measured, code", [(0.95, 0), (0.949, 1)])
+@pytest.mark.parametrize(("measured", "code"), [(0.95, 0), (0.949, 1)])
 def test_exit_code_and_json(measured: float, code: int, tmp_path, monkeypatch, capsys) -> None:
     rows = [Row("colors", measured, 0.95), Row("for information", 0.1)]
     monkeypatch.setattr(table, "check", lambda folder, workers: rows)
@@ -144,7 +150,7 @@ def test_exit_code_and_json(measured: float, code: int, tmp_path, monkeypatch, c
 
 
 @pytest.mark.parametrize(
-    "arguments, words",
+    ("arguments", "words"),
     [
         (["paint"], "render, check, card, train"),
         (["render", "--count", "0"], "at least 1"),
@@ -159,7 +165,9 @@ def test_exit_code_and_json(measured: float, code: int, tmp_path, monkeypatch, c
 def test_mistakes_are_one_sentence_and_exit_2(arguments: list[str], words: str, capsys) -> None:
     assert main(["toyworld", *arguments]) == 2
     error = capsys.readouterr().err
-    assert words in error and "Traceback" not in error and error.count("\n") == 1
+    assert words in error
+    assert "Traceback" not in error
+    assert error.count("\n") == 1
 
 
 def test_a_folder_without_networks_is_named(tmp_path) -> None:
@@ -179,13 +187,16 @@ def test_render_command_writes_what_it_says(tmp_path) -> None:
         names = (record[name] for name in ("class", "color", "accent", "background", "size", "height"))
         expected = render(*names, camera=camera)[0]
         assert (shown - expected).abs().mean() < 0.01
-    assert (tmp_path / "grid.png").is_file() and len(list(tmp_path.glob("*.png"))) == 4
+    assert (tmp_path / "grid.png").is_file()
+    assert len(list(tmp_path.glob("*.png"))) == 4
 
 
 def test_what_is_given_does_not_change_the_rest_of_a_scene() -> None:
     free, fixed = choose_scenes(6, 1), choose_scenes(6, 1, "car", azimuth=90.0)
-    assert (fixed.object_class == CLASSES.index("car")).all() and (fixed.camera.azimuth == 90).all()
-    assert torch.equal(free.color, fixed.color) and torch.equal(free.camera.elevation, fixed.camera.elevation)
+    assert (fixed.object_class == CLASSES.index("car")).all()
+    assert (fixed.camera.azimuth == 90).all()
+    assert torch.equal(free.color, fixed.color)
+    assert torch.equal(free.camera.elevation, fixed.camera.elevation)
 
 
 def test_card_puts_samples_on_the_left() -> None:

@@ -90,7 +90,8 @@ def test_an_image_does_not_depend_on_its_batch() -> None:
     together = render_scenes(scenes)
     alone = torch.cat([render_scenes(scenes.select(slice(i, i + 1))) for i in range(20)])
     assert torch.allclose(together, alone, atol=1e-6)
-    assert together.min() >= 0 and together.max() <= 1
+    assert together.min() >= 0
+    assert together.max() <= 1
 
 
 def test_names_and_indices_agree() -> None:

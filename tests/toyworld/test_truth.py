@@ -49,7 +49,8 @@ def test_impossible_labels_are_an_error(labels: list[int]) -> None:
 
 def test_accuracy_counts_what_is_right() -> None:
     predicted = torch.tensor([0, 1, 1, 2])
-    assert accuracy(predicted, torch.tensor([0, 1, 2, 2])) == 0.75 and accuracy(predicted, 1) == 0.5
+    assert accuracy(predicted, torch.tensor([0, 1, 2, 2])) == 0.75
+    assert accuracy(predicted, 1) == 0.5
 
 
 @given(first=labels_of_four, shift=st.integers(0, 3), seed=st.integers(0, 99))
@@ -75,7 +76,8 @@ def test_total_variation_of_the_truth_itself_and_of_a_single_mode() -> None:
     everything = {name: axis.flatten() for name, axis in zip(MODES, grid, strict=True)}
     assert all(value == pytest.approx(0) for value in total_variation(everything, true).values())
     one = total_variation({name: torch.zeros(6, dtype=torch.long) for name in MODES}, true)
-    assert one["joint"] == pytest.approx(1 - 1 / math.prod(sizes)) and one["color"] == pytest.approx(7 / 8)
+    assert one["joint"] == pytest.approx(1 - 1 / math.prod(sizes))
+    assert one["color"] == pytest.approx(7 / 8)
 
 
 def test_true_distribution_is_that_of_the_scenes() -> None:
@@ -89,8 +91,10 @@ def test_true_distribution_is_that_of_the_scenes() -> None:
 
 def test_what_the_prompt_names_is_certain() -> None:
     true = true_distribution("cup", COLORS.index("green"))
-    assert true["class"][CLASSES.index("cup")] == 1 and true["color"][COLORS.index("green")] == 1
-    assert true["class"].sum() == 1 and true["background"].tolist() == pytest.approx([1 / 3] * 3)
+    assert true["class"][CLASSES.index("cup")] == 1
+    assert true["color"][COLORS.index("green")] == 1
+    assert true["class"].sum() == 1
+    assert true["background"].tolist() == pytest.approx([1 / 3] * 3)
     for wrong in ("boat", 8):
         with pytest.raises(UserError, match="class"):
             true_distribution(wrong)
@@ -99,7 +103,8 @@ def test_what_the_prompt_names_is_certain() -> None:
 def test_what_a_perfect_sample_shows() -> None:
     fair = torch.tensor([0.5, 0.5])
     # Two throws of a coin: half the time one of each.
-    assert expected_entropy(fair, 2) == pytest.approx(0.5) and expected_total_variation(fair, 2) == pytest.approx(0.25)
+    assert expected_entropy(fair, 2) == pytest.approx(0.5)
+    assert expected_total_variation(fair, 2) == pytest.approx(0.25)
     p = torch.tensor([0.6, 0.3, 0.1], dtype=torch.double)
     draws = torch.multinomial(p, 20 * 4000, replacement=True, generator=torch.Generator().manual_seed(0)).view(-1, 20)
     measured = torch.tensor([entropy(row, 3) for row in draws]).mean()
@@ -110,16 +115,22 @@ def test_what_a_perfect_sample_shows() -> None:
 
 def test_joint_lists_every_combination() -> None:
     modes = joint(true_distribution("car"))
-    assert len(modes) == 8 * 8 * 3 and modes.sum() == pytest.approx(1) and int((modes > 0).sum()) == 8 * 3
+    assert len(modes) == 8 * 8 * 3
+    assert modes.sum() == pytest.approx(1)
+    assert int((modes > 0).sum()) == 8 * 3
 
 
 def test_truth_metrics_of_known_images() -> None:
     cup = CLASSES.index("cup")
     images = labeled_images({"class": torch.tensor([cup, cup, cup, 0]), "color": torch.tensor([0, 1, 2, 2])})
     measured = truth_metrics(images, OracleJudge(), "cup", reference_images=images)
-    assert measured["colors"] == 3 and measured["modes"] == 4 and measured["color_entropy"] == pytest.approx(1.5)
-    assert measured["class_accuracy"] == 0.75 and "color_accuracy" not in measured
-    assert measured["total_variation_class"] == 0.25 and measured["total_variation_color"] == 0.625
+    assert measured["colors"] == 3
+    assert measured["modes"] == 4
+    assert measured["color_entropy"] == pytest.approx(1.5)
+    assert measured["class_accuracy"] == 0.75
+    assert "color_accuracy" not in measured
+    assert measured["total_variation_class"] == 0.25
+    assert measured["total_variation_color"] == 0.625
     assert measured["frechet_distance"] == pytest.approx(0, abs=1e-4)
     assert truth_metrics(images, OracleJudge(), color=2)["color_accuracy"] == 0.5
     assert truth_metrics(images[:1], OracleJudge(), cup, reference_images=images)["class_accuracy"] == 1

@@ -20,8 +20,10 @@ def objects(*colors: str, object_class: str = "mushroom", azimuth: torch.Tensor 
 def test_true_objects_are_told_from_every_side(judge, object_class) -> None:
     images = objects("red", "blue", "red", object_class=object_class)
     found = judge_objects(images, AZIMUTH, ELEVATION, judge, CLASSES.index(object_class))
-    assert found["colors"] == 2 and found["view_accuracy"] == 1
-    assert found["class_accuracy"] > 0.9 and len(found["class_accuracy_each"]) == 3
+    assert found["colors"] == 2
+    assert found["view_accuracy"] == 1
+    assert found["class_accuracy"] > 0.9
+    assert len(found["class_accuracy_each"]) == 3
     wrong = judge_objects(images, AZIMUTH, ELEVATION, judge, CLASSES.index("snowman"))
     assert wrong["class_accuracy"] < 0.1
 

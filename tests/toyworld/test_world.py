@@ -33,4 +33,5 @@ def test_a_seed_gives_the_same_scenes() -> None:
     assert torch.equal(first.camera.azimuth, second.camera.azimuth)
     assert torch.equal(first.color, second.color)
     part = first.select(torch.tensor([3, 5]))
-    assert len(part) == 2 and part.camera.azimuth[1] == first.camera.azimuth[5]
+    assert len(part) == 2
+    assert part.camera.azimuth[1] == first.camera.azimuth[5]

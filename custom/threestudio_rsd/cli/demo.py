@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _launch(args: argparse.Namespace, config: str, tag: str, overrides: list[str]) -> int:
     everywhere = [
         *run_overrides(args, tag),
-        f"system.particles.n={args.n}",
+        f"system.particles.n_particles={args.n}",
     ]
     return launch(config, "train", [*everywhere, *overrides])
 

@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         solution = solve(task.measurement, task.physics, prior, features=networks["dino"], **asdict(settings))
         seconds = time.perf_counter() - begun
         metrics = measure_answers(solution.reconstructions, task, networks, judge)
-        metrics |= {"n": args.n, "seconds_per_step": seconds / args.steps}
+        metrics |= {"n_particles": args.n, "seconds_per_step": seconds / args.steps}
         sheet = save_answers(solution.reconstructions, task, folder / name)
         trials.append(Trial(label, sheet, metrics, config=asdict(settings)))
     command = shlex.join(["rsd", "demo", "inverse", *argv])
@@ -199,7 +199,7 @@ def _settings(args: argparse.Namespace) -> list[tuple[str, str, SolverConfig]]:
         (f"rsd, gamma = {gamma:g}", f"gamma-{gamma:g}", SolverConfig(gamma=gamma, lr_z=LEARNING_RATE, **common))
         for gamma in (0.0, args.gamma)
     ] + [
-        ("latent-reddiff", "latent-reddiff", SolverConfig(solver="latent-reddiff", **common)),
+        ("latent-reddiff", "latent-reddiff", SolverConfig(name="latent-reddiff", **common)),
     ]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ..errors import UserError, check_choice, first_line
+from ..errors import UserError, first_line, one_of
 from ..evaluation.image_sets import ImageSet, list_reference, read_image_sets
 from ..evaluation.instruments import METRICS, TO_REFERENCE, TO_TRUTH, WITHIN_GROUPS, Instruments, Measurement, Options
 from ..files import make_folder, write_whole
@@ -29,7 +29,7 @@ IN_FILE_ONLY = "total_variation"  # of attributes: of a few images it says littl
 FORMS = {
     "vendi": ".2f",
     "aesthetic": ".2f",
-    "fid": ".2f",
+    "frechet": ".2f",
     "kid": ".4f",
     "psnr": ".2f",
     "colors": ".2f",
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _options(args: argparse.Namespace) -> Options:
     metrics = None if args.metrics is None else _split("--metrics", args.metrics)
     for name in metrics or ():
-        check_choice("--metrics", name, METRICS)
+        one_of("--metrics", name, METRICS)
     features = _split("--features", args.features)
     for key, names in (("--features", features), ("--clip", [args.clip])):
         for name in names:

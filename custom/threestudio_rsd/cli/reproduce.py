@@ -29,7 +29,7 @@ figures and tables of the paper:
 {names}
 
 `rsd reproduce --list` says what each needs, `rsd reproduce NAME --help` its options."""
-FORMS = {"fid": ".0f", "kid": ".0f", "colors": ".2f", "class_accuracy": ".2f", "aesthetic": ".2f"}
+FORMS = {"frechet": ".0f", "kid": ".0f", "colors": ".2f", "class_accuracy": ".2f", "aesthetic": ".2f"}
 IN_FILE_ONLY = ("kid", "vendi_dino", "vendi_clip", "recall")
 
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import UserError, check_choice
+from ..errors import UserError, one_of
 from ..files import make_folder
 from ..toyworld.world import CLASSES, COLORS
 
@@ -57,9 +57,9 @@ def render_main(arguments: Sequence[str]) -> int:
     _check_range("--count", args.count, 1, math.inf)
     _check_range("--seed", args.seed, 0, 2**63 - 1)
     if args.object_class is not None:
-        check_choice("--class", args.object_class, CLASSES)
+        one_of("--class", args.object_class, CLASSES)
     if args.color is not None:
-        check_choice("--color", args.color, COLORS)
+        one_of("--color", args.color, COLORS)
     if args.azimuth is not None:
         _check_range("--azimuth", args.azimuth, -360, 360)
     if args.elevation is not None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from ..errors import UserError, check_choice
+from ..errors import UserError, one_of
 from ..toyworld.training import data, settings
 from ..toyworld.training.release import release
 from ..toyworld.training.stages import STAGES, run_stage
@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
     )
     arguments = parser.parse_args(argv)
     for name in arguments.only:
-        check_choice("--only", name, tuple(STAGES))
+        one_of("--only", name, tuple(STAGES))
     if arguments.workers < 1:
         raise UserError(f"--workers {arguments.workers} is impossible; accepted: 1 or more.")
     if not 0 < arguments.share <= 1:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..errors import check_choice
+from ..errors import one_of
 from ..priors import PromptEmbedding
 from ..repulsion import RepulsiveForce
 from .method import Method, Step, Views
@@ -30,8 +30,8 @@ class RepulsiveDistillation:
         force: the repulsion; None: the base method alone.
         kernel_input: what the force sees: `noisy` x_t (the paper), `clean` x_0, or `denoised`, the one-step estimate
             (x_t - sigma_t eps_c) / alpha_t with the noise prediction held fixed.
-        weighting: w(t), see `timestep_weight`.
-        force_scaling: s(t), see `force_scale`.
+        weighting_strategy: w(t), see `timestep_weight`.
+        force_scale: s(t), see `force_scale`.
 
     Raises:
         UserError: an unknown option.
@@ -42,15 +42,15 @@ class RepulsiveDistillation:
         method: Method,
         force: RepulsiveForce | None = None,
         kernel_input: str = "noisy",
-        weighting: str = "sds",
-        force_scaling: str = "sigma",
+        weighting_strategy: str = "sds",
+        force_scale: str = "sigma",
     ) -> None:
-        check_choice("kernel_input", kernel_input, KERNEL_INPUTS)
+        one_of("kernel_input", kernel_input, KERNEL_INPUTS)
         self.method = method
         self.force = force
         self.kernel_input = kernel_input
-        self.weighting = weighting
-        self.force_scaling = force_scaling
+        self.weighting_strategy = weighting_strategy
+        self.force_scale = force_scale
 
     def __call__(
         self,
@@ -73,7 +73,7 @@ class RepulsiveDistillation:
         x_t = alpha * x_0 + sigma * noise
         predictions = prior.noise_predictions(x_t, t, embedding, negative=self.method.needs_negative)
         direction = self.method.direction(Step(x_0, x_t, t, noise, predictions, embedding, views))
-        weight = timestep_weight(self.weighting, alpha, sigma)
+        weight = timestep_weight(self.weighting_strategy, alpha, sigma)
         if self.force is None or gamma == 0:
             return RepulsiveGradient(weight * direction, direction, None)
         if self.kernel_input == "denoised":
@@ -81,7 +81,7 @@ class RepulsiveDistillation:
         else:
             kernel_input = x_t if self.kernel_input == "noisy" else x_0
         force = _force_by_view(self.force, kernel_input, views_per_particle)
-        scale = gamma * force_scale(self.force_scaling, alpha, sigma)
+        scale = gamma * force_scale(self.force_scale, alpha, sigma)
         return RepulsiveGradient(weight * (direction + scale * force), direction, force)
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ..errors import check_choice
+from ..errors import one_of
 from ..priors import Prior
 from ..repulsion import RepulsiveForce
 from .method import Method, Step
@@ -44,9 +44,9 @@ class SVGD(Method):
         self, prior: Prior, guidance_scale: float = 7.5, force: RepulsiveForce | None = None, base: str = "nfsd"
     ) -> None:
         super().__init__(prior, guidance_scale)
-        check_choice("base", base, tuple(BASES))
+        one_of("base", base, tuple(BASES))
         self.force = force or RepulsiveForce("euclidean", form="sum")
-        check_choice("force.form", self.force.form, ("sum",))
+        one_of("force.form", self.force.form, ("sum",))
         self.base = BASES[base](prior, guidance_scale)
         self.needs_negative = self.base.needs_negative
 

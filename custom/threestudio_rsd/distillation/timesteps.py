@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..errors import UserError, check_choice
+from ..errors import UserError, one_of
 
 KINDS = ("random", "descending", "shrinking")
 
@@ -21,7 +21,7 @@ class TimestepSchedule:
     """
 
     def __init__(self, kind: str = "random", total_steps: int | None = None, seed: int = 0) -> None:
-        check_choice("timestep_schedule", kind, KINDS)
+        one_of("timestep_schedule", kind, KINDS)
         if kind != "random" and (total_steps is None or total_steps < 1):
             raise UserError(
                 f"total_steps={total_steps} is impossible with timestep_schedule={kind!r}; "

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import UserError, check_choice, require
+from ..errors import UserError, one_of, require
 from ..priors import Prior, PromptEmbedding
 from .camera_embedding import CameraEmbedding
 from .method import Method, Step
@@ -50,7 +50,7 @@ class VSD(Method):
         guidance_scale_lora: float = 1.0,
     ) -> None:
         super().__init__(prior, guidance_scale)
-        check_choice("vsd_network", network, NETWORKS)
+        one_of("vsd_network", network, NETWORKS)
         if guidance_scale_lora < 0 or (guidance_scale_lora != 1 and not camera_condition):
             raise UserError(
                 f"guidance_scale_lora={guidance_scale_lora} is impossible; accepted: 1, or with a camera_condition a "

@@ -30,7 +30,11 @@ def compare_curves(
         {"range", "difference", "interval"}; None where the curves share no diversity, or a metric is missing.
     """
     arms = [[arm for arm in record["arms"] if arm["curve"] == curve] for curve in (first, second)]
-    if all(quality in arm["figures"] and quality not in run["values"] for arm in sum(arms, []) for run in arm["runs"]):
+    if all(
+        quality in arm["figures"] and quality not in run["values"]
+        for arm in [*arms[0], *arms[1]]
+        for run in arm["runs"]
+    ):
         points = [
             np.array([[arm["figures"][key]["mean"] for key in (diversity, quality)] for arm in curve]) for curve in arms
         ]

@@ -18,7 +18,7 @@ from ..metrics.aesthetic import CLIP as AESTHETIC_CLIP
 from ..metrics.aesthetic import HEAD, aesthetic_score, load_aesthetic_head
 from ..metrics.clip_score import clip_score, load_text_encoder
 from ..metrics.distribution import coverage, frechet_distance, kernel_inception_distance, load_inception, recall
-from ..metrics.statistics import bootstrap_interval
+from ..metrics.statistics import estimate
 from ..repulsion import load_features
 from ..repulsion.features import BUNDLED, HUB_IDS
 from ..toyworld import ToyworldJudge, judge_objects, truth_metrics
@@ -31,7 +31,7 @@ from .image_sets import Group, ImageFiles, ImageSet, list_reference
 
 WITHIN_GROUPS = {"similarity": pairwise_similarity, "diversity": diversity, "vendi": vendi_score}
 TO_REFERENCE = {
-    "fid": frechet_distance,
+    "frechet": frechet_distance,
     "kid": kernel_inception_distance,
     "recall": recall,
     "coverage": coverage,
@@ -87,7 +87,7 @@ class Measurement:
         if self.values:
             result["values"] = self.values
         if len(self.values) > 1:
-            result["interval"] = bootstrap_interval(torch.tensor(self.values))
+            result["interval"] = estimate(self.values).interval
         return result
 
 
@@ -104,7 +104,7 @@ class Instruments:
 
     @torch.no_grad()
     def measure(self, image_set: ImageSet) -> dict[str, Measurement]:
-        """Every metric by name: `diversity_NETWORK` and so on, `clip_score`, `fid`, `psnr`, `colors`, ..."""
+        """Every metric by name: `diversity_NETWORK` and so on, `clip_score`, `frechet`, `psnr`, `colors`, ..."""
         is_bundled = self.is_bundled(image_set)
         own: dict[str, Tensor] = {}  # features of this set's images, by network
 

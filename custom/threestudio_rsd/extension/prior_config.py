@@ -27,7 +27,7 @@ def configured_prior(cfg: PriorConfig) -> Prior:
         cfg.pretrained_model_name_or_path,
         prior_type=cfg.prior_type,
         revision=cfg.revision,
-        dtype=torch.float16 if half else torch.float32,
+        torch_dtype=torch.float16 if half else torch.float32,
         device=device,
     )
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..errors import UserError, check_choice
+from ..errors import UserError, one_of
 from ..host import PromptProcessor, register
 from ..priors import embed_prompts
 
@@ -29,7 +29,7 @@ class RSDPromptProcessor(PromptProcessor):
     cfg: Config
 
     def configure(self) -> None:
-        check_choice("prior_type", self.cfg.prior_type, tuple(ENCODERS))
+        one_of("prior_type", self.cfg.prior_type, tuple(ENCODERS))
         if not self.cfg.prompt.strip():
             raise UserError('system.prompt_processor.prompt is empty; give a prompt such as "a mushroom".')
         super().configure()
@@ -43,7 +43,7 @@ class RSDPromptProcessor(PromptProcessor):
             self.cfg.pretrained_model_name_or_path,
             ENCODERS[self.cfg.prior_type],
             revision=self.cfg.revision,
-            dtype=torch.float32,
+            torch_dtype=torch.float32,
             use_cache=self.cfg.use_cache,
         )
         self._embeddings = dict(zip(prompts, embeddings.to(self.device), strict=True))

@@ -7,7 +7,7 @@ one, the embedded host serves. The environment variable RSD_HOST=threestudio|emb
 import importlib.util
 import os
 
-from ..errors import check_choice
+from ..errors import one_of
 
 
 def choose_host() -> str:
@@ -18,7 +18,7 @@ def choose_host() -> str:
     """
     wish = os.environ.get("RSD_HOST")
     if wish:
-        check_choice("RSD_HOST", wish, ("threestudio", "embedded"))
+        one_of("RSD_HOST", wish, ("threestudio", "embedded"))
         return wish
     spec = importlib.util.find_spec("threestudio")
     # A folder of that name that merely lies in the working directory (a clone) is a namespace package: no origin.

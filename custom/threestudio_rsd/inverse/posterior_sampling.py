@@ -49,7 +49,7 @@ class PosteriorSampler(Solver):
 
     def loss(self, estimate: Tensor, images: Tensor, residual: Tensor) -> Tensor:
         """What the particles descend, (M, N): zeta |y - A(x_0)|, which has DPS's normalized step."""
-        return self.config.number("guidance") * residual.flatten(2).norm(dim=2)
+        return self.config.number("likelihood_step") * residual.flatten(2).norm(dim=2)
 
     def _predict(self, flat: Tensor, t: int) -> Tensor:
         """eps_w with gradient: (B, ...) -> (B, ...)."""
@@ -61,7 +61,7 @@ class PosteriorSampler(Solver):
         return unconditional + self.config.guidance_scale * (conditional - unconditional)
 
     def _ddim(self, step: int, estimate: Tensor, predicted: Tensor, noise: Tensor) -> Tensor:
-        """z at the next timestep (Song et al., 2021, eq. 12, for any alpha and sigma); the estimate at the end."""
+        """Z at the next timestep (Song et al., 2021, eq. 12, for any alpha and sigma); the estimate at the end."""
         if step == self.n_steps - 1:
             return estimate
         t, following = self.timesteps[step : step + 2]
@@ -89,7 +89,7 @@ class LatentPosteriorSampler(PosteriorSampler):
     def __init__(self, config: SolverConfig, problem: Problem, prior: Prior) -> None:
         if not problem.is_linear:
             raise UserError(
-                f"solver='psld' needs a linear operator, {type(problem.physics).__name__} is not; "
+                f"name='psld' needs a linear operator, {type(problem.physics).__name__} is not; "
                 "accepted: rsd, latent-reddiff."
             )
         super().__init__(config, problem, prior)

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from ..errors import UserError, check_choice
+from ..errors import UserError, one_of
 
 SOLVERS = ("rsd", "latent-reddiff", "psld", "dps", "reddiff")
 KERNEL_INPUTS = ("noisy", "clean", "denoised")
@@ -14,7 +14,7 @@ X_STEPS = ("adam", "closed-form")
 class SolverConfig:
     """Settings of a solver; null leaves a number to the solver (`DEFAULTS`)."""
 
-    solver: str = "rsd"  # rsd (Alg. 2), latent-reddiff (D.3), psld, or in pixel space dps, reddiff
+    name: str = "rsd"  # rsd (Alg. 2), latent-reddiff (D.3), psld, or in pixel space dps, reddiff
     n_particles: int = 4  # N, of each image; D.2
     n_steps: int = 1000  # from t = T down; D.2
     gamma: float = 0.0  # repulsion weight; 50 in Table 1; rsd and the two reddiff
@@ -25,7 +25,7 @@ class SolverConfig:
     lr_x: float | None = None  # Adam, x in units of [-1, 1]; D.2
     lr_z: float | None = None  # Adam, latent units, or units of [-1, 1]; D.2
     x_step: str = "adam"  # adam (D.2), or closed-form: the exact minimum, linear operators only (ours)
-    guidance: float | None = None  # step of the likelihood's gradient: eta of PSLD, zeta of DPS
+    likelihood_step: float | None = None  # step of the likelihood's gradient: eta of PSLD, zeta of DPS
     gluing: float | None = None  # gamma of PSLD: step towards what the autoencoder can show
     stochasticity: float | None = None  # eta of DDIM in psld and dps: 0 deterministic, 1 as DDPM
     initial_scale: float | None = None  # deviation of the start; 1 is noise, which Alg. 2 and the samplers start from
@@ -36,9 +36,9 @@ class SolverConfig:
     seed: int = 0  # of the initial particles and the noise
 
     def __post_init__(self) -> None:
-        check_choice("solver", self.solver, SOLVERS)
-        check_choice("kernel_input", self.kernel_input, KERNEL_INPUTS)
-        check_choice("x_step", self.x_step, X_STEPS)
+        one_of("name", self.name, SOLVERS)
+        one_of("kernel_input", self.kernel_input, KERNEL_INPUTS)
+        one_of("x_step", self.x_step, X_STEPS)
         for name in ("n_particles", "n_steps", "chunk_size"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -51,15 +51,15 @@ class SolverConfig:
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise UserError(f"{name}={value} is impossible; accepted: a number of at least 0.")
-        if self.gamma > 0 and self.solver in ("psld", "dps"):
-            raise UserError(f"gamma={self.gamma} is impossible with solver={self.solver!r}; accepted: 0, or rsd.")
-        for name, default in DEFAULTS[self.solver].items():
+        if self.gamma > 0 and self.name in ("psld", "dps"):
+            raise UserError(f"gamma={self.gamma} is impossible with name={self.name!r}; accepted: 0, or rsd.")
+        for name, default in DEFAULTS[self.name].items():
             value = getattr(self, name)
             if value is None:
                 setattr(self, name, default)
             elif not (math.isfinite(value) and value >= 0):
                 raise UserError(f"{name}={value} is impossible; accepted: null or a number of at least 0.")
-        if self.solver == "rsd" and self.coupling == 0:
+        if self.name == "rsd" and self.coupling == 0:
             raise UserError("coupling=0 is impossible: x and D(z) would not meet; accepted: a number above 0.")
 
     def number(self, name: str) -> float:
@@ -71,6 +71,6 @@ DEFAULTS: dict[str, dict[str, float]] = {
     "rsd": {"regularization": 0.01, "coupling": 0.075, "lr_x": 0.4, "lr_z": 0.8, "initial_scale": 1.0},  # D.2
     "latent-reddiff": {"regularization": 0.133, "lr_z": 0.15, "initial_scale": 1.0},  # ours: lambda rho^2 of rsd
     "reddiff": {"regularization": 0.25, "lr_z": 0.1, "initial_scale": 1.0},  # Mardani et al. (2023)
-    "psld": {"guidance": 1.0, "gluing": 0.1, "stochasticity": 1.0, "initial_scale": 1.0},  # Rout et al. (2023)
-    "dps": {"guidance": 1.0, "stochasticity": 1.0, "initial_scale": 1.0},  # Chung et al. (2022)
+    "psld": {"likelihood_step": 1.0, "gluing": 0.1, "stochasticity": 1.0, "initial_scale": 1.0},  # Rout et al. (2023)
+    "dps": {"likelihood_step": 1.0, "stochasticity": 1.0, "initial_scale": 1.0},  # Chung et al. (2022)
 }

@@ -55,11 +55,11 @@ def make_solver(
     Raises:
         UserError: a prior, an operator or features that the solver cannot use.
     """
-    name = config.solver
+    name = config.name
     if name in LATENT and not prior.is_latent:
-        raise UserError(f"solver={name!r} needs a prior with a decoder; accepted here: rsd, {', '.join(PIXEL)}.")
+        raise UserError(f"name={name!r} needs a prior with a decoder; accepted here: rsd, {', '.join(PIXEL)}.")
     if name in PIXEL and prior.is_latent:
-        raise UserError(f"solver={name!r} needs a prior in pixel space; accepted here: rsd, {', '.join(LATENT)}.")
+        raise UserError(f"name={name!r} needs a prior in pixel space; accepted here: rsd, {', '.join(LATENT)}.")
     if name == "psld":
         return LatentPosteriorSampler(config, problem, prior)
     if name == "dps":
@@ -90,7 +90,7 @@ def solve(
         features: network in which particles repel each other.
         progress: whether to show a bar.
         callback: called after each step with its index and the solver.
-        settings: the further fields of `SolverConfig`, such as solver="psld" or n_steps=300.
+        settings: the further fields of `SolverConfig`, such as name="psld" or n_steps=300.
 
     Raises:
         UserError: an unknown setting or an impossible value, or a problem that does not fit the prior.

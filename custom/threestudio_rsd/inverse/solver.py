@@ -82,7 +82,7 @@ class Solver:
         return self._decode(z, clamp=False)
 
     def residual(self, images: Tensor) -> Tensor:
-        """y - A(x) for images (M, N, C, H, W): (M, N, ...)."""
+        """Y - A(x) for images (M, N, C, H, W): (M, N, ...)."""
         return self.measurement[:, None] - self.problem.apply_all(images)
 
     def _decode(self, z: Tensor, clamp: bool) -> Tensor:

@@ -84,7 +84,7 @@ def _read(file: Path) -> Mapping[str, Tensor]:
 
 
 def _fold(weights: Mapping[str, Tensor]) -> nn.Linear:
-    """y = W_n (... (W_1 x + b_1) ...) + b_n as a single layer."""
+    """Y = W_n (... (W_1 x + b_1) ...) + b_n as a single layer."""
     layers = sorted(
         (key.removesuffix("weight") for key in weights if key.endswith("weight")),
         key=lambda name: [int(number) for number in re.findall(r"\d+", name)],

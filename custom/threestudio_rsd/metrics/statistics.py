@@ -1,54 +1,89 @@
-"""Confidence intervals."""
+"""Means with bootstrap confidence intervals."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+CONFIDENCE = 0.95
+RESAMPLES = 2000
 
-def bootstrap_interval(
-    values: Tensor, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean (Efron, 1979) of independent values (K,).
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean and its 95 % confidence interval [low, high]; both ends are None where there is one value only."""
+
+    mean: float
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """(low, high), or None."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
+
+    def record(self) -> dict[str, Any]:
+        """`{"mean": ..., "interval": [low, high] or null}`, for JSON."""
+        return {"mean": self.mean, "interval": None if self.interval is None else list(self.interval)}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "Estimate":
+        """The estimate that `record` was written from."""
+        low, high = record.get("interval") or (None, None)
+        return cls(float(record["mean"]), low, high)
+
+
+def estimate(values: Sequence[float] | Tensor, clusters: Sequence[Hashable] | None = None) -> Estimate:
+    """Mean of one or more values with a percentile bootstrap interval (Efron, 1979).
 
     Args:
-        values: one number for each image, prompt or seed.
-        confidence: share of such intervals that hold the true mean, for large K.
-        resamples: how often K values are drawn with replacement.
-        seed: of the draws.
+        values: one number for each image, prompt or seed, (K,).
+        clusters: label of the cluster of each value, such as its prompt. Clusters are drawn with replacement, then the
+            values within each (Davison & Hinkley, 1997, section 3.8); with one cluster only its values are drawn.
+            None: the values are independent.
+
+    Example:
+        >>> estimate([1.0, 2.0, 3.0]).mean
+        2.0
+        >>> estimate([5.0]).interval is None
+        True
     """
-    draws = torch.randint(len(values), (resamples, len(values)), generator=torch.Generator().manual_seed(seed))
-    means = values.double()[draws].mean(1)
-    tail = (1 - confidence) / 2
-    low, high = means.quantile(torch.tensor([tail, 1 - tail], dtype=torch.double)).tolist()
-    return low, high
+    tensor = torch.as_tensor(values, dtype=torch.double)
+    mean = float(tensor.mean())
+    if len(tensor) < 2:
+        return Estimate(mean)
+    if clusters is None:
+        return Estimate(mean, *_interval(_resampled_means(tensor)))
+    groups: dict[Hashable, list[float]] = {}
+    for value, cluster in zip(tensor.tolist(), clusters, strict=True):
+        groups.setdefault(cluster, []).append(value)
+    return Estimate(mean, *_interval(_clustered_means(list(groups.values()))))
 
 
-def clustered_interval(
-    values: Sequence[Sequence[float]], confidence: float = 0.95, resamples: int = 2000, seed: int = 0
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean of values that lie in clusters: prompts, and in them seeds.
+def _resampled_means(values: Tensor) -> Tensor:
+    """Means of K values drawn with replacement, (RESAMPLES,)."""
+    draws = torch.randint(len(values), (RESAMPLES, len(values)), generator=torch.Generator().manual_seed(0))
+    return values[draws].mean(1)
 
-    Clusters are drawn with replacement, then the values of each that was drawn (Davison & Hinkley, 1997, 3.8); of one
-    cluster only its values are.
 
-    Args:
-        values: of each cluster, one or more.
-        confidence: share of such intervals that hold the true mean, for many clusters.
-        resamples: how often they are drawn.
-        seed: of the draws.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    sizes = torch.tensor([len(cluster) for cluster in values])
-    padded = torch.zeros(len(values), int(sizes.max()), dtype=torch.double)
-    for row, cluster in zip(padded, values, strict=True):
+def _clustered_means(clusters: Sequence[Sequence[float]]) -> Tensor:
+    """Means of values drawn within clusters that are themselves drawn, (RESAMPLES,)."""
+    generator = torch.Generator().manual_seed(0)
+    sizes = torch.tensor([len(cluster) for cluster in clusters])
+    padded = torch.zeros(len(clusters), int(sizes.max()), dtype=torch.double)
+    for row, cluster in zip(padded, clusters, strict=True):
         row[: len(cluster)] = torch.tensor(cluster, dtype=torch.double)
-    clusters = torch.randint(len(values), (resamples, len(values)), generator=generator)
-    places = torch.rand(resamples, *padded.shape, generator=generator, dtype=torch.double)
-    chosen = (places * sizes[clusters][..., None]).long()
-    drawn = padded[clusters].gather(2, chosen)
-    is_there = torch.arange(padded.shape[1]) < sizes[clusters][..., None]
-    means = (drawn * is_there).sum((1, 2)) / is_there.sum((1, 2))
-    tail = (1 - confidence) / 2
+    chosen_clusters = torch.randint(len(clusters), (RESAMPLES, len(clusters)), generator=generator)
+    places = torch.rand(RESAMPLES, *padded.shape, generator=generator, dtype=torch.double)
+    chosen = (places * sizes[chosen_clusters][..., None]).long()
+    drawn = padded[chosen_clusters].gather(2, chosen)
+    exists = torch.arange(padded.shape[1]) < sizes[chosen_clusters][..., None]
+    return (drawn * exists).sum((1, 2)) / exists.sum((1, 2))
+
+
+def _interval(means: Tensor) -> tuple[float, float]:
+    tail = (1 - CONFIDENCE) / 2
     low, high = means.quantile(torch.tensor([tail, 1 - tail], dtype=torch.double)).tolist()
     return low, high

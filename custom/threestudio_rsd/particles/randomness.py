@@ -49,7 +49,8 @@ def particle_noise(
     first: int = 0,
 ) -> Tensor:
     """Standard normal noise for the n particles from index `first` on, (n, *shape), drawn on the CPU so that devices
-    agree."""
+    agree.
+    """
     noise = [
         torch.randn(shape, generator=particle_generator(seed, stream, step, particle))
         for particle in range(first, first + n)

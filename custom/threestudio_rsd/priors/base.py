@@ -110,7 +110,7 @@ class Prior(nn.Module):
         """Noise level sigma_t, shaped like `alpha`."""
         raise NotImplementedError
 
-    def embed(self, prompt: str, negative: str = "") -> PromptEmbedding:
+    def embed(self, prompt: str, negative_prompt: str = "") -> PromptEmbedding:
         """Text embeddings, cached."""
         raise NotImplementedError
 

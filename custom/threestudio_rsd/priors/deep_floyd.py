@@ -17,13 +17,13 @@ class DeepFloydPrior(DiffusersPrior):
         cls,
         model: str,
         revision: str | None = None,
-        dtype: torch.dtype = torch.float32,
+        torch_dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> "DeepFloydPrior":
         """Load a diffusers folder or a hub id. Raises UserError where that fails."""
         from diffusers import UNet2DConditionModel
 
-        scheduler, unet = load_parts(model, revision, dtype, unet=UNet2DConditionModel)
+        scheduler, unet = load_parts(model, revision, torch_dtype, unet=UNet2DConditionModel)
         return cls(unet, scheduler, model, revision).to(device)
 
     def encode(self, images: Tensor) -> Tensor:

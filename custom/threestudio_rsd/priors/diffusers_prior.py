@@ -33,8 +33,8 @@ class DiffusersPrior(TabulatedPrior):
         self.is_bundled = is_bundled(model)
         self.fingerprint = f"{model}@{revision or 'main'} {self.unet.dtype}"
 
-    def embed(self, prompt: str, negative: str = "") -> PromptEmbedding:
-        texts = embed_prompts([prompt, "", negative], self.model, self.text_encoder_kind, self.revision)
+    def embed(self, prompt: str, negative_prompt: str = "") -> PromptEmbedding:
+        texts = embed_prompts([prompt, "", negative_prompt], self.model, self.text_encoder_kind, self.revision)
         return PromptEmbedding(*texts.to(self.device).split(1))
 
     def raw_predict(self, x_t: Tensor, t: int | Tensor, text: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ class GaussianMixturePrior(TabulatedPrior):
         pull = (log_weight.softmax(-1) / variance)[..., None] * offset
         return (sigma[..., 0] * pull.sum(1)).reshape(x_t.shape)
 
-    def embed(self, prompt: str = "", negative: str = "") -> PromptEmbedding:
+    def embed(self, prompt: str = "", negative_prompt: str = "") -> PromptEmbedding:
         """An empty embedding: the mixture knows no text."""
         nothing = self.means.new_zeros(1, 0, 0)
         return PromptEmbedding(nothing, nothing, nothing)

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from ..errors import check_choice
+from ..errors import one_of
 from .base import Prior
 from .deep_floyd import DeepFloydPrior
 from .pipelines import pipeline_type
@@ -17,7 +17,7 @@ def load_prior(
     model: str = "bundled",
     prior_type: str | None = None,
     revision: str | None = None,
-    dtype: torch.dtype = torch.float32,
+    torch_dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
 ) -> Prior:
     """Load a prior.
@@ -26,7 +26,7 @@ def load_prior(
         model: `bundled` (latent), `bundled-pixel`, a diffusers folder or a hub id.
         prior_type: `stable-diffusion` or `deep-floyd`; None: whichever the pipeline is.
         revision: of the hub id.
-        dtype: precision of the weights.
+        torch_dtype: precision of the weights.
         device: where they lie.
 
     Raises:
@@ -34,6 +34,6 @@ def load_prior(
             cannot be reached.
     """
     if prior_type is not None:
-        check_choice("prior_type", prior_type, tuple(PRIOR_TYPES))
+        one_of("prior_type", prior_type, tuple(PRIOR_TYPES))
     prior_type = pipeline_type(model, revision, expected=prior_type)
-    return PRIOR_TYPES[prior_type].from_pretrained(model, revision, dtype, device)
+    return PRIOR_TYPES[prior_type].from_pretrained(model, revision, torch_dtype, device)

@@ -19,7 +19,7 @@ def sample_particle_guidance(
     strength: float,
     weight_power: float = -1.0,
     guidance_scale: float = 7.5,
-    n_steps: int = 30,
+    num_inference_steps: int = 30,
     callback: Callable[[int, Tensor], object] | None = None,
 ) -> Tensor:
     """Draw n samples together, (n, *prior.latent_shape), with the fixed potential of the paper's section 5.
@@ -30,7 +30,7 @@ def sample_particle_guidance(
     x - s eps_w, in which eps_w is held fixed. s = sigma_t / alpha_t.
 
     Args:
-        prior, embedding, n, noise, guidance_scale, n_steps, callback: see `sample_ancestral`.
+        prior, embedding, n, noise, guidance_scale, num_inference_steps, callback: see `sample_ancestral`.
         repulsion: maps denoised estimates (n, ...) to R, the gradient of sum_{j != i} k_ij with respect to each, the
             others held constant: a `RepulsiveForce` of form `sum`.
         strength: of a_t = strength * s^weight_power; 0 is `sample_ancestral` to the bit, and asks for no repulsion.
@@ -39,7 +39,7 @@ def sample_particle_guidance(
             off the prior.)
 
     Raises:
-        UserError: a strength that is no number of at least 0, or n_steps < 1.
+        UserError: a strength that is no number of at least 0, or num_inference_steps < 1.
     """
     if not 0 <= strength < math.inf:
         raise UserError(f"strength={strength} is impossible; accepted: a number of at least 0.")
@@ -55,7 +55,7 @@ def sample_particle_guidance(
         n,
         noise,
         guidance_scale,
-        n_steps,
+        num_inference_steps,
         callback,
         guide if strength > 0 else None,
     )

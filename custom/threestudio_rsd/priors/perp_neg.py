@@ -28,7 +28,7 @@ class WeightedNegatives:
 
 
 def perpendicular(x: Tensor, y: Tensor) -> Tensor:
-    """x - y <x, y> / <y, y>: the part of x (N, ...) at right angles to y (N, ...), per particle; x where y is 0."""
+    """X - y <x, y> / <y, y>: the part of x (N, ...) at right angles to y (N, ...), per particle; x where y is 0."""
     over = tuple(range(1, x.ndim))
     squared = (y * y).sum(over, keepdim=True).clamp_min(torch.finfo(y.dtype).tiny)
     return x - y * ((x * y).sum(over, keepdim=True) / squared)

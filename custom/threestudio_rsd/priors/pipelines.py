@@ -61,7 +61,7 @@ def unreachable(model: str, error: Exception) -> UserError:
     )
 
 
-def load_parts(model: str, revision: str | None, dtype: torch.dtype, **parts: Any) -> list[Any]:
+def load_parts(model: str, revision: str | None, torch_dtype: torch.dtype, **parts: Any) -> list[Any]:
     """The scheduler, then one model for each keyword, whose name is the subfolder and whose value is the class.
 
     Raises:
@@ -74,7 +74,9 @@ def load_parts(model: str, revision: str | None, dtype: torch.dtype, **parts: An
         # Its parameters are common to all of diffusers' schedulers of this family; only its noise levels are used.
         loaded: list[Any] = [DDPMScheduler.from_pretrained(location, subfolder="scheduler", revision=revision)]
         for subfolder, part in parts.items():
-            loaded.append(part.from_pretrained(location, subfolder=subfolder, revision=revision, torch_dtype=dtype))
+            loaded.append(
+                part.from_pretrained(location, subfolder=subfolder, revision=revision, torch_dtype=torch_dtype)
+            )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise unreachable(model, error) from error
     return loaded

@@ -16,7 +16,7 @@ def sample_ancestral(
     n: int,
     noise: Callable[[int], Tensor],
     guidance_scale: float = 7.5,
-    n_steps: int = 30,
+    num_inference_steps: int = 30,
     callback: Callable[[int, Tensor], object] | None = None,
     guide: Callable[[int, Tensor, Tensor], Tensor] | None = None,
 ) -> Tensor:
@@ -26,16 +26,16 @@ def sample_ancestral(
     the estimate to a lower level `down` and adds the noise that leads back up to the next level.
 
     Args:
-        noise: maps a step, 0 for the start and 1 ... n_steps for the rest, to standard normal noise (n, ...).
+        noise: maps a step, 0 for the start and 1, 2, ... for the rest, to standard normal noise, (n, ...).
         callback: called after each step with its index and x.
         guide: maps t, x and the noise estimate eps_w to the estimate that is followed instead; None: eps_w itself.
 
     Raises:
-        UserError: n_steps < 1.
+        UserError: num_inference_steps < 1.
     """
-    if n_steps < 1:
-        raise UserError(f"n_steps={n_steps} is impossible; accepted: an integer of at least 1.")
-    timesteps = torch.linspace(prior.num_train_timesteps - 1, 0, n_steps).round().long().tolist()
+    if num_inference_steps < 1:
+        raise UserError(f"num_inference_steps={num_inference_steps} is impossible; accepted: an integer of at least 1.")
+    timesteps = torch.linspace(prior.num_train_timesteps - 1, 0, num_inference_steps).round().long().tolist()
     levels = [prior.sigma(t) / prior.alpha(t) for t in timesteps]
     levels.append(torch.zeros_like(levels[0]))
     x = noise(0).to(prior.device) * (1 + levels[0] ** 2).sqrt()

@@ -31,13 +31,13 @@ class StableDiffusionPrior(DiffusersPrior):
         cls,
         model: str,
         revision: str | None = None,
-        dtype: torch.dtype = torch.float32,
+        torch_dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> "StableDiffusionPrior":
         """Load `bundled`, a diffusers folder or a hub id. Raises UserError where that fails."""
         from diffusers import AutoencoderKL, UNet2DConditionModel
 
-        scheduler, unet, vae = load_parts(model, revision, dtype, unet=UNet2DConditionModel, vae=AutoencoderKL)
+        scheduler, unet, vae = load_parts(model, revision, torch_dtype, unet=UNet2DConditionModel, vae=AutoencoderKL)
         return cls(unet, vae, scheduler, model, revision).to(device)
 
     def encode(self, images: Tensor) -> Tensor:

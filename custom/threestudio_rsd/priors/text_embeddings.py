@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..errors import UserError, check_choice, first_line, require
+from ..errors import UserError, first_line, one_of, require
 from ..quiet import quiet_transformers
 from .files import is_bundled, resolve_model
 from .pipelines import pipeline_type
@@ -37,7 +37,7 @@ def embed_prompts(
     model: str,
     kind: str = "clip",
     revision: str | None = None,
-    dtype: torch.dtype = torch.float32,
+    torch_dtype: torch.dtype = torch.float32,
     use_cache: bool = True,
 ) -> Tensor:
     """Embeddings of prompts of any length and alphabet (what the tokenizer cannot hold is cut off): (len, L, D), CPU.
@@ -47,28 +47,28 @@ def embed_prompts(
         model: `bundled`, `bundled-pixel`, a diffusers folder or a hub id.
         kind: text encoder of the model: `clip` (Stable Diffusion) or `t5` (DeepFloyd IF).
         revision: of the hub id.
-        dtype: precision of the text encoder and of the result.
+        torch_dtype: precision of the text encoder and of the result.
         use_cache: read and write the cache.
 
     Raises:
         UserError: no prompt, an unknown kind, or a model that has no such text encoder.
     """
-    check_choice("text encoder", kind, tuple(KINDS))
+    one_of("text encoder", kind, tuple(KINDS))
     if not prompts:
         raise UserError("prompts=[] is impossible; accepted: at least one prompt.")
-    files = {prompt: _cache_file(prompt, model, kind, revision, dtype) for prompt in prompts}
+    files = {prompt: _cache_file(prompt, model, kind, revision, torch_dtype) for prompt in prompts}
     cached = {prompt: _read(file) for prompt, file in files.items()} if use_cache else {}
     known = {prompt: embedding for prompt, embedding in cached.items() if embedding is not None}
     missing = [prompt for prompt in files if prompt not in known]
     if missing:
-        for prompt, embedding in zip(missing, _encode(missing, model, kind, revision, dtype), strict=True):
+        for prompt, embedding in zip(missing, _encode(missing, model, kind, revision, torch_dtype), strict=True):
             known[prompt] = embedding
             if use_cache:
                 _write(files[prompt], embedding)
     return torch.stack([known[prompt] for prompt in prompts])
 
 
-def _encode(prompts: list[str], model: str, kind: str, revision: str | None, dtype: torch.dtype) -> Tensor:
+def _encode(prompts: list[str], model: str, kind: str, revision: str | None, torch_dtype: torch.dtype) -> Tensor:
     from transformers import AutoTokenizer, CLIPTextModel, CLIPTokenizer, T5EncoderModel
 
     pipeline_type(model, revision, expected=KINDS[kind])
@@ -90,7 +90,7 @@ def _encode(prompts: list[str], model: str, kind: str, revision: str | None, dty
         )
         with quiet_transformers():
             encoder = encoder_class.from_pretrained(
-                location, subfolder="text_encoder", revision=revision or "main", torch_dtype=dtype
+                location, subfolder="text_encoder", revision=revision or "main", torch_dtype=torch_dtype
             )
     except Exception as error:  # the tokenizers library raises bare Exceptions
         raise UserError(
@@ -101,7 +101,7 @@ def _encode(prompts: list[str], model: str, kind: str, revision: str | None, dty
     tokens = tokenizer(prompts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
     mask = tokens.attention_mask if kind == "t5" else None
     with torch.no_grad():
-        embeddings = encoder.eval()(tokens.input_ids, attention_mask=mask)[0].to(dtype)
+        embeddings = encoder.eval()(tokens.input_ids, attention_mask=mask)[0].to(torch_dtype)
     del encoder
     gc.collect()
     return embeddings
@@ -114,9 +114,9 @@ def _check_vocabulary(location: Path) -> None:
         raise OSError(f"none of {', '.join(VOCABULARIES)} in {folder}")
 
 
-def _cache_file(prompt: str, model: str, kind: str, revision: str | None, dtype: torch.dtype) -> Path:
+def _cache_file(prompt: str, model: str, kind: str, revision: str | None, torch_dtype: torch.dtype) -> Path:
     location = Path(resolve_model(model))
-    identity = [model, revision or "main", kind, str(dtype), prompt]
+    identity = [model, revision or "main", kind, str(torch_dtype), prompt]
     if location.is_dir():  # a folder's weights may be replaced under the same name
         weights = sorted(location.glob("text_encoder/*.safetensors")) + sorted(location.glob("text_encoder/*.bin"))
         identity[0] = model if is_bundled(model) else str(location.resolve())

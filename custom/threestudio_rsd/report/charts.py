@@ -1,12 +1,13 @@
 """Charts of a report, as inline SVG: figures against figures with their intervals, and curves over the steps."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 
 from ..runs.trial import Curve
-from .study import HIGHER, LOWER, Figure
+from .study import HIGHER, LOWER, Estimate
 
 COLORS = 8  # --s0 to --s7 in report.css
 DASHES = ("", "7 4", "2 3", "9 3 2 3")  # a second cue beside color
@@ -28,8 +29,8 @@ class Point:
     """
 
     label: str
-    x: Figure
-    y: Figure
+    x: Estimate
+    y: Estimate
     series: int
     mark: str = MARKS[0]
     short: str = ""
@@ -131,7 +132,7 @@ def draw_lines(lines: Sequence[Line], name: str, is_loss: bool = False) -> str:
     if log:
         y_axis = Axis(10 ** math.floor(math.log10(low)), 10 ** math.ceil(math.log10(high)), bottom, TOP, log=True)
     else:
-        y_axis = _axis([Figure(value) for value in (min(low, 0.0) if not is_loss else low, high)], bottom, TOP)
+        y_axis = _axis([Estimate(value) for value in (min(low, 0.0) if not is_loss else low, high)], bottom, TOP)
     x_axis = Axis(0, max(step for line in lines for step, _ in line.mean), LEFT, WIDTH - RIGHT)
     ends = ", ".join(f"{line.label} ends at {line.mean[-1][1]:.3g}" for line in lines)
     svg = _frame(x_axis, y_axis, "step", name, "", "", f"{name} over the steps: {ends}")
@@ -150,7 +151,7 @@ def draw_lines(lines: Sequence[Line], name: str, is_loss: bool = False) -> str:
     return "".join(svg) + "</svg>"
 
 
-def format_figure(figure: Figure) -> str:
+def format_figure(figure: Estimate) -> str:
     """Mean and interval with three digits or so."""
     form = number_form([figure.mean])
     if figure.interval is None:
@@ -223,7 +224,7 @@ def _overlap(one: Box, other: Box) -> float:
     return max(width, 0.0) * max(height, 0.0)
 
 
-def _axis(figures: Sequence[Figure], start: float, end: float) -> Axis:
+def _axis(figures: Sequence[Estimate], start: float, end: float) -> Axis:
     """An axis that holds all means and intervals, with some room around them."""
     values = [value for figure in figures for value in (figure.mean, *(figure.interval or ())) if math.isfinite(value)]
     low, high = min(values, default=0.0), max(values, default=1.0)
@@ -265,7 +266,7 @@ def _tick_texts(axis: Axis) -> list[tuple[float, str]]:
     ticks = axis.ticks()
     if axis.log:
         return [(value, f"{value:g}") for value in ticks]
-    gaps = [later - earlier for earlier, later in zip(ticks, ticks[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(ticks)]
     digits = max(0, -math.floor(math.log10(min(gaps)) + 1e-9)) if gaps else 2
     return [(value, f"{value + 0.0:.{digits}f}") for value in ticks]
 

@@ -146,7 +146,7 @@ def metrics_rows(trials: Sequence[Trial]) -> tuple[list[str], list[list[str]]]:
 
 
 def _grid(trial: Trial) -> str:
-    n, prompt = trial.metrics.get("n", "?"), trial.metrics.get("prompt", "")
+    n, prompt = trial.metrics.get("n_particles", "?"), trial.metrics.get("prompt", "")
     about = f'{n} particles for "{prompt}"'
     return (
         f"<figure><figcaption>{escape(trial.label)}<small>{escape(about)}</small></figcaption>"

@@ -95,7 +95,7 @@ def render_page(
 
 def _image_figure(name: str, caption: str, problem: Path, trials: Sequence[Trial]) -> str:
     """Measurement and truth, and beside them (below, on a narrow screen) a row for each run."""
-    n = trials[0].metrics["n"]
+    n = trials[0].metrics["n_particles"]
     given = "".join(f"<div>{_image(problem / f'{what}.png', name, what)}{what}</div>" for what in GIVEN)
     head = "".join(f'<th scope="col">{text}</th>' for text in ("run", *result_headings(n)))
     body = ""

@@ -80,7 +80,7 @@ def render_page(title: str, note: str, command: str, trials: Sequence[Trial]) ->
 
 
 def _figure(trial: Trial) -> str:
-    n, views = trial.metrics.get("n", "?"), trial.metrics.get("views", "?")
+    n, views = trial.metrics.get("n_particles", "?"), trial.metrics.get("views", "?")
     about = f"{n} objects, one a row, from {views} sides"
     film = turntable(trial)
     shown = ""

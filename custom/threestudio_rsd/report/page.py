@@ -15,7 +15,7 @@ from .charts import Line, Point, draw_lines, draw_points, format_figure, mark, n
 from .gallery import render_images
 from .html import config_table, page_opening, render_document, scrolling
 from .readers import read_study
-from .study import HIGHER, LOWER, Arm, Figure, Metric, Missing, Study, network_name, seed_name
+from .study import HIGHER, LOWER, Arm, Estimate, Metric, Missing, Study, network_name, seed_name
 
 PAGE = "report.html"
 SPREAD = (DIVERSITY, "vendi_", "recall", "coverage", "colors", "seconds")  # how different, or how fast: no quality
@@ -24,7 +24,7 @@ ROLE_NAMES = {"method": "", "bound": "bound", "independent": "independent runs",
 LOGGED = (DIVERSITY, "loss", "residual")  # beginnings of the names of logged values that are drawn
 FEW_MISSING = 5  # are listed openly
 CROWDED = 8  # settings, above which charts are large and show no ranges
-IN_PAPER = {"clip": "clip_score", "frechet": "fid"}  # names of figures that differ in what the paper says
+IN_PAPER = {"clip": "clip_score"}  # names of figures that differ in what the paper says
 
 
 def render_report(study: Study) -> str:
@@ -237,7 +237,7 @@ def _numbers_table(study: Study) -> str:
     return f'<table class="numbers"><thead><tr>{headings}</tr></thead><tbody>{rows}</tbody></table>'
 
 
-def _cell(figure: Figure | None, form: str) -> str:
+def _cell(figure: Estimate | None, form: str) -> str:
     if figure is None or not math.isfinite(figure.mean):
         return "-"
     mean = f"{figure.mean:{form}}"

@@ -20,7 +20,7 @@ from .study import (
     Arm,
     Case,
     Comparison,
-    Figure,
+    Estimate,
     Metric,
     Missing,
     Study,
@@ -45,7 +45,7 @@ TABLE_METRICS = {  # of a table of solvers: names and directions
     "lpips": Metric("LPIPS", LOWER),
     "consistent": Metric("class kept", HIGHER),
     "colors": Metric("colors", HIGHER),
-    "fid": Metric("Fréchet distance", LOWER),
+    "frechet": Metric("Fréchet distance", LOWER),
     "seconds_per_step": Metric("seconds per step and image", LOWER),
 }
 
@@ -206,9 +206,9 @@ def _read_table(folder: Path, record: dict[str, Any]) -> Study:
             ("diversity_dino" if key == "diversity" else key): summarize(values)
             for key, values in row["values"].items()
         }
-        figures["seconds_per_step"] = Figure(row["seconds_per_step_and_image"])
+        figures["seconds_per_step"] = Estimate(row["seconds_per_step_and_image"])
         if row["frechet"] is not None:  # Inception could be had
-            figures["fid"] = Figure(row["frechet"])
+            figures["frechet"] = Estimate(row["frechet"])
         case = Case("", made_with["seed"], [sheet] if sheet.is_file() else [])
         arms.append(Arm(label, [case], figures, row.get("paper") or {}))
         arms[-1].role = "rival" if "solver" in of_solver else ROLES[0]
@@ -225,7 +225,7 @@ def _read_table(folder: Path, record: dict[str, Any]) -> Study:
         command=record["command"],
         prior=common([arm.config["prior"] for arm in arms]) or "",
         steps=common([arm.config["steps"] for arm in arms]),
-        particles=common([arm.config["n"] for arm in arms]),
+        particles=common([arm.config["n_particles"] for arm in arms]),
     )
     study.notes.append("Each sheet: a row for each image, the truth first, then the answers.")
     study.notes.append(f"Intervals are over {arms[0].config['images']} images.")
@@ -257,7 +257,7 @@ def _fill_in(study: Study, finished: Sequence[Mapping[str, Any]]) -> Study:
     study.prior = str(common([setting(arm.config, PRIOR_KEYS) for arm in methods]) or "")
     study.guide = str(common([setting(arm.config, GUIDE_KEYS) for arm in methods]) or study.guide)
     stepped = [metrics.get("steps") for metrics in finished if metrics.get("steps") != 1]  # sampling is one step
-    study.steps, study.particles = common(stepped), common([metrics.get("n") for metrics in finished])
+    study.steps, study.particles = common(stepped), common([metrics.get("n_particles") for metrics in finished])
     return study
 
 
@@ -289,8 +289,8 @@ def _add_config(arm: Arm, folder: Path | None, settings: Mapping[str, Any]) -> N
         arm.config_text = "".join(f"{key}: {format_value(value)}\n" for key, value in settings.items())
 
 
-def _figure(mean: float, interval: Sequence[float] | None) -> Figure:
-    return Figure(mean, None if interval is None else (interval[0], interval[1]))
+def _figure(mean: float, interval: Sequence[float] | None) -> Estimate:
+    return Estimate(mean, *(interval or (None, None)))
 
 
 def _is_trial(folder: Path) -> bool:

@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from ..metrics.statistics import bootstrap_interval
+from ..metrics.statistics import Estimate, estimate
 from ..reproduce.definitions import ROLES
 from ..runs.grid import GAMMA_KEYS, format_value
 from ..runs.run import UNCOMPARED_KEYS
@@ -43,14 +41,6 @@ MEASURED = {
     "seconds_per_step": ("seconds_per_step", Metric("seconds per step", LOWER)),
 }
 OF_NETWORKS = {"diversity": "diversity", "vendi": "Vendi score"}  # metrics with a number for each feature network
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A mean over runs, and its interval [low, high] where there is one."""
-
-    mean: float
-    interval: tuple[float, float] | None = None
 
 
 @dataclass
@@ -98,7 +88,7 @@ class Arm:
 
     label: str
     cases: list[Case] = field(default_factory=list)
-    figures: dict[str, Figure] = field(default_factory=dict)
+    figures: dict[str, Estimate] = field(default_factory=dict)
     paper: dict[str, float] = field(default_factory=dict)
     role: str = ROLES[0]
     curve: str | None = None
@@ -132,7 +122,7 @@ class Comparison:
     diversity: str
     quality: str
     shared: tuple[float, float]
-    difference: Figure
+    difference: Estimate
 
 
 @dataclass
@@ -217,7 +207,7 @@ def seed_name(seed: int | None) -> str:
     return "" if seed is None else f"seed {seed}"
 
 
-def summarize_cases(cases: Sequence[Case]) -> dict[str, Figure]:
+def summarize_cases(cases: Sequence[Case]) -> dict[str, Estimate]:
     """Mean of every value over the cases, with a bootstrap interval (95 %) where there are several."""
     figures = {}
     for key in dict.fromkeys(key for case in cases for key in case.values):
@@ -225,10 +215,9 @@ def summarize_cases(cases: Sequence[Case]) -> dict[str, Figure]:
     return figures
 
 
-def summarize(values: Sequence[float]) -> Figure:
+def summarize(values: Sequence[float]) -> Estimate:
     """Mean of some values, with a bootstrap interval (95 %) where there are several."""
-    tensor = torch.tensor(values, dtype=torch.double)
-    return Figure(float(tensor.mean()), bootstrap_interval(tensor) if len(values) > 1 else None)
+    return estimate(values)
 
 
 def join_curves(arms: Sequence[Arm], settings: Sequence[Mapping[str, Any]], otherwise: str = "repulsion") -> None:

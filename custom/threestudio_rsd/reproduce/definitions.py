@@ -10,7 +10,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ..errors import UserError, check_choice, first_line
+from ..errors import UserError, first_line, one_of
 from ..files import data_path
 
 FOLDER = "load/paper"
@@ -122,10 +122,10 @@ def read_settings(name: str) -> dict[str, Any]:
     Raises:
         UserError: an unknown name.
     """
-    check_choice("NAME", name, tuple(list_experiments()))
+    one_of("NAME", name, tuple(list_experiments()))
     content = _read(f"{FOLDER}/{name}.yaml")
     kind = content.setdefault("kind", KINDS[0])
-    check_choice(f"{name}: kind", kind, KINDS)
+    one_of(f"{name}: kind", kind, KINDS)
     return content
 
 
@@ -140,7 +140,7 @@ def read_experiment(name: str) -> Experiment:
     lists = _read(f"{SHARED}/prompts.yaml")
     for section in (content, *(content[key] for key in ("bundled", "quick") if key in content)):
         if isinstance(section.get("prompts"), str):
-            check_choice(f"{name}: prompts", section["prompts"], tuple(lists))
+            one_of(f"{name}: prompts", section["prompts"], tuple(lists))
             section["prompts"] = lists[section["prompts"]]
     return parse(Experiment, content, name)
 

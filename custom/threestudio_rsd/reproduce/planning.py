@@ -15,7 +15,7 @@ from ..runs.run import Run
 from .definitions import PAPER_PRIOR, Arm, Experiment, Method
 
 SPACE_KEY = "system.particles.space"
-PARTICLE_KEYS = ("system.particles.n", "system.geometry.n_particles")
+PARTICLE_KEYS = ("system.particles.n_particles", "system.geometry.n_particles")
 SHOWN_KEYS = (  # in the names of folders
     "system.guidance.gamma",
     "system.guidance.guidance_scale",

@@ -6,14 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..errors import UserError
 from ..evaluation.equal_diversity import compare_curves
 from ..evaluation.image_sets import Group, ImageSet, read_image_sets
 from ..evaluation.instruments import TO_REFERENCE, WITHIN_GROUPS, Instruments, Options
 from ..files import data_path, write_whole
-from ..metrics.statistics import clustered_interval
+from ..metrics.statistics import estimate
 from ..runs.grid import PROMPT_KEYS, SEED_KEY
 from ..runs.run_set import RunSet
 from ..runs.trial import versions
@@ -27,7 +25,7 @@ METRICS = {  # by key: name, and which way is better
     "vendi_dino": ("Vendi score, DINO", "higher"),
     "clip_score": ("CLIP score", "higher"),
     "aesthetic": ("aesthetic score", "higher"),
-    "fid": ("Fréchet distance", "lower"),
+    "frechet": ("Fréchet distance", "lower"),
     "kid": ("kernel distance", "lower"),
     "recall": ("recall", "higher"),
     "coverage": ("coverage", "higher"),
@@ -36,7 +34,7 @@ METRICS = {  # by key: name, and which way is better
     "colors": ("colors", "higher"),
 }
 DIVERSITIES = ("diversity_clip", "diversity_dino")
-QUALITIES = ("clip_score", "aesthetic", "fid")
+QUALITIES = ("clip_score", "aesthetic", "frechet")
 
 
 class Panel:
@@ -203,14 +201,10 @@ def _figures(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Mean and interval of every metric over the cases, by prompt and seed."""
     figures = {}
     for key in METRICS:
-        by_prompt: dict[str, list[float]] = {}
-        for run in runs:
-            if key in run["values"]:
-                by_prompt.setdefault(run["prompt"], []).append(run["values"][key])
-        values = [value for each in by_prompt.values() for value in each]
-        if values:
-            interval = clustered_interval(list(by_prompt.values())) if len(values) > 1 else None
-            figures[key] = {"mean": float(torch.tensor(values).mean()), "interval": interval}
+        measured = [run for run in runs if key in run["values"]]
+        if measured:
+            prompts = [run["prompt"] for run in measured]
+            figures[key] = estimate([run["values"][key] for run in measured], prompts).record()
     return figures
 
 

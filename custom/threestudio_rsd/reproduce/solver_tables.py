@@ -27,7 +27,7 @@ from ..images import save_grid
 from ..images.reading import list_images, read_image
 from ..inverse import solve
 from ..inverse.operators import OperatorConfig, build_operator, measure
-from ..metrics.statistics import bootstrap_interval
+from ..metrics.statistics import estimate
 from ..priors import Prior, load_prior
 from ..repulsion import load_features
 from ..text_tables import format_figure, format_number, format_table
@@ -69,7 +69,7 @@ class Task:
 
     def made_with(self, row: Row) -> dict[str, Any]:
         """All that the results of a row follow from."""
-        made_with = {"settings": row.settings, "prior": row.prior, "images": len(self.images), "n": self.n}
+        made_with = {"settings": row.settings, "prior": row.prior, "images": len(self.images), "n_particles": self.n}
         made_with |= {"steps": self.steps, "seed": self.seed, "operator": asdict(self.operator)}
         return made_with if self.folder is None else made_with | {"folder": str(self.folder.resolve())}
 
@@ -253,8 +253,7 @@ def _table(rows: Sequence[Row], results: dict[str, Any]) -> tuple[list[str], lis
         result = results[row.label]
         cells = [row.label]
         for key in keys:
-            values = torch.tensor(result["values"][key])
-            figure = {"mean": float(values.mean()), "interval": bootstrap_interval(values)}
+            figure = estimate(result["values"][key]).record()
             cells.append(format_figure(figure, FORMS.get(key, ".3f")))
         cells += [format_number(result["frechet"], ".1f"), f"{1000 * result['seconds_per_step_and_image']:.0f}"]
         cells.append(" / ".join(format_number(row.paper.get(key), "g") for key in PAPER_HEADINGS))

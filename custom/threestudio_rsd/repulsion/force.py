@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ..errors import UserError, check_choice
+from ..errors import UserError, one_of
 from .features import load_features
 from .kernels import RBFKernel, squared_distances
 
@@ -41,7 +41,7 @@ class RepulsiveForce:
         form: str = "log_sum",
         chunk_size: int | None = None,
     ) -> None:
-        check_choice("form", form, FORMS)
+        one_of("form", form, FORMS)
         if chunk_size is not None and chunk_size < 1:
             raise UserError(f"chunk_size={chunk_size} is impossible; accepted: null or an integer of at least 1.")
         self.features = load_features(features)

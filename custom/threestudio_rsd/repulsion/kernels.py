@@ -49,7 +49,7 @@ class RBFKernel:
         return (scale.square() / math.log(n))[..., None, None]
 
     def log(self, squared: Tensor) -> Tensor:
-        """log k, (..., N, N) like the squared distances of one ensemble."""
+        """Log k, (..., N, N) like the squared distances of one ensemble."""
         return -squared / self.h(squared)
 
 

@@ -3,9 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-
-from ..metrics.statistics import bootstrap_interval
+from ..metrics.statistics import estimate
 from ..text_tables import format_figure, format_table
 from .grid import PROMPT_KEYS, SEED_KEY, format_value, short_names
 from .trial import flatten
@@ -41,9 +39,7 @@ def summarize(finished: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -
     for kept, runs in groups.values():
         figures = {}
         for key in dict.fromkeys(key for run in runs for key in run):
-            values = torch.tensor([run[key] for run in runs if key in run], dtype=torch.double)
-            interval = bootstrap_interval(values) if len(values) > 1 else None
-            figures[key] = {"mean": float(values.mean()), "interval": interval}
+            figures[key] = estimate([run[key] for run in runs if key in run]).record()
         rows.append({"settings": kept, "runs": len(runs), "figures": figures})
     return rows
 

@@ -153,7 +153,7 @@ class ClusterRun:
 
 
 def slurm_executor(folder: Path, options: Mapping[str, Any], workers: int | None) -> Any:
-    """submitit's executor for Slurm.
+    """Submitit's executor for Slurm.
 
     Args:
         folder: for its scripts, which all nodes must see.

@@ -127,6 +127,6 @@ def _nonzero(x: Tensor) -> Tensor:
 
 
 def _plane(normal: Vector, vectors: Tensor) -> Tensor:
-    """normal . vectors (3, R), without the terms that vanish."""
+    """Normal . vectors (3, R), without the terms that vanish."""
     terms = [n * v for n, v in zip(normal, vectors, strict=True) if n != 0]
     return sum(terms[1:], terms[0])

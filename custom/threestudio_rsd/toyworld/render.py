@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import UserError, check_choice
+from ..errors import UserError, one_of
 from .objects import ACCENT, BUILDERS, FIXED_COLORS, MAIN
 from .primitives import Surface
 from .world import ACCENTS, BACKGROUNDS, CLASSES, COLORS, Camera, Scene
@@ -84,7 +84,7 @@ def render_scenes(scenes: Scene, resolution: int = IMAGE_SIZE, supersampling: in
 
 def _index(argument: str, value: Tensor | str | int, names: tuple[str, ...]) -> Tensor:
     if isinstance(value, str):
-        check_choice(argument, value, names)
+        one_of(argument, value, names)
         value = names.index(value)
     value = torch.as_tensor(value)
     if value.numel() and not 0 <= int(value.min()) <= int(value.max()) < len(names):

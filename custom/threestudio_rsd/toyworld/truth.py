@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from ..errors import UserError, check_choice
+from ..errors import UserError, one_of
 from ..metrics.distribution import frechet_distance
 from . import world
 from .judge import ToyworldJudge
@@ -165,7 +165,7 @@ def _view_distribution() -> Tensor:
 
 def _index(attribute: str, value: str | int, names: tuple[str, ...]) -> int:
     if isinstance(value, str):
-        check_choice(attribute, value, names)
+        one_of(attribute, value, names)
         return names.index(value)
     if not 0 <= value < len(names):
         raise UserError(f"{attribute}={value} is out of range; accepted: 0 to {len(names) - 1}.")

@@ -83,7 +83,8 @@ class Scene:
 
 def view_of(azimuth: Tensor | float, elevation: Tensor | float) -> Tensor:
     """Index into VIEWS of each camera, by threestudio's thresholds: overhead above 60 degrees of elevation, else front
-    within 45 degrees of azimuth 0, back within 45 of 180, and side."""
+    within 45 degrees of azimuth 0, back within 45 of 180, and side.
+    """
     azimuths, elevations = torch.broadcast_tensors(torch.as_tensor(azimuth), torch.as_tensor(elevation))
     wrapped = (azimuths + 180) % 360 - 180
     view = torch.full(azimuths.shape, VIEWS.index("side view"), device=azimuths.device)

@@ -18,7 +18,9 @@ def test_all_particles_see_the_same_cameras_in_their_own_rows():
     assert (views["n_particles"], views["views_per_particle"]) == (3, 2)
     for name in ("rays_o", "rays_d", "c2w", "mvp_mtx", "light_positions", "elevation", "azimuth", "fovy"):
         parts = views[name].chunk(3)
-        assert len(views[name]) == 6 and torch.equal(parts[0], parts[1]) and torch.equal(parts[0], parts[2])
+        assert len(views[name]) == 6
+        assert torch.equal(parts[0], parts[1])
+        assert torch.equal(parts[0], parts[2])
     assert not torch.equal(views["azimuth"][0], views["azimuth"][1])
 
 
@@ -52,12 +54,13 @@ def test_stages_are_shared_out_as_well():
     data.setup("fit")
     data.train_dataset.update_step(0, 5)
     views = data.train_dataset.collate(None)
-    assert views["rays_d"].shape == (2, 6, 6, 3) and views["views_per_particle"] == 1
+    assert views["rays_d"].shape == (2, 6, 6, 3)
+    assert views["views_per_particle"] == 1
     assert data.train_dataset.batch_size == 2
 
 
 @pytest.mark.parametrize(
-    "n, size, words",
+    ("n", "size", "words"),
     [
         (3, 4, ["data.batch_size=4", "n_particles=3", "3 or 6"]),
         (3, [3, 4], ["data.batch_size=4"]),
@@ -73,7 +76,7 @@ def test_what_does_not_divide_is_said(n, size, words):
 
 
 @pytest.mark.parametrize(
-    "config, word",
+    ("config", "word"),
     [
         ({"n_particles": 2, "batch_size": 6}, "data.batch_size=6.*4 or 8"),
         ({"n_test_views": 3}, "data.n_test_views=3"),

@@ -61,7 +61,8 @@ def test_updates_reach_every_particle():
             part.do_update_step_end(0, step)
     for part in (parts.geometry, parts.material, parts.background, parts.renderer):
         for particle in part.particles:
-            assert particle.updates == sorted(particle.updates) and set(particle.updates) == {0, 1}
+            assert particle.updates == sorted(particle.updates)
+            assert set(particle.updates) == {0, 1}
             assert set(particle.ends) == {0, 1}
     for renderer in parts.renderer.particles:
         assert renderer.updates == [0, 1]  # once a step: a grid that averages over time would feel a second time
@@ -78,7 +79,8 @@ def test_submodules_and_parameters_of_all_particles_are_asked_as_one():
     geometry = wrapper("geometry", 3)
     first = [particle.encoding[0].weight for particle in geometry.particles]
     assert [id(p) for p in geometry.encoding.parameters()][::2] == [id(p) for p in first]
-    assert isinstance(geometry.sharpness, nn.ParameterList) and len(geometry.sharpness) == 3
+    assert isinstance(geometry.sharpness, nn.ParameterList)
+    assert len(geometry.sharpness) == 3
     with pytest.raises(AttributeError, match="nothing_of_that_name"):
         _ = geometry.nothing_of_that_name
 
@@ -86,7 +88,8 @@ def test_submodules_and_parameters_of_all_particles_are_asked_as_one():
 def test_what_systems_read():
     parts = scene(2, geometry={"radius": 2.0})
     assert parts.material.requires_normal is True
-    assert parts.geometry.cfg.radius == 2.0 and parts.geometry.cfg.n_particles == 2
+    assert parts.geometry.cfg.radius == 2.0
+    assert parts.geometry.cfg.n_particles == 2
     assert parts.renderer.cfg.radius == 1.0
     assert torch.equal(parts.geometry.bbox, parts.geometry.particles[0].bbox)
     assert parts.geometry.unbounded is False
@@ -107,7 +110,8 @@ def test_optimizer_groups_hold_the_parameters_of_all_particles(attribute, n_para
     optimizer = {"name": "Adam", "args": {"lr": 0.1}, "params": {attribute: {"lr": 0.5}}}
     system = stand_ins.system(2, optimizer)
     (group,) = system.configure_optimizers()["optimizer"].param_groups
-    assert group["lr"] == 0.5 and group["name"] == attribute
+    assert group["lr"] == 0.5
+    assert group["name"] == attribute
     parameters = {id(parameter): name for name, parameter in system.named_parameters()}
     names = [parameters[id(parameter)] for parameter in group["params"]]
     part = attribute.split(".")[0]
@@ -155,7 +159,8 @@ class TinyCudaNetwork(nn.Module):
 def test_tinycudann_gets_the_seed_of_the_particle():
     fixed, other = TinyCudaNetwork(), TinyCudaNetwork()
     redraw_tinycudann(nn.Sequential(other), 3)
-    assert torch.equal(other.params, Native().initial_params(3)) and not torch.equal(other.params, fixed.params)
+    assert torch.equal(other.params, Native().initial_params(3))
+    assert not torch.equal(other.params, fixed.params)
     chosen = TinyCudaNetwork(seed=5)
     redraw_tinycudann(chosen, 3)
     assert torch.equal(chosen.params, Native().initial_params(5))

@@ -80,7 +80,8 @@ def test_the_wrapper_renders_what_the_renderers_do_alone(parts):
             assert torch.equal(out[name], torch.cat([one[name] for one in alone])), name
     assert out["comp_rgb"].shape == (N * V, 6, 6, 3)
     assert torch.equal(batch["rays_d"].reshape(-1, 3)[out["ray_indices"]], out["t_dirs"])
-    assert out["normal"].shape == out["t_dirs"].shape and len(out["weights"]) > N
+    assert out["normal"].shape == out["t_dirs"].shape
+    assert len(out["weights"]) > N
 
 
 def test_gradients_reach_the_particle_of_the_image_alone(parts):
@@ -110,7 +111,8 @@ def test_grids_follow_their_own_particle(parts):
     for step in range(0, 32, 16):
         parts["renderer"].do_update_step(0, step)
     occupied = [particle.estimator.binaries.sum().item() for particle in parts["renderer"].particles]
-    assert occupied[0] == 0 and min(occupied[1:]) > 0
+    assert occupied[0] == 0
+    assert min(occupied[1:]) > 0
 
 
 @register("stand-in-guidance")

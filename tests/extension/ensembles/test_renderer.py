@@ -80,8 +80,11 @@ def test_background_colors_of_every_shape(shape):
 def test_what_belongs_to_no_view_is_passed_on():
     batch = {**views(N * V), "render_rgb": False, "names": ["a"] * 6, "scale": torch.ones(()), "size": torch.ones(7)}
     for index, part in enumerate(split_views(batch, N)):
-        assert part["render_rgb"] is False and part["height"] == 3 and part["names"] is batch["names"]
-        assert part["scale"] is batch["scale"] and part["size"] is batch["size"]
+        assert part["render_rgb"] is False
+        assert part["height"] == 3
+        assert part["names"] is batch["names"]
+        assert part["scale"] is batch["scale"]
+        assert part["size"] is batch["size"]
         assert part["elevation"].tolist() == [2.0 * index, 2.0 * index + 1]
         assert part["c2w"].shape == (V, 4, 4)
 
@@ -107,7 +110,8 @@ def test_lists_scalars_and_meshes_are_joined():
     joined = join_views(outputs, 0)
     assert joined["radii"] == [0, 1, 1, 2, 2, 3]
     assert joined["inv_std"] == 1.0
-    assert isinstance(joined["mesh"], Meshes) and len(joined["mesh"]) == 3
+    assert isinstance(joined["mesh"], Meshes)
+    assert len(joined["mesh"]) == 3
     assert joined["mesh"].normal_consistency() == joined["mesh"].laplacian() == 1.0
 
 

@@ -33,7 +33,8 @@ def test_outputs_that_are_lists_are_joined_as_lists():
     out = scene.renderer.batch_forward(cameras(N * V))
     assert out["comp_rgb"].shape == (N * V, 8, 8, 3)
     for name in ("viewspace_points", "visibility_filter", "radii"):
-        assert isinstance(out[name], list) and len(out[name]) == N * V
+        assert isinstance(out[name], list)
+        assert len(out[name]) == N * V
     scene.renderer.eval()
     assert scene.renderer(**cameras(1))["comp_rgb"].shape == (N, 8, 8, 3)
 
@@ -50,7 +51,8 @@ def test_particles_are_trained_towards_their_own_colors_and_grow():
     scene = make_scene()
     targets = torch.eye(3)[:, None, None, None, :]  # red, green, blue
     optimizer = scene.geometry.optimizer
-    assert isinstance(optimizer, torch.optim.Optimizer) and len(optimizer.param_groups) == 3 * N
+    assert isinstance(optimizer, torch.optim.Optimizer)
+    assert len(optimizer.param_groups) == 3 * N
     for step in range(12):
         scene.geometry.update_learning_rate(step)
         out = scene.renderer.batch_forward(cameras(N * V))
@@ -139,4 +141,5 @@ def test_point_clouds_go_into_folders(tmp_path):
 def test_what_the_system_trains_beside_the_particles_joins_their_optimizer():
     scene, network = make_scene(2), nn.Linear(1, 1)
     optimizer = scene.geometry.merge_optimizer(torch.optim.SGD(network.parameters(), lr=0.5))
-    assert isinstance(optimizer, JointOptimizer) and len(optimizer.param_groups) == 2 * 3 + 1
+    assert isinstance(optimizer, JointOptimizer)
+    assert len(optimizer.param_groups) == 2 * 3 + 1

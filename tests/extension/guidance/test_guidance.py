@@ -42,7 +42,9 @@ def test_each_gives_a_finite_loss_with_a_gradient(name: str, n: int) -> None:
     latents = torch.randn(n, 4, 16, 16, requires_grad=True)
     output = call(build(name, gamma=gamma), latents, mvp_mtx=None, c2w=None)
     sum(value for key, value in output.items() if key.startswith("loss_")).backward()
-    assert NAMES[name] in output and latents.grad.isfinite().all() and latents.grad.abs().sum() > 0
+    assert NAMES[name] in output
+    assert latents.grad.isfinite().all()
+    assert latents.grad.abs().sum() > 0
 
 
 def test_the_loss_has_exactly_the_gradient_of_the_plain_parts(bundled) -> None:
@@ -145,7 +147,8 @@ class TestPerpNeg:
             self.output(name, rgb, prompt_utils(use_perp_neg=use_perp_neg))[NAMES[name]].backward()
             gradients.append(rgb.grad)
         plain, steered = gradients
-        assert steered.isfinite().all() and (steered - plain).norm() > 1e-3 * plain.norm()
+        assert steered.isfinite().all()
+        assert (steered - plain).norm() > 1e-3 * plain.norm()
 
     def test_in_front_and_behind_with_no_weights_it_is_plain_guidance(self) -> None:
         """Only there is the prompt not interpolated."""
@@ -195,7 +198,7 @@ class TestCameraCondition:
         cameras = {"c2w": torch.randn(2, 4, 4), "mvp_mtx": torch.randn(2, 4, 4)}
         return call(guidance, torch.randn(2, 4, 16, 16), **{**cameras, **batch})
 
-    @pytest.mark.parametrize("condition, matrix", [("extrinsics", "c2w"), ("mvp", "mvp_mtx")])
+    @pytest.mark.parametrize(("condition", "matrix"), [("extrinsics", "c2w"), ("mvp", "mvp_mtx")])
     def test_eps_phi_learns_from_the_matrix_that_is_named(self, condition: str, matrix: str) -> None:
         guidance = build("repulsive-vsd-guidance", camera_condition=condition, lora_cfg_training=False)
         weight = guidance.method.camera.layers[2].weight
@@ -203,7 +206,8 @@ class TestCameraCondition:
         gradient = weight.grad.clone()
         weight.grad = None
         self.call_with_cameras(guidance, **{matrix: torch.eye(4).repeat(2, 1, 1)})["loss_lora"].backward()
-        assert gradient.abs().sum() > 0 and not torch.allclose(weight.grad, gradient)
+        assert gradient.abs().sum() > 0
+        assert not torch.allclose(weight.grad, gradient)
 
     def test_checkpoints_hold_the_embedding(self) -> None:
         names = build("repulsive-vsd-guidance", camera_condition="mvp").state_dict()
@@ -222,7 +226,7 @@ class TestCameraCondition:
         assert all(torch.equal(with_cameras[name], without[name]) for name in ("loss_vsd", "loss_lora"))
 
     @pytest.mark.parametrize(
-        "config, batch, message",
+        ("config", "batch", "message"),
         [
             ({"camera_condition": "pose"}, {}, "camera_condition='pose'.*extrinsics, mvp"),
             ({"camera_condition": "mvp"}, {"mvp_mtx": None}, "camera_condition='mvp'.*null"),
@@ -240,7 +244,7 @@ def test_checkpoints_would_hold_no_prior() -> None:
 
 
 @pytest.mark.parametrize(
-    "config, message",
+    ("config", "message"),
     [
         ({"gamma": "strong"}, "gamma='strong'.*schedule"),
         ({"gamma": -1.0}, "gamma=-1.0.*at least 0"),

@@ -42,7 +42,7 @@ def test_order_two_is_the_force_that_acts() -> None:
 
 
 @pytest.mark.parametrize(
-    "name, config, message",
+    ("name", "config", "message"),
     [
         ("esd-guidance", {"entropy_weight": 2.0}, "entropy_weight=2.0.*from 0 to 1"),
         ("esd-guidance", {"guidance_scale_lora": 0.5}, "guidance_scale_lora=0.5.*accepted: 1"),

@@ -55,12 +55,19 @@ def test_a_run_leaves_what_it_should(trained: Path) -> None:
     assert (results / "it2-val-0.png").is_file()
     assert Image.open(results / "it2-test-sheet.png").size == (3 * 18 - 2, N * 18 - 2)
     metrics = json.loads((results / "metrics.json").read_text())
-    assert metrics["n"] == N and metrics["steps"] == 2 and metrics["views"] == 3 and metrics["gamma"] == 20
-    assert set(metrics["diversity"]) == {"dino", "clip"} and 1 <= metrics["colors"] <= N
+    assert metrics["n_particles"] == N
+    assert metrics["steps"] == 2
+    assert metrics["views"] == 3
+    assert metrics["gamma"] == 20
+    assert set(metrics["diversity"]) == {"dino", "clip"}
+    assert 1 <= metrics["colors"] <= N
     assert metrics["similarity"]["dino"] == pytest.approx(1 - metrics["diversity"]["dino"])
-    assert 0 <= metrics["class_accuracy"] <= 1 and len(metrics["class_accuracy_each"]) == N
+    assert 0 <= metrics["class_accuracy"] <= 1
+    assert len(metrics["class_accuracy_each"]) == N
     log = (trained / "csv_logs" / "version_0" / "metrics.csv").read_text()
-    assert "train/diversity_dino" in log and "train/similarity_clip" in log and "train/loss_sparsity" in log
+    assert "train/diversity_dino" in log
+    assert "train/similarity_clip" in log
+    assert "train/loss_sparsity" in log
 
 
 def test_checkpoints_hold_particles_and_grids_but_no_prior(trained: Path) -> None:
@@ -86,12 +93,14 @@ def test_a_checkpoint_is_tested_validated_and_exported(trained: Path, tmp_path: 
     resume = f"resume={trained / 'ckpts' / 'last.ckpt'}"
     low = "system.geometry.particle.isosurface_threshold=1"  # two steps leave a thin cloud
     tested = launch(tmp_path / "test", *TINY, resume, mode="--test") / "save"
-    assert (tested / "it2-test.mp4").is_file() and (tested / "metrics.json").is_file()
+    assert (tested / "it2-test.mp4").is_file()
+    assert (tested / "metrics.json").is_file()
     assert (launch(tmp_path / "val", *TINY, resume, mode="--validate") / "save" / "it2-val-0.png").is_file()
     exported = launch(tmp_path / "export", *TINY, resume, low, mode="--export") / "save" / "it2-export"
     for index in range(N):
         mesh = trimesh.load(exported / f"particle_{index:02d}" / "model.obj", force="mesh")
-        assert len(mesh.faces) > 10 and mesh.visual.vertex_colors.shape == (len(mesh.vertices), 4)
+        assert len(mesh.faces) > 10
+        assert mesh.visual.vertex_colors.shape == (len(mesh.vertices), 4)
 
 
 def test_particles_do_not_depend_on_how_many_there_are(trained: Path, tmp_path: Path) -> None:
@@ -119,7 +128,8 @@ def test_variational_distillation_trains_one_network_for_all(tmp_path: Path) -> 
     )
     state = torch.load(trial / "ckpts" / "last.ckpt", weights_only=True)["state_dict"]
     trained = [name for name in state if name.startswith("guidance")]
-    assert trained and any("lora" in name for name in trained)
+    assert trained
+    assert any("lora" in name for name in trained)
     assert "train/loss_lora" in (trial / "csv_logs" / "version_0" / "metrics.csv").read_text()
 
 
@@ -140,14 +150,15 @@ def test_views_of_one_object_may_repel_each_other(tmp_path: Path) -> None:
         config="configs/text2nerf/views-dreamfusion-if.yaml",
     )
     metrics = json.loads((trial / "save" / "metrics.json").read_text())
-    assert metrics["n"] == 1 and metrics["gamma"] == 200
+    assert metrics["n_particles"] == 1
+    assert metrics["gamma"] == 200
     log = (trial / "csv_logs" / "version_0" / "metrics.csv").read_text().splitlines()
     column = log[0].split(",").index("train/force_norm")
     assert any(float(line.split(",")[column] or 0) > 0 for line in log[1:])
 
 
 @pytest.mark.parametrize(
-    "overrides, words",
+    ("overrides", "words"),
     [
         (["data.batch_size=3"], ["data.batch_size=3", "n_particles=2", "2 or 4"]),
         (["system.geometry.particle_type=implicit-volumes"], ["implicit-volumes", "implicit-volume"]),

@@ -13,7 +13,7 @@ from threestudio_rsd.cli.main import main
 STEPS = [
     "trainer.enable_progress_bar=false",
     "trainer.log_every_n_steps=1",
-    "system.particles.n=2",
+    "system.particles.n_particles=2",
     "use_timestamp=false",
 ]
 
@@ -42,16 +42,23 @@ def particles(trial: Path) -> torch.Tensor:
 
 @pytest.mark.parametrize("config", ["sds", "vsd", "nfsd", "svgd", "ancestral"])
 def test_every_config_writes_every_result(config: str, tmp_path: Path) -> None:
-    overrides = ["system.n_steps=3"] if config == "ancestral" else ["trainer.max_steps=2", "system.metrics_every=1"]
+    overrides = (
+        ["system.num_inference_steps=3"] if config == "ancestral" else ["trainer.max_steps=2", "system.metrics_every=1"]
+    )
     trial = launch(config, tmp_path, *overrides)
     metrics = json.loads((trial / "save" / "metrics.json").read_text())
-    assert set(metrics["diversity"]) == {"dino", "clip"} and 1 <= metrics["colors"] <= 2
-    assert metrics["prompt"] == "a mushroom" and metrics["n"] == 2 and metrics["seconds_per_step"] > 0
+    assert set(metrics["diversity"]) == {"dino", "clip"}
+    assert 1 <= metrics["colors"] <= 2
+    assert metrics["prompt"] == "a mushroom"
+    assert metrics["n_particles"] == 2
+    assert metrics["seconds_per_step"] > 0
     assert Image.open(trial / "save" / "test" / "particle_01.png").size == (64, 64)
     assert next((trial / "save").glob("it*-test.png"))
-    assert particles(trial).shape == (2, 4, 16, 16) and particles(trial).isfinite().all()
+    assert particles(trial).shape == (2, 4, 16, 16)
+    assert particles(trial).isfinite().all()
     names = torch.load(trial / "ckpts" / "last.ckpt", weights_only=True)["state_dict"]
-    assert "particles" in names and not any("prior" in name or "unet.conv_in" in name for name in names)
+    assert "particles" in names
+    assert not any("prior" in name or "unet.conv_in" in name for name in names)
     log = (trial / "csv_logs" / "version_0" / "metrics.csv").read_text()
     assert config == "ancestral" or "train/diversity_dino" in log
 
@@ -106,10 +113,10 @@ def test_pixel_space_and_initial_images(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "overrides, words",
+    ("overrides", "words"),
     [
-        (["system.particles.n=0"], ["particles.n=0", "at least 1"]),
-        (["system.particles.n=many"], ["n", "many"]),
+        (["system.particles.n_particles=0"], ["particles.n_particles=0", "at least 1"]),
+        (["system.particles.n_particles=many"], ["n", "many"]),
         (["system.particles.space=voxel"], ["particles.space='voxel'", "latent, pixel"]),
         (["system.particles.init=images"], ["particles.init_path"]),
         (["system.particles.color=red"], ["color"]),
@@ -130,6 +137,7 @@ def test_mistakes_give_one_sentence_and_exit_code_2(
     except SystemExit as stop:
         code = stop.code
     error = capsys.readouterr().err
-    assert code == 2 and "Traceback" not in error
+    assert code == 2
+    assert "Traceback" not in error
     assert all(word in error for word in words), error
     assert not list(tmp_path.iterdir()), "nothing may be half-written"

@@ -13,18 +13,23 @@ from tests.extension.systems.test_images import launch, particles
 
 @pytest.mark.parametrize("config", ["esd", "order-two", "particle-guidance"])
 def test_every_config_writes_every_result(config: str, tmp_path: Path) -> None:
-    trial = launch(config, tmp_path, *(["system.n_steps=3"] if "guidance" in config else ["trainer.max_steps=2"]))
+    trial = launch(
+        config, tmp_path, *(["system.num_inference_steps=3"] if "guidance" in config else ["trainer.max_steps=2"])
+    )
     metrics = json.loads((trial / "save" / "metrics.json").read_text())
-    assert set(metrics["diversity"]) == {"dino", "clip"} and metrics["seconds_per_step"] > 0
+    assert set(metrics["diversity"]) == {"dino", "clip"}
+    assert metrics["seconds_per_step"] > 0
     assert ("strength" in metrics) == (config == "particle-guidance")
-    assert particles(trial).shape == (2, 4, 16, 16) and particles(trial).isfinite().all()
+    assert particles(trial).shape == (2, 4, 16, 16)
+    assert particles(trial).isfinite().all()
     names = torch.load(trial / "ckpts" / "last.ckpt", weights_only=True)["state_dict"]
-    assert "particles" in names and not any("prior" in name or "unet.conv_in" in name for name in names)
+    assert "particles" in names
+    assert not any("prior" in name or "unet.conv_in" in name for name in names)
 
 
 def test_particle_guidance_without_strength_is_ancestral_sampling_to_the_bit(tmp_path: Path) -> None:
-    plain = launch("ancestral", tmp_path, "system.n_steps=3")
-    options = ["system.n_steps=3", "system.features=nobody/no-such-network", "system.strength=0"]
+    plain = launch("ancestral", tmp_path, "system.num_inference_steps=3")
+    options = ["system.num_inference_steps=3", "system.features=nobody/no-such-network", "system.strength=0"]
     assert torch.equal(particles(launch("particle-guidance", tmp_path, *options)), particles(plain))
 
 
@@ -33,5 +38,7 @@ def test_mistakes_give_one_sentence_and_exit_code_2(override: str, tmp_path: Pat
     config = "configs/text2image/particle-guidance.yaml"
     code = main(["launch", "--config", config, "--train", f"exp_root_dir={tmp_path}", override])
     error = capsys.readouterr().err
-    assert code == 2 and "Traceback" not in error and override.split("=")[0].split(".")[1] in error
+    assert code == 2
+    assert "Traceback" not in error
+    assert override.split("=")[0].split(".")[1] in error
     assert not list(tmp_path.iterdir()), "nothing may be half-written"

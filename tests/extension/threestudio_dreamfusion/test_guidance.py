@@ -52,7 +52,7 @@ def step(guidance: Any, rgb: torch.Tensor, prompts: Any, **options: Any) -> dict
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("weighting", ["sds", "uniform", "fantasia3d"])
 def test_the_gradient_is_threestudios(build, prompt_utils, kind: str, weighting: str) -> None:
-    """text + s (text - unconditional) - noise, w(t) of each view's own t, over the number of views."""
+    """Text + s (text - unconditional) - noise, w(t) of each view's own t, over the number of views."""
     guidance, prompts = build(kind, guidance_scale=5.0, weighting_strategy=weighting), prompt_utils(kind)
     prior = guidance.prior
     rgb = torch.rand(2, 12, 12, 3, requires_grad=True)
@@ -132,7 +132,7 @@ def test_memory_keys_are_accepted(build, prompt_utils, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind, config, message",
+    ("kind", "config", "message"),
     [
         ("stable-diffusion", {"use_sjc": True}, "use_sjc=True"),
         ("stable-diffusion", {"use_img_loss": True}, "use_img_loss=True"),

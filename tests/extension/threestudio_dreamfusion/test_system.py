@@ -160,7 +160,7 @@ def test_perp_neg_trains_as_it_is_asked(launch) -> None:
 
 
 @pytest.mark.skipif("THREESTUDIO_ROOT" not in os.environ, reason="THREESTUDIO_ROOT is not set to a checkout")
-@pytest.mark.parametrize("kind, name", [("stable-diffusion", "dreamfusion-sd"), ("deep-floyd", "dreamfusion-if")])
+@pytest.mark.parametrize(("kind", "name"), [("stable-diffusion", "dreamfusion-sd"), ("deep-floyd", "dreamfusion-if")])
 def test_threestudios_own_config_runs_as_it_is(models, tmp_path, monkeypatch, kind: str, name: str) -> None:
     monkeypatch.chdir(tmp_path)
     config = Path(os.environ["THREESTUDIO_ROOT"]) / "configs" / f"{name}.yaml"

@@ -43,7 +43,7 @@ def test_proximal_map_solves_its_equation(name: str) -> None:
     assert gradient.abs().max() < 1e-4
 
 
-@pytest.mark.parametrize("name", SMOOTH + ["hdr"])
+@pytest.mark.parametrize("name", [*SMOOTH, "hdr"])
 def test_gradient_is_that_of_finite_differences(name: str) -> None:
     physics = build(name)
     x = 0.3 + 0.4 * torch.rand(1, 3, 32, 32)  # where none of them saturates
@@ -91,7 +91,8 @@ def test_noise_has_its_deviation_and_does_not_repeat() -> None:
     config = OperatorConfig(name="decolorize", sigma=0.25)
     physics, x = build_operator(config, (3, 128, 128)), torch.rand(2, 3, 128, 128)
     noise = measure(physics, x, config) - physics.A(x)
-    assert abs(noise.std() - 0.25) < 0.01 and noise.mean().abs() < 0.01
+    assert abs(noise.std() - 0.25) < 0.01
+    assert noise.mean().abs() < 0.01
     assert not torch.equal(noise[0], noise[1])
     other = measure(physics, x, replace(config, seed=1)) - physics.A(x)
     assert abs(torch.corrcoef(torch.stack([noise.flatten(), other.flatten()]))[0, 1]) < 0.05
@@ -103,20 +104,23 @@ def test_half_boxes_hide_their_half_in_all_channels(side: str) -> None:
     y = measure(build_operator(config, (3, 16, 16)), torch.ones(1, 3, 16, 16), config)
     halves = {"left": y[..., :8], "right": y[..., 8:], "top": y[:, :, :8], "bottom": y[:, :, 8:]}
     opposite = {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}[side]
-    assert (halves[side] == 0).all() and (halves[opposite] != 0).all()
+    assert (halves[side] == 0).all()
+    assert (halves[opposite] != 0).all()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.8, 0.9999])
 def test_random_masks_hide_their_share_of_whole_pixels(share: float) -> None:
     mask = operator_state(build("random", share=share))["mask"][0]
-    assert torch.equal(mask[0], mask[1]) and torch.equal(mask[0], mask[2])
+    assert torch.equal(mask[0], mask[1])
+    assert torch.equal(mask[0], mask[2])
     assert int((mask[0] == 0).sum()) == int(share * 1024)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_strokes_hide_at_least_their_share(seed: int) -> None:
     mask = operator_state(build("free-form", 64, 64, stroke_share=0.3, seed=seed))["mask"][0]
-    assert torch.equal(mask[0], mask[2]) and set(mask.unique().tolist()) == {0.0, 1.0}
+    assert torch.equal(mask[0], mask[2])
+    assert set(mask.unique().tolist()) == {0.0, 1.0}
     assert 0.3 <= 1 - mask[0].mean() < 0.7
 
 
@@ -162,11 +166,13 @@ def test_nonlinear_blur_is_not_linear_and_saturates() -> None:
     physics = build("nonlinear-blur")
     x = torch.rand(1, 3, 32, 32)
     y = physics.A(x)
-    assert y.min() >= 0 and y.max() <= 1
+    assert y.min() >= 0
+    assert y.max() <= 1
     assert (physics.A(x / 2) - y / 2).abs().max() > 0.05
     flat = [float(physics.A(torch.full((1, 3, 32, 32), value)).mean()) for value in (0.0, 0.3, 0.6, 0.9)]
     rises = np.diff(flat)
-    assert (rises > 0).all() and rises[-1] < rises[0]
+    assert (rises > 0).all()
+    assert rises[-1] < rises[0]
 
 
 @pytest.mark.parametrize("quality", [5, 10, 50, 90])

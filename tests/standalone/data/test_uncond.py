@@ -60,7 +60,9 @@ def test_a_batch_holds_what_systems_read():
         ("camera_distances", 2, 2.5),
         ("fovy", math.radians(40), math.radians(50)),
     ):
-        assert shapes[name] == (5,) and low <= views[name].min() and views[name].max() <= high
+        assert shapes[name] == (5,)
+        assert low <= views[name].min()
+        assert views[name].max() <= high
 
 
 def test_azimuths_are_stratified():
@@ -74,7 +76,8 @@ def test_lights_lie_where_they_should():
     light = torch.nn.functional.normalize(steep["light_positions"], dim=-1)
     assert float((outward * light).sum(-1).min()) >= 0.5 - 1e-5  # within 60 degrees
     distance = batch(batch_size=64)["light_positions"].norm(dim=-1)
-    assert distance.min() >= 0.8 and distance.max() <= 1.5
+    assert distance.min() >= 0.8
+    assert distance.max() <= 1.5
 
 
 def test_stages_follow_the_milestones():
@@ -100,12 +103,14 @@ def test_evaluation_goes_round():
     val, test = list(made.val_dataloader()), list(made.test_dataloader())
     assert [int(view["azimuth"]) for view in val] == [0, 90, 180, 270]
     assert [int(view["azimuth"]) for view in test] == [0, 90, 180, 270, 360]
-    assert val[1]["rays_d"].shape == (1, 3, 3, 3) and int(val[1]["index"]) == 1 and val[1]["height"] == 3
+    assert val[1]["rays_d"].shape == (1, 3, 3, 3)
+    assert int(val[1]["index"]) == 1
+    assert val[1]["height"] == 3
     torch.testing.assert_close(val[1]["camera_positions"][0, :2], torch.tensor([0.0, 1.5 * math.cos(math.radians(15))]))
 
 
 @pytest.mark.parametrize(
-    "config, word",
+    ("config", "word"),
     [
         ({"batch_size": 0}, "data.batch_size=0"),
         ({"height": [4, 8]}, "data.resolution_milestones"),

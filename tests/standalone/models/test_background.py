@@ -40,7 +40,7 @@ def test_a_learned_color_gets_a_gradient():
     assert background.env_color.grad.tolist() == [60, 60, 60]
 
 
-@pytest.mark.parametrize("name, cfg", [(NAMES[0], {"learned": True}), (NAMES[1], {})])
+@pytest.mark.parametrize(("name", "cfg"), [(NAMES[0], {"learned": True}), (NAMES[1], {})])
 def test_random_colors_are_drawn_in_training_one_for_each_view(name, cfg):
     background, dirs = find(name)({"random_aug": True, "random_aug_prob": 1.0, **cfg}), directions()
     torch.manual_seed(1)

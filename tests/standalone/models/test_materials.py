@@ -24,7 +24,8 @@ def samples(n=5, n_features=3):
 
 
 @pytest.mark.parametrize(
-    "name, n_features", [("no-material", 3), ("diffuse-with-point-light-material", 3), ("neural-radiance-material", 8)]
+    ("name", "n_features"),
+    [("no-material", 3), ("diffuse-with-point-light-material", 3), ("neural-radiance-material", 8)],
 )
 def test_colors_have_three_channels_and_repeat_themselves_in_evaluation(name, n_features):
     material = find(name)({}).eval()

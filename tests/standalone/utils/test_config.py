@@ -191,7 +191,7 @@ def test_prompt_must_say_something(prompt):
 
 
 @pytest.mark.parametrize(
-    "config, message",
+    ("config", "message"),
     [
         ({"use_prompt_debiasing": True}, "use_prompt_debiasing=True"),
         ({"perp_neg_f_fs": [1.0, 2.0]}, "perp_neg_f_fs"),

@@ -161,7 +161,8 @@ def test_changed_colors_leave_no_trace_of_the_hue() -> None:
     torch.manual_seed(0)
     red = torch.tensor([0.9, 0.2, 0.2]).view(1, 3, 1, 1).expand(4000, 3, 1, 1)
     changed = dino.change_colors(red)[:, :, 0, 0]
-    assert changed.min() >= 0 and changed.max() <= 1
+    assert changed.min() >= 0
+    assert changed.max() <= 1
     strongest = changed.argmax(1).bincount(minlength=3) / 4000
     assert torch.allclose(strongest, torch.full((3,), 1 / 3), atol=0.04)
 

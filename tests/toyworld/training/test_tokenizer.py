@@ -15,7 +15,8 @@ def test_clip_words_are_one_token(tmp_path) -> None:
     assert len(tokenizer(TEXT).input_ids) == 12 + 2
     assert tokenizer("hamburger").input_ids != tokenizer("").input_ids
     assert len(tokenizer("", padding="max_length").input_ids) == 16
-    assert (tmp_path / "vocab.json").is_file() and (tmp_path / "merges.txt").is_file()
+    assert (tmp_path / "vocab.json").is_file()
+    assert (tmp_path / "merges.txt").is_file()
 
 
 def test_t5_words_are_one_token(tmp_path) -> None:

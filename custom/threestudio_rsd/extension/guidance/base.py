@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...distillation import Method, RepulsiveDistillation, TimestepSchedule, Views, loss_with_gradient
-from ...errors import UserError, check_choice
+from ...errors import UserError, one_of
 from ...host import BaseModule, C, get_device, info
 from ...particles import particle_noise
 from ...priors import Prior, PromptEmbedding
@@ -68,8 +68,8 @@ class RepulsiveGuidance(BaseModule):
 
     def configure(self) -> None:
         cfg = self.cfg
-        check_choice("loss_reduction", cfg.loss_reduction, REDUCTIONS)
-        check_choice("force_form", cfg.force_form, FORCE_FORMS)
+        one_of("loss_reduction", cfg.loss_reduction, REDUCTIONS)
+        one_of("force_form", cfg.force_form, FORCE_FORMS)
         _check_range("repulsion_min_step_percent", cfg.repulsion_min_step_percent, 0, 1)
         _check_range("repulsion_max_step_percent", cfg.repulsion_max_step_percent, 0, 1)
         _check_range("repulsion_every", cfg.repulsion_every, 1, math.inf)
@@ -186,7 +186,7 @@ class RepulsiveGuidance(BaseModule):
         return v
 
     def _gamma_at(self, t: int) -> float:
-        """gamma where the force acts in this step, else 0."""
+        """Gamma where the force acts in this step, else 0."""
         share = t / self.prior.num_train_timesteps
         inside = self.cfg.repulsion_min_step_percent <= share <= self.cfg.repulsion_max_step_percent
         return self.gamma if inside and self.step % self.cfg.repulsion_every == 0 else 0.0

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ...distillation import VSD, Views
-from ...errors import UserError, check_choice
+from ...errors import UserError, one_of
 from ...host import register
 from ...particles import particle_chances, particle_noise, particle_timesteps
 from ...priors import PromptEmbedding
@@ -50,7 +50,7 @@ class RepulsiveVSDGuidance(RepulsiveGuidance):
         """Whether eps_phi is told the cameras. Raises UserError for an unknown kind of them."""
         if self.cfg.camera_condition is None:
             return False
-        check_choice("camera_condition", self.cfg.camera_condition, tuple(CAMERA_MATRICES))
+        one_of("camera_condition", self.cfg.camera_condition, tuple(CAMERA_MATRICES))
         return True
 
     def views(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ...errors import UserError
+from ...errors import UserError, in_range
 from ...host import register
 from ...particles import particle_noise
 from ...priors import PromptEmbedding, sample_ancestral
@@ -23,7 +23,7 @@ class AncestralSamplingSystem(EnsembleSystem):
 
     @dataclass
     class Config(PriorConfig, EnsembleSystem.Config):
-        n_steps: int = 30  # Euler steps; 6.1.2
+        num_inference_steps: int = 30  # Euler steps; 6.1.2
         metrics_every: int = 0
         seed: int | None = None  # of the noise; null: the run's seed
 
@@ -33,8 +33,7 @@ class AncestralSamplingSystem(EnsembleSystem):
         super().configure()
         if self.ensemble.space != "latent":
             raise UserError("particles.space='pixel' is impossible: sampling knows the prior's space only; set latent.")
-        if self.cfg.n_steps < 1:
-            raise UserError(f"system.n_steps={self.cfg.n_steps} is impossible; accepted: an integer of at least 1.")
+        in_range("system.num_inference_steps", self.cfg.num_inference_steps, 1)
         if self.prompt_processor.cfg.use_perp_neg:
             raise UserError("use_perp_neg=True is impossible: plain sampling has no views; set it to false.")
         self.hold_prior(configured_prior(self.cfg))
@@ -48,7 +47,7 @@ class AncestralSamplingSystem(EnsembleSystem):
         front = torch.zeros(1, device=self.particles.device)
         text = self.prompt_processor().get_text_embeddings(front, front, front, False).to(self.prior.device)
         conditional, negative = text.chunk(2)
-        with tqdm(total=self.cfg.n_steps, desc="Sampling", leave=False) as bar:
+        with tqdm(total=self.cfg.num_inference_steps, desc="Sampling", leave=False) as bar:
             samples = self.sample(PromptEmbedding(conditional, negative, negative), lambda *_: bar.update())
         with torch.no_grad():
             self.particles.copy_(samples)
@@ -60,9 +59,9 @@ class AncestralSamplingSystem(EnsembleSystem):
         return sample_ancestral(
             self.prior,
             embedding,
-            self.ensemble.n,
+            self.ensemble.n_particles,
             guidance_scale=self.cfg.guidance_scale,
-            n_steps=self.cfg.n_steps,
+            num_inference_steps=self.cfg.num_inference_steps,
             noise=self.noise,
             callback=callback,
         )
@@ -70,8 +69,11 @@ class AncestralSamplingSystem(EnsembleSystem):
     def noise(self, step: int) -> Tensor:
         """Noise of a step of the sampler, one generator per particle: (N, *latent_shape)."""
         shape = tuple(self.particles.shape[1:])
-        return particle_noise(self.seed, "sampling", step, self.ensemble.n, shape, self.particles.device)
+        return particle_noise(self.seed, "sampling", step, self.ensemble.n_particles, shape, self.particles.device)
 
     def run_facts(self) -> dict[str, Any]:
         """Seconds per Euler step, where this process sampled."""
-        return {"gamma": None, "seconds_per_step": self._seconds / self.cfg.n_steps if self._seconds else None}
+        return {
+            "gamma": None,
+            "seconds_per_step": self._seconds / self.cfg.num_inference_steps if self._seconds else None,
+        }

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ...errors import UserError, check_choice
+from ...errors import UserError, one_of
 from ...host import BaseSystem, find, get_device, parse_structured, warn
 from ...images import read_images, save_grid, save_image
 from ...metrics import diversity, pairwise_similarity, vendi_score
@@ -26,7 +26,7 @@ INITS = ("random", "images")
 class ParticlesConfig:
     """The ensemble: `system.particles`."""
 
-    n: int = 4  # number of particles N; C.1
+    n_particles: int = 4  # number of particles N; C.1
     space: str = "latent"  # latent, or pixel: RGB images, encoded anew in each step
     init: str = "random"  # random (C.1) or images
     init_path: str | None = None  # image file or folder for init=images; reused in turn where there are fewer
@@ -58,7 +58,9 @@ class EnsembleSystem(BaseSystem):
         prompt_processor_type: str = "rsd-prompt-processor"
         prompt_processor: dict = field(default_factory=dict)
         particles: dict = field(default_factory=dict)  # see ParticlesConfig
-        metrics: list[str] = field(default_factory=lambda: ["dino", "clip"])  # feature networks that measure diversity
+        diversity_features: list[str] = field(
+            default_factory=lambda: ["dino", "clip"]
+        )  # feature networks that measure diversity
         metrics_every: int = 10  # steps from one measurement to the next; 0: only at the end
 
     cfg: Config
@@ -66,10 +68,12 @@ class EnsembleSystem(BaseSystem):
 
     def configure(self) -> None:
         self.ensemble = parse_structured(ParticlesConfig, self.cfg.particles)
-        check_choice("particles.space", self.ensemble.space, SPACES)
-        check_choice("particles.init", self.ensemble.init, INITS)
-        if self.ensemble.n < 1:
-            raise UserError(f"particles.n={self.ensemble.n} is impossible; accepted: an integer of at least 1.")
+        one_of("particles.space", self.ensemble.space, SPACES)
+        one_of("particles.init", self.ensemble.init, INITS)
+        if self.ensemble.n_particles < 1:
+            raise UserError(
+                f"particles.n_particles={self.ensemble.n_particles} is impossible; accepted: an integer of at least 1."
+            )
         if self.ensemble.init == "images" and not self.ensemble.init_path:
             raise UserError("particles.init_path is empty; particles.init=images needs an image file or a folder.")
         self.prompt_processor = find(self.cfg.prompt_processor_type)(self.cfg.prompt_processor)
@@ -85,9 +89,9 @@ class EnsembleSystem(BaseSystem):
         size = self.prior.image_size
         if config.init == "random":
             shape = self.prior.latent_shape if config.space == "latent" else (3, size, size)
-            return nn.Parameter(initial_particles(config.n, tuple(shape), seed, config.init_scale))
+            return nn.Parameter(initial_particles(config.n_particles, tuple(shape), seed, config.init_scale))
         images = read_images(config.init_path, size)
-        images = images[torch.arange(config.n) % len(images)]
+        images = images[torch.arange(config.n_particles) % len(images)]
         if config.space == "pixel":
             return nn.Parameter(images * 2 - 1)
         with torch.no_grad():
@@ -103,7 +107,7 @@ class EnsembleSystem(BaseSystem):
     def features(self) -> dict[str, Any]:
         """The measuring networks by name, loaded once."""
         if self._networks is None:
-            self._networks = measuring_networks(self.cfg.metrics, self.prior.is_bundled)
+            self._networks = measuring_networks(self.cfg.diversity_features, self.prior.is_bundled)
         return self._networks
 
     @torch.no_grad()
@@ -117,7 +121,7 @@ class EnsembleSystem(BaseSystem):
         embedded = {name: network(images) for name, network in self.features().items()}
         result = {
             "prompt": self.prompt_processor.prompt,
-            "n": len(images),
+            "n_particles": len(images),
             "steps": int(self.true_global_step),
             "diversity": {name: float(diversity(value)) for name, value in embedded.items()},
             "similarity": {name: float(pairwise_similarity(value)) for name, value in embedded.items()},

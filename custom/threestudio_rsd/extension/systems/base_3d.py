@@ -29,7 +29,9 @@ class ParticleLift3DSystem(BaseLift3DSystem):
 
     @dataclass
     class Config(BaseLift3DSystem.Config):
-        metrics: list[str] = field(default_factory=lambda: ["dino", "clip"])  # feature networks that measure diversity
+        diversity_features: list[str] = field(
+            default_factory=lambda: ["dino", "clip"]
+        )  # feature networks that measure diversity
         metrics_every: int = 50  # steps from one measurement to the next; 0: only at the end
 
     cfg: Config
@@ -104,7 +106,7 @@ class ParticleLift3DSystem(BaseLift3DSystem):
     def measuring_networks(self) -> dict[str, Any]:
         """The feature networks that measure diversity, by name, loaded once."""
         if self._networks is None:
-            self._networks = measuring_networks(list(self.cfg.metrics), self.is_bundled)
+            self._networks = measuring_networks(list(self.cfg.diversity_features), self.is_bundled)
         return self._networks
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
@@ -140,7 +142,7 @@ class ParticleLift3DSystem(BaseLift3DSystem):
         guidance = getattr(self, "guidance", None)
         return {
             "prompt": self.cfg.prompt_processor.get("prompt"),
-            "n": self.n_particles,
+            "n_particles": self.n_particles,
             "steps": int(self.true_global_step),
             "gamma": getattr(guidance, "gamma", None),
             "seconds_per_step": self._seconds / self._steps if self._steps else None,

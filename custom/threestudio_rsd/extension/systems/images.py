@@ -40,7 +40,7 @@ class ParticleImageSystem(EnsembleSystem):
     def training_step(self, batch: dict, batch_idx: int) -> dict[str, Tensor]:
         self._started = time.perf_counter()
         rgb, rgb_as_latents = self()
-        front = torch.zeros(self.ensemble.n, device=rgb.device)
+        front = torch.zeros(self.ensemble.n_particles, device=rgb.device)
         output = self.guidance(
             rgb,
             self.prompt_processor(),

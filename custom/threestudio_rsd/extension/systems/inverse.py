@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ...errors import UserError, check_choice
+from ...errors import UserError, one_of
 from ...host import BaseSystem, get_device, parse_structured, register, warn
 from ...images import save_grid, save_image
 from ...inverse import Problem, SolverConfig, make_solver
@@ -39,7 +39,9 @@ class InverseSystem(BaseSystem):
         guidance_scale: float = 1.0  # of system.solver.prompt; 1: the prompt alone
         solver: dict = field(default_factory=dict)  # see inverse.SolverConfig
         features: str = "dino"  # in which particles repel each other; as in the guidance modules
-        metrics: list[str] = field(default_factory=lambda: ["dino", "clip"])  # feature networks that measure diversity
+        diversity_features: list[str] = field(
+            default_factory=lambda: ["dino", "clip"]
+        )  # feature networks that measure diversity
         lpips: bool = True  # whether LPIPS is measured
 
     cfg: Config
@@ -48,10 +50,10 @@ class InverseSystem(BaseSystem):
 
     def configure(self) -> None:
         given: Any = self.cfg.solver
-        given.setdefault("solver", self.solvers[0])
+        given.setdefault("name", self.solvers[0])
         given.setdefault("seed", configured_seed(None))
         given.setdefault("guidance_scale", self.cfg.guidance_scale)
-        check_choice("system.solver.solver", given["solver"], self.solvers)
+        one_of("system.solver.name", given["name"], self.solvers)
         try:
             self.settings = cast(SolverConfig, OmegaConf.to_object(parse_structured(SolverConfig, given)))
         except TypeError as error:  # words where it compares numbers
@@ -165,7 +167,7 @@ class InverseSystem(BaseSystem):
                 "the prior may not know such images, or the run is too short."
             )
         quality = reconstruction_metrics(answers, data.images, self._lpips())
-        networks = measuring_networks(self.cfg.metrics, self.prior.is_bundled)
+        networks = measuring_networks(self.cfg.diversity_features, self.prior.is_bundled)
         judge = None
         if self.prior.is_bundled:
             judge = ToyworldJudge.bundled(answers.device)
@@ -197,7 +199,7 @@ class InverseSystem(BaseSystem):
         return {
             "solver": asdict(self.settings),
             "operator": asdict(data.operator),
-            "n": n,
+            "n_particles": n,
             "steps": int(self.true_global_step),
             "seconds_per_step": self._seconds / self._steps if self._steps else None,
             "failed": data.failed,

@@ -51,13 +51,13 @@ class ParticleGuidanceSystem(AncestralSamplingSystem):
         return sample_particle_guidance(
             self.prior,
             embedding,
-            self.ensemble.n,
+            self.ensemble.n_particles,
             self.noise,
             self._repulsion,
             self.cfg.strength,
             self.cfg.weight_power,
             guidance_scale=self.cfg.guidance_scale,
-            n_steps=self.cfg.n_steps,
+            num_inference_steps=self.cfg.num_inference_steps,
             callback=callback,
         )
 

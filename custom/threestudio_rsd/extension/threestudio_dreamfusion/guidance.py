@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...distillation import loss_with_gradient, timestep_weight
-from ...errors import UserError, check_choice
+from ...errors import UserError, one_of
 from ...host import BaseObject, C, info, register, warn
 from ...priors import PromptEmbedding
 from ..prior_config import PriorConfig, configured_prior
@@ -53,7 +53,7 @@ class ScoreDistillationGuidance(BaseObject):
 
     def configure(self) -> None:
         cfg = self.cfg
-        check_choice("weighting_strategy", cfg.weighting_strategy, WEIGHTINGS)
+        one_of("weighting_strategy", cfg.weighting_strategy, WEIGHTINGS)
         self.prior = self._load_prior()
         self.update_step(0, 0)
         info(f"SDS guidance on {self.prior.fingerprint}")

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...errors import UserError, check_choice, require
+from ...errors import UserError, one_of, require
 from ...images.reading import open_image, to_tensor
 from ...particles.randomness import particle_generator, particle_noise
 
@@ -53,7 +53,7 @@ def build_operator(config: OperatorConfig, image_shape: ImageShape, device: torc
     Raises:
         UserError: an unknown name, an impossible value, or deepinv is not installed.
     """
-    check_choice("operator.name", config.name, tuple(OPERATORS))
+    one_of("operator.name", config.name, tuple(OPERATORS))
     _check_sigma(config.sigma)
     if config.seed < 0:
         raise UserError(f"operator.seed={config.seed} is impossible; accepted: at least 0.")
@@ -65,7 +65,7 @@ def build_operator(config: OperatorConfig, image_shape: ImageShape, device: torc
 
 
 def measure(physics: Any, images: Tensor, config: OperatorConfig, first: int = 0) -> Tensor:
-    """y = A(x) + sigma * noise (eq. 9), (M, ...), with one draw of the noise for each image.
+    """Y = A(x) + sigma * noise (eq. 9), (M, ...), with one draw of the noise for each image.
 
     The noise of an image depends on the seed and the image's index alone. Where a mask hides pixels, y is 0 there.
 
@@ -107,7 +107,7 @@ def operator_state(physics: Any) -> dict[str, Tensor]:
 
 
 def _half_box(config: OperatorConfig, shape: ImageShape, generator: torch.Generator) -> Any:
-    check_choice("operator.side", config.side, SIDES)
+    one_of("operator.side", config.side, SIDES)
     _, height, width = shape
     mask = torch.ones(1, height, width)
     hidden = {

@@ -45,6 +45,6 @@ def decode_srgb(x: Tensor) -> Tensor:
 
 
 def encode_srgb(light: Tensor) -> Tensor:
-    """sRGB values of linear light, both in [0, 1]; beyond, the curve goes on."""
+    """SRGB values of linear light, both in [0, 1]; beyond, the curve goes on."""
     power = (1 + OFFSET) * light.clamp_min(LINEAR_JOIN) ** (1 / EXPONENT) - OFFSET
     return torch.where(light > LINEAR_JOIN, power, light * LINEAR_SLOPE)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
-from ...errors import UserError, check_choice
+from ...errors import UserError, one_of
 from ..utils.base import Updateable
 from ..utils.config import config_to_primitive, parse_structured
 from ..utils.rays import look_at, orbit_positions, view_batch
@@ -242,7 +242,7 @@ class RandomCameraDataModule(pl.LightningDataModule):
 
 
 def _check(cfg: Any) -> None:
-    check_choice("data.light_sample_strategy", cfg.light_sample_strategy, LIGHTS)
+    one_of("data.light_sample_strategy", cfg.light_sample_strategy, LIGHTS)
     for name, (keeps, accepted) in RANGES.items():
         low, high = cfg[name]
         if not low <= high or not keeps(low, high):

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from ...errors import check_choice
+from ...errors import one_of
 from ..utils.base import BaseObject
 from ..utils.messages import warn
 from ..utils.registry import register
@@ -68,7 +68,7 @@ class MeshExporter(Exporter):
 
     def configure(self, geometry: Any, material: Any, background: Any) -> None:
         super().configure(geometry, material, background)
-        check_choice("fmt", self.cfg.fmt, FORMATS)
+        one_of("fmt", self.cfg.fmt, FORMATS)
 
     @torch.no_grad()
     def __call__(self, *args: Any, **kwargs: Any) -> list[ExporterOutput]:

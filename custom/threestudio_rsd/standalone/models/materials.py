@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ...errors import UserError, check_choice
+from ...errors import UserError, one_of
 from ..utils.base import BaseModule
 from ..utils.messages import warn
 from ..utils.registry import register
@@ -142,7 +142,7 @@ class DiffuseWithPointLightMaterial(BaseMaterial):
         # The draws come in threestudio's order, so that one seed gives one sequence of shadings.
         ambient, diffuse = self._lights(ambient_ratio)
         shading = self._draw_shading() if shading is None else shading
-        check_choice("shading", shading, SHADINGS)
+        one_of("shading", shading, SHADINGS)
 
         albedo = self.activation(features[..., :3])
         to_light = functional.normalize(light_positions - positions, dim=-1)

@@ -262,6 +262,6 @@ def _from_front(azimuth: Any) -> Any:
 
 
 def _decay(numbers: tuple[float, float, float], r: torch.Tensor) -> torch.Tensor:
-    """a exp(-b r) + c."""
+    """A exp(-b r) + c."""
     a, b, c = numbers
     return a * torch.exp(-b * r) + c

@@ -84,7 +84,7 @@ def glb_bytes(positions: np.ndarray, faces: np.ndarray, colors: np.ndarray | Non
 
 
 def _linear(colors: np.ndarray) -> np.ndarray:
-    """sRGB as linear light, both in [0, 1] (IEC 61966-2-1)."""
+    """SRGB as linear light, both in [0, 1] (IEC 61966-2-1)."""
     return np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
 
 

@@ -16,7 +16,7 @@ RESOLVERS: dict[str, Callable] = {
     "mul": lambda a, b: a * b,
     "div": lambda a, b: a / b,
     "idiv": lambda a, b: a // b,
-    "basename": lambda path: os.path.basename(path),
+    "basename": os.path.basename,
     "rmspace": lambda text, replacement: str(text).replace(" ", replacement),
     "tuple2": lambda value: [float(value), float(value)],
     "gt0": lambda value: value > 0,

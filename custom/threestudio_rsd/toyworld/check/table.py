@@ -106,7 +106,7 @@ class Labeled:
     labels: dict[str, Tensor]
 
 
-def check(folder: Path, workers: int, counts: Counts = Counts()) -> list[Row]:  # noqa: B008
+def check(folder: Path, workers: int, counts: Counts = Counts()) -> list[Row]:
     """All rows of the table for the networks in a folder.
 
     Raises:

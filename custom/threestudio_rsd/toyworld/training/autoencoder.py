@@ -68,7 +68,8 @@ class AutoencoderTask(Task):
 @torch.no_grad()
 def normalize_latents(autoencoder: AutoencoderKL, images: Tensor) -> None:
     """Give every latent channel mean 0 and deviation 1 over images (N, 3, 64, 64) in [0, 1], by an affine map that is
-    folded into the convolutions on both sides of the latents: scaling_factor is 1 then."""
+    folded into the convolutions on both sides of the latents: scaling_factor is 1 then.
+    """
     latents = torch.cat([autoencoder.encode(part * 2 - 1).latent_dist.sample() for part in images.split(64)])
     mean, deviation = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
     channels = len(mean)

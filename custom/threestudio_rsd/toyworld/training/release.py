@@ -1,5 +1,6 @@
 """Finished networks in the form in which they ship: half precision, readable by diffusers 0.19 and transformers 4.28
-as well as by current releases."""
+as well as by current releases.
+"""
 
 import json
 import shutil
@@ -81,7 +82,7 @@ def _halve(file: Path) -> None:
     _rewrite(file, lambda name, value: (name, value.half() if value.is_floating_point() else value))
 
 
-def _rewrite(file: Path, change) -> None:  # noqa: ANN001
+def _rewrite(file: Path, change) -> None:
     weights: dict[str, Tensor] = dict(change(name, value) for name, value in load_file(file).items())
     save_file({name: value.contiguous() for name, value in weights.items()}, file, metadata={"format": "pt"})
 

@@ -1,5 +1,6 @@
 """Tokenizers in which every word of the captions is one token, and any other text its letters."""
 
+import itertools
 import json
 from collections import Counter
 from pathlib import Path
@@ -47,7 +48,7 @@ def _merges(words: list[str]) -> list[tuple[str, str]]:
     """Byte-pair merges, most frequent pair first, until every word is one token."""
     pieces = [[*word[:-1], word[-1] + "</w>"] for word in words]
     merges = []
-    while pairs := Counter(pair for word in pieces for pair in zip(word, word[1:], strict=False)):
+    while pairs := Counter(pair for word in pieces for pair in itertools.pairwise(word)):
         pair = max(pairs, key=lambda candidate: (pairs[candidate], candidate))
         merges.append(pair)
         pieces = [_merge(word, pair) for word in pieces]

@@ -96,7 +96,7 @@ def _schedule(step: int, optimization: Optimization) -> float:
     return warmup * (optimization.final_share + (1 - optimization.final_share) * cosine)
 
 
-def _averaging(decay: float):  # noqa: ANN202
+def _averaging(decay: float):
     """Moving average whose memory grows with the training, up to `decay`."""
 
     @torch.no_grad()

@@ -42,7 +42,7 @@ def test_single_precision_under_autocast():
 def test_stacked_networks_equal_a_loop():
     mlps = [get_mlp(3, 5, MLP) for _ in range(3)]
     x = torch.randn(3, 7, 3)
-    parameters, buffers = stack_module_state(mlps)
+    parameters, _buffers = stack_module_state(mlps)
     stacked = vmap(lambda p, x: functional_call(mlps[0], p, (x,)))(parameters, x)
     assert torch.allclose(stacked, torch.stack([mlp(x[i]) for i, mlp in enumerate(mlps)]), atol=1e-6)
 

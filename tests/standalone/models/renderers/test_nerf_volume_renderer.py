@@ -76,7 +76,7 @@ def make(geometry=None, normals=False, train=True, **cfg):
 
 
 def views(size=12, n=2):
-    """n cameras at distance 2.5, from the front and from the right, and a light for each."""
+    """N cameras at distance 2.5, from the front and from the right, and a light for each."""
     side = torch.linspace(-0.45, 0.45, size)
     v, u = torch.meshgrid(-side, side, indexing="ij")
     front = torch.stack([-torch.ones_like(u), u, v], -1)
@@ -108,7 +108,8 @@ def test_a_ball_has_the_opacity_and_depth_of_its_chords():
     torch.testing.assert_close(out["comp_rgb_fg"], opacity * torch.tensor([0.8, 0.5, 0.2]), atol=0.01, rtol=0)
     behind = torch.tensor([0.1, 0.2, 0.9])
     torch.testing.assert_close(out["comp_rgb"], out["comp_rgb_fg"] + behind * (1 - out["opacity"]))
-    assert (opacity > 0.5).any() and (opacity == 0).any()
+    assert (opacity > 0.5).any()
+    assert (opacity == 0).any()
 
 
 def test_z_variance_is_that_of_solid_rays_only():
@@ -211,7 +212,8 @@ def test_another_background_can_be_given(shape):
 def test_an_empty_field_shows_the_background_and_has_gradients_of_zero(train):
     renderer = make(Ball(density=0.0), normals=True, train=train, return_comp_normal=True)
     out = renderer(**views())
-    assert (out["opacity"] == 0).all() and (out["depth"] == 0).all()
+    assert (out["opacity"] == 0).all()
+    assert (out["depth"] == 0).all()
     torch.testing.assert_close(out["comp_rgb"], out["comp_rgb_bg"])
     assert all(value.isfinite().all() for value in out.values())
     loss = sum((value**2).sum() for name, value in out.items() if value.requires_grad)
@@ -264,7 +266,7 @@ def test_checkpoints_hold_the_grid_and_none_of_the_parts():
 
 @pytest.mark.parametrize("cfg", [{"estimator": "importance"}, {"num_samples_per_ray": 0}, {"radius": 0.0}])
 def test_impossible_settings_are_named(cfg):
-    (name, value), *_ = cfg.items()
+    (name, _value), *_ = cfg.items()
     with pytest.raises(UserError, match=name):
         make(**cfg)
 

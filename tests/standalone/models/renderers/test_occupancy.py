@@ -43,7 +43,7 @@ def numbered(ray_indices, t_starts, step_size, near=0.0, jitter=None):
 
 
 @pytest.mark.parametrize(
-    "near, far, stratified", [(0.0, 1e10, False), (0.0, 1e10, True), (2.0, 3.0, True), (9.0, 1e10, False)]
+    ("near", "far", "stratified"), [(0.0, 1e10, False), (0.0, 1e10, True), (2.0, 3.0, True), (9.0, 1e10, False)]
 )
 def test_march_equals_the_loop_over_steps(near, far, stratified):
     origins, directions = random_rays()
@@ -139,7 +139,8 @@ def test_after_the_warm_up_a_random_part_is_looked_at_and_occupied_cells_among_t
     occupied = grid.binaries.flatten().nonzero()[:, 0]
     cells = grid.choose_cells(step=256)
     quarter = 32**3 // 4
-    assert len(occupied) < quarter and torch.equal(cells[quarter:], occupied)
+    assert len(occupied) < quarter
+    assert torch.equal(cells[quarter:], occupied)
     grid.binaries.fill_(True)
     assert len(grid.choose_cells(step=256)) == 2 * quarter
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ....errors import UserError, check_choice
+from ....errors import UserError, one_of
 from ...utils.base import BaseModule
 from ...utils.messages import warn
 from ...utils.registry import register
@@ -46,7 +46,7 @@ class BaseImplicitGeometry(BaseModule):
     unbounded = False  # the cube is all there is
 
     def configure(self) -> None:
-        check_choice("isosurface_method", self.cfg.isosurface_method, ISOSURFACE_METHODS)
+        one_of("isosurface_method", self.cfg.isosurface_method, ISOSURFACE_METHODS)
         threshold = self.cfg.isosurface_threshold
         if threshold != "auto" and not _is_number(threshold):
             raise UserError(f"isosurface_threshold={threshold!r} is impossible; accepted: a number or auto.")
@@ -288,7 +288,7 @@ class ImplicitVolume(BaseImplicitGeometry):
     def _check(self) -> None:
         cfg = self.cfg
         if cfg.normal_type is not None:
-            check_choice("normal_type", cfg.normal_type, NORMAL_TYPES)
+            one_of("normal_type", cfg.normal_type, NORMAL_TYPES)
         if not _is_number(cfg.density_bias) and cfg.density_bias not in DENSITY_BLOBS:
             raise UserError(
                 f"density_bias={cfg.density_bias!r} is impossible; accepted: a number, {' or '.join(DENSITY_BLOBS)}."

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ....errors import check_choice
+from ....errors import one_of
 
 LARGEST_EXPONENT = 15.0  # of a gradient of trunc_exp (torch-ngp's value, as in threestudio)
 
@@ -56,5 +56,5 @@ def get_activation(name: str | None, key: str = "activation") -> Callable[[Tenso
         UserError: the name is unknown.
     """
     name = "none" if name is None else str(name).lower()
-    check_choice(key, name, tuple(ACTIVATIONS))
+    one_of(key, name, tuple(ACTIVATIONS))
     return ACTIVATIONS[name]

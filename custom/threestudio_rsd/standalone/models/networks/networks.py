@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ....errors import UserError, check_choice
+from ....errors import UserError, one_of
 from ...utils.config import parse_structured
 from .activations import get_activation
 from .encodings import CompositeEncoding, Frequency, HashGrid, ProgressiveBandFrequency, ProgressiveBandHashGrid
@@ -89,7 +89,7 @@ def get_encoding(n_input_dims: int, config: Any) -> CompositeEncoding:
         UserError: the otype, a key or a value is not accepted.
     """
     otype = config.get("otype")
-    check_choice("otype", otype, (*ENCODINGS, "SphericalHarmonics"))
+    one_of("otype", otype, (*ENCODINGS, "SphericalHarmonics"))
     include_xyz = bool(config.get("include_xyz", False))
     if otype == "SphericalHarmonics":
         return CompositeEncoding(SphericalHarmonics(n_input_dims, config.get("degree", 4)), include_xyz)
@@ -102,5 +102,5 @@ def get_mlp(n_input_dims: int, n_output_dims: int, config: Any) -> VanillaMLP:
     Raises:
         UserError: the otype, a key or a value is not accepted.
     """
-    check_choice("otype", config.get("otype"), NETWORKS)
+    one_of("otype", config.get("otype"), NETWORKS)
     return VanillaMLP(n_input_dims, n_output_dims, config)

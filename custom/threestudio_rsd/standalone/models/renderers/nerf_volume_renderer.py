@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ....errors import UserError, check_choice
+from ....errors import UserError, one_of
 from ...utils.base import BaseModule
 from ...utils.registry import register
 from .compositing import Pixels, accumulate, composite, rendering_weights
@@ -96,7 +96,7 @@ class NeRFVolumeRenderer(BaseRenderer):
     def configure(self, geometry: nn.Module, material: nn.Module, background: nn.Module) -> None:
         super().configure(geometry, material, background)
         cfg = self.cfg
-        check_choice("renderer.estimator", cfg.estimator, ESTIMATORS)
+        one_of("renderer.estimator", cfg.estimator, ESTIMATORS)
         if cfg.num_samples_per_ray < 1:
             raise UserError(
                 f"renderer.num_samples_per_ray={cfg.num_samples_per_ray} is impossible; accepted: 1 and more."

@@ -12,13 +12,11 @@ from ...errors import UserError, one_of
 from ...host import BaseModule, C, get_device, info
 from ...particles import particle_noise
 from ...priors import Prior, PromptEmbedding
-from ...repulsion import OrderTwoForce, RBFKernel, RepulsiveForce, load_features
-from ...repulsion.force import FORMS
+from ...repulsion import POTENTIALS, RBFKernel, RepulsiveForce, load_features
 from ..prior_config import PriorConfig, configured_prior, configured_seed
 from ..prompt_embedding import embedding_of_views
 
 REDUCTIONS = ("sum", "mean")
-FORCE_FORMS = (*FORMS, "order_two")
 
 
 class RepulsiveGuidance(BaseModule):
@@ -69,7 +67,7 @@ class RepulsiveGuidance(BaseModule):
     def configure(self) -> None:
         cfg = self.cfg
         one_of("loss_reduction", cfg.loss_reduction, REDUCTIONS)
-        one_of("force_form", cfg.force_form, FORCE_FORMS)
+        one_of("force_form", cfg.force_form, tuple(POTENTIALS))
         _check_range("repulsion_min_step_percent", cfg.repulsion_min_step_percent, 0, 1)
         _check_range("repulsion_max_step_percent", cfg.repulsion_max_step_percent, 0, 1)
         _check_range("repulsion_every", cfg.repulsion_every, 1, math.inf)
@@ -89,13 +87,9 @@ class RepulsiveGuidance(BaseModule):
         """The force, or None where gamma is 0 throughout: then no feature network is loaded."""
         if self.cfg.gamma == 0:
             return None
-        features = load_features(self.cfg.features, bundled=self.prior.is_bundled, device=device)
-        kernel = RBFKernel(self.cfg.bandwidth)
-        if self.cfg.force_form == "order_two":
-            return OrderTwoForce(features, kernel, self._decode_unclamped, self.cfg.chunk_size)
         return RepulsiveForce(
-            features,
-            kernel,
+            load_features(self.cfg.features, bundled=self.prior.is_bundled, device=device),
+            RBFKernel(self.cfg.bandwidth),
             decode=self._decode_unclamped,
             include_self=self.cfg.include_self,
             form=self.cfg.force_form,

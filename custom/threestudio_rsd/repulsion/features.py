@@ -144,7 +144,10 @@ class TransformerFeatures(nn.Module):
 
 
 class LPIPSFeatures(nn.Module):
-    """Features whose squared distance is the LPIPS distance (Zhang et al., 2018), with AlexNet: (N, 3, H, W) -> (N, D)."""
+    """Features whose squared distance is the LPIPS distance with AlexNet (Zhang et al., 2018).
+
+    Maps images (N, 3, H, W) to features (N, D).
+    """
 
     def __init__(self) -> None:
         super().__init__()

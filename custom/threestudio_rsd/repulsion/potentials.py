@@ -61,7 +61,7 @@ POTENTIALS: dict[str, Potential] = {
 
 
 def _log_kernel(features: Tensor, kernel: RBFKernel) -> tuple[Tensor, Tensor]:
-    """log k_ij with every f_j held constant, (..., N, N), and a mask of its diagonal, (N, N)."""
+    """Logarithm of k_ij with every f_j held constant, (..., N, N), and a mask of its diagonal, (N, N)."""
     n = features.shape[-2]
     log_kernel = kernel.log(squared_distances(features, features.detach()))
     return log_kernel, torch.eye(n, dtype=torch.bool, device=features.device)

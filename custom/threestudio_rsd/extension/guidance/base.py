@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...distillation import Method, RepulsiveDistillation, TimestepSchedule, Views, loss_with_gradient
+from ...distillation import CameraCondition, Method, RepulsiveDistillation, TimestepSchedule, loss_with_gradient
 from ...errors import UserError, one_of
 from ...host import BaseModule, C, get_device, info
 from ...particles import particle_noise
@@ -146,8 +146,8 @@ class RepulsiveGuidance(BaseModule):
         noise = particle_noise(
             self.seed, "noise", self.step, len(particles), tuple(particles.shape[1:]), particles.device
         )
-        views = self.views(prompt_utils, elevation, azimuth, camera_distances, batch)
-        result = self.distillation(particles, t, noise, embedding, self._gamma_at(t), views, v)
+        cameras = self.cameras(prompt_utils, elevation, azimuth, camera_distances, batch)
+        result = self.distillation(particles, t, noise, embedding, self._gamma_at(t), cameras, v)
         gradient = result.gradient
         if self.grad_clip is not None:
             gradient = gradient.clamp(-self.grad_clip, self.grad_clip)
@@ -160,16 +160,18 @@ class RepulsiveGuidance(BaseModule):
             "force_norm": 0.0 if result.force is None else result.force.norm(),
             "timestep": float(t),
             "gamma": float(self.gamma),
-            **self.method_losses(particles, embedding, views),
+            **self.method_losses(particles, embedding, cameras),
         }
 
-    def views(
+    def cameras(
         self, prompt_utils: Any, elevation: Tensor, azimuth: Tensor, camera_distances: Tensor, batch: dict[str, Any]
-    ) -> Views | None:
-        """What the base method's own network is told about the views."""
+    ) -> CameraCondition | None:
+        """Cameras of the views, for a base method whose own network takes them; None: it takes none."""
         return None
 
-    def method_losses(self, particles: Tensor, embedding: PromptEmbedding, views: Views | None) -> dict[str, Tensor]:
+    def method_losses(
+        self, particles: Tensor, embedding: PromptEmbedding, cameras: CameraCondition | None
+    ) -> dict[str, Tensor]:
         """Losses of what the base method trains beside the particles."""
         return {}
 

@@ -168,7 +168,7 @@ class Prior(nn.Module):
         t_all = t if isinstance(t, int) else t.repeat(copies)
         noise = self.raw_predict(torch.cat([x_t] * copies), t_all, torch.cat(texts))
         parts = torch.split(noise, n)
-        predictions = NoisePredictions(*parts[:n_plain])
+        predictions = NoisePredictions(parts[0], parts[1], parts[2] if negative else None)
         if embedding.perp_neg is not None:
             predictions.perp_neg = WeightedNegatives(torch.stack(parts[n_plain:], 1), embedding.perp_neg.weights)
         return predictions

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.host import C, PromptProcessor, find, load_config, parse_structured
-from threestudio_rsd.standalone.utils.tags import LONGEST, safe_tag
+from threestudio_rsd.standalone.utils.experiment import LONGEST, safe_tag
 
 PROMPT_CONFIG = """
 name: run

@@ -1,9 +1,11 @@
 """Checkpoint files: written whole or not at all, and the last one always there."""
 
 import os
+import shlex
+import shutil
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +13,7 @@ from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning.callbacks import Callback
 
 from ...errors import UserError
+from ..utils.config import dump_config
 from ..utils.messages import info, warn
 
 
@@ -94,3 +97,15 @@ class LastCheckpoint(Callback):
         if self._former_handler is not None:
             signal.signal(signal.SIGINT, self._former_handler)
             self._former_handler = None
+
+
+def write_snapshot(config_path: str, cfg: Any, command: Sequence[str]) -> None:
+    """Write configs/raw.yaml, configs/parsed.yaml and cmd.txt."""
+    folder = os.path.join(cfg.trial_dir, "configs")
+    os.makedirs(folder, exist_ok=True)
+    raw = os.path.join(folder, "raw.yaml")
+    if not (os.path.exists(raw) and os.path.samefile(config_path, raw)):
+        shutil.copyfile(config_path, raw)
+    dump_config(os.path.join(folder, "parsed.yaml"), cfg)
+    with open(os.path.join(cfg.trial_dir, "cmd.txt"), "w", encoding="utf-8") as file:
+        file.write(shlex.join(command) + "\n")

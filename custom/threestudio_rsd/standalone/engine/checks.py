@@ -9,7 +9,7 @@ from typing import Any
 from ...errors import UserError
 from ..systems.optimizers import parse_optimizer, parse_scheduler
 from ..utils.config import config_to_primitive
-from ..utils.schedule import C
+from ..utils.misc import C
 from ..utils.weights import read_checkpoint
 
 POSITIVE = ("max_steps", "max_epochs", "log_every_n_steps")  # of the trainer

@@ -16,7 +16,7 @@ from ..utils.experiment import load_config
 from ..utils.messages import info, warn
 from ..utils.misc import get_rank
 from ..utils.registry import find
-from .checkpoints import Interrupted, LastCheckpoint, WholeFiles
+from .checkpoints import Interrupted, LastCheckpoint, WholeFiles, write_snapshot
 from .checks import (
     check_arguments,
     check_output_folder,
@@ -30,12 +30,11 @@ from .checks import (
 )
 from .progress import StepProgressBar
 from .random_state import RandomState
-from .snapshot import write_snapshot
 
 INTERRUPTED = 130  # exit code of a program that Ctrl-C ended
 
 
-class Run(NamedTuple):
+class PreparedRun(NamedTuple):
     """What `prepare` has checked and built; nothing is written yet."""
 
     cfg: Any
@@ -79,7 +78,7 @@ def launch(
     return INTERRUPTED if run.trainer.interrupted else 0
 
 
-def prepare(config: str, mode: str, overrides: Sequence[str] = (), n_gpus: int = 1) -> Run:
+def prepare(config: str, mode: str, overrides: Sequence[str] = (), n_gpus: int = 1) -> PreparedRun:
     """Check and build everything, without writing anything.
 
     Raises:
@@ -104,10 +103,10 @@ def prepare(config: str, mode: str, overrides: Sequence[str] = (), n_gpus: int =
     if mode == "train":
         check_training(system)
     trainer.loggers = [*trainer.loggers, *system.get_loggers()] if mode == "train" else []
-    return Run(cfg, system, data, trainer, checkpoint)
+    return PreparedRun(cfg, system, data, trainer, checkpoint)
 
 
-def _perform(run: Run, mode: str) -> None:
+def _perform(run: PreparedRun, mode: str) -> None:
     trainer, system, data = run.trainer, run.system, run.data
     wanted = str(run.cfg.trainer.get("precision"))
     if wanted.startswith("16") and trainer.precision == "32-true":

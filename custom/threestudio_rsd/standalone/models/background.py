@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from ...errors import UserError
 from ..utils.base import BaseModule
 from ..utils.registry import register
+from .networks import get_encoding, get_mlp
 from .networks.activations import get_activation
-from .networks.networks import get_encoding, get_mlp
 
 
 class BaseBackground(BaseModule):

@@ -12,8 +12,8 @@ from ...errors import UserError, one_of
 from ..utils.base import BaseModule
 from ..utils.messages import warn
 from ..utils.registry import register
+from .networks import get_encoding, get_mlp
 from .networks.activations import get_activation
-from .networks.networks import get_encoding, get_mlp
 
 SHADINGS = ("albedo", "textureless", "diffuse")
 

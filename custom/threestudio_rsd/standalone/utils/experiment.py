@@ -1,6 +1,9 @@
 """The config of a run: YAML files, overrides of the command line, and where its output goes."""
 
+import hashlib
 import os
+import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,11 +17,12 @@ from ...errors import UserError
 from .config import parse_structured
 from .messages import warn
 from .resolvers import register_resolvers
-from .tags import safe_tag
 
 register_resolvers()
 
 TEXTS = ("prompt", "negative_prompt", "prompt_front", "prompt_side", "prompt_back", "prompt_overhead")
+LONGEST = 120  # bytes; with the timestamp well below what any file system takes
+KEPT = set("_-.,+=@")
 
 
 @dataclass
@@ -93,6 +97,22 @@ def load_config(*yamls: str, cli_args: Sequence[str] = (), from_string: bool = F
     if cfg.get("tag"):
         cfg.tag = safe_tag(cfg.tag)
     return parse_structured(ExperimentConfig, cfg)
+
+
+def safe_tag(text: str) -> str:
+    """A folder name for a text of any length and alphabet.
+
+    Letters and digits of all alphabets stay, spaces become `_`. A text that loses more than that gets a short hash,
+    so that different texts have different folders.
+    """
+    wanted = unicodedata.normalize("NFC", str(text)).replace(" ", "_")
+    cleaned = "".join(c if c.isalnum() or c in KEPT else "_" for c in wanted).lstrip(".")
+    if cleaned != wanted:
+        cleaned = re.sub("_+", "_", cleaned)
+    short = cleaned.encode("utf-8", "ignore")[:LONGEST].decode("utf-8", "ignore")
+    if short == wanted:
+        return short
+    return f"{short}-{hashlib.sha256(str(text).encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
 
 
 def _parse_yaml(source: str, from_string: bool) -> Any:

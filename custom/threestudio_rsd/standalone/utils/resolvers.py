@@ -7,7 +7,7 @@ from typing import Any
 import omegaconf
 from omegaconf import OmegaConf
 
-from .schedule import C_max
+from .misc import C_max
 
 RESOLVERS: dict[str, Callable] = {
     "calc_exp_lr_decay_rate": lambda factor, n: factor ** (1.0 / n),

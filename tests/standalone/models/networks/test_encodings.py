@@ -6,7 +6,7 @@ import torch
 from omegaconf import OmegaConf
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.standalone.models.networks.encodings import Frequency, HashGrid, ProgressiveBandHashGrid
-from threestudio_rsd.standalone.models.networks.networks import get_encoding
+from threestudio_rsd.standalone.models.networks import get_encoding
 from torch.func import functional_call, stack_module_state, vmap
 
 GRID = {"otype": "HashGrid", "n_levels": 4, "base_resolution": 4, "log2_hashmap_size": 8, "per_level_scale": 1.6}

@@ -2,7 +2,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from threestudio_rsd.errors import UserError
-from threestudio_rsd.standalone.models.networks.networks import get_mlp
+from threestudio_rsd.standalone.models.networks import get_mlp
 from torch.func import functional_call, stack_module_state, vmap
 
 MLP = {"otype": "VanillaMLP", "activation": "ReLU", "output_activation": "none", "n_neurons": 8, "n_hidden_layers": 2}

@@ -14,8 +14,8 @@ from ...utils.messages import warn
 from ...utils.registry import register
 from ..isosurface import grid_points, marching_cubes
 from ..mesh import Mesh
+from ..networks import get_encoding, get_mlp
 from ..networks.activations import get_activation
-from ..networks.networks import get_encoding, get_mlp
 
 ISOSURFACE_METHODS = ("mt", "mc-cpu")  # threestudio's marching tetrahedra and marching cubes: marching cubes, both
 ISOSURFACE_CHUNK = 2**17  # points at once where the config leaves it open

@@ -1,7 +1,7 @@
 """Base class of the systems: what trains, validates, tests and exports."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 
@@ -37,6 +37,11 @@ class BaseSystem(pl.LightningModule, Updateable, SaverMixin):
         cleanup_after_test_step: bool = False
 
     cfg: Config
+    if TYPE_CHECKING:  # Lightning and torch type these more narrowly than systems use them
+        trainer: Any
+        optimizers: Any
+
+        def __getattr__(self, name: str) -> Any: ...
 
     def __init__(self, cfg: Any = None, resumed: bool = False) -> None:
         super().__init__()

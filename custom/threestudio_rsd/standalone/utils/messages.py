@@ -1,16 +1,19 @@
-"""What the host tells the user; only the process of rank 0 speaks."""
+"""Messages to the user, and filters for messages of libraries that a user cannot act on.
+
+With several processes, only that of rank 0 prints.
+"""
 
 import logging
 import os
 import sys
 import warnings
-from typing import TextIO
+from typing import Any, TextIO
 
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 logger = logging.getLogger("threestudio_rsd")
 
-NOISE = (
+NOISE = (  # patterns of warnings that are hidden
     r".*does not have many workers.*",
     r".*Checkpoint directory .* exists and is not empty.*",
     r".*no `val_dataloader`.*",
@@ -35,36 +38,43 @@ NOISE = (
 
 
 @rank_zero_only
-def debug(*args, **kwargs) -> None:
+def debug(*args: Any, **kwargs: Any) -> None:
+    """Log a message that only `--verbose` shows."""
     logger.debug(*args, **kwargs)
 
 
 @rank_zero_only
-def info(*args, **kwargs) -> None:
+def info(*args: Any, **kwargs: Any) -> None:
+    """Log a message."""
     logger.info(*args, **kwargs)
 
 
 @rank_zero_only
-def warn(*args, **kwargs) -> None:
+def warn(*args: Any, **kwargs: Any) -> None:
+    """Log a warning."""
     logger.warning(*args, **kwargs)
 
 
 class StderrHandler(logging.StreamHandler):
-    """Writes to whatever sys.stderr is when a message comes: progress bars, notebooks and tests replace it."""
+    """Logging handler that looks up sys.stderr for each message: progress bars, notebooks and tests replace it."""
 
     @property
     def stream(self) -> TextIO:
+        """The present sys.stderr."""
         return sys.stderr
 
     @stream.setter
     def stream(self, stream: TextIO) -> None:
-        """The base class sets it once; there is nothing to keep."""
+        """Ignore the stream that the base class sets."""
 
 
 def set_up_messages(verbose: bool) -> None:
-    """Our own messages on stderr; with `verbose` also those of the libraries.
+    """Print our messages on stderr and hide those of libraries.
 
-    To be called before transformers and diffusers are imported, for they read the environment then.
+    Call it before transformers and diffusers are imported, because they read the environment at import.
+
+    Args:
+        verbose: print debug messages and those of libraries, too.
     """
     if not logger.handlers:
         handler = StderrHandler()
@@ -87,7 +97,7 @@ def set_up_messages(verbose: bool) -> None:
 
 
 def _hide_loading_bars() -> None:
-    """No bars for the reading of weights; those of downloads stay."""
+    """Hide the progress bars of loading weights, but not those of downloads."""
     import diffusers.utils.logging
     import transformers.utils.logging
     from huggingface_hub.utils import enable_progress_bars

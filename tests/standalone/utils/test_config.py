@@ -1,4 +1,4 @@
-"""Configs, tags and schedules of the embedded host: what goes beyond the contract."""
+"""Configs, tags, schedules and prompts of the stand-in, beyond the contract test (tests/host/contract.py)."""
 
 import re
 from dataclasses import dataclass, field
@@ -185,7 +185,7 @@ def test_unknown_name():
 
 
 @pytest.mark.parametrize("prompt", ["", "  ", "lib:fox"])
-def test_prompt_must_say_something(prompt):
+def test_empty_and_library_prompts_are_refused(prompt):
     with pytest.raises(UserError, match="prompt="):
         PromptProcessor({"prompt": prompt})
 

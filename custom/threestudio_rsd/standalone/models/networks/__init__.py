@@ -1,4 +1,4 @@
-"""Small networks and encodings by the names that threestudio's configs use."""
+"""Encodings and MLPs of NeRFs by the names in threestudio's configs (`threestudio/models/networks.py`)."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,11 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ....errors import UserError, one_of
+from ....errors import in_range, one_of
 from ...utils.config import parse_structured
 from .activations import get_activation
 from .encodings import CompositeEncoding, Frequency, HashGrid, ProgressiveBandFrequency, ProgressiveBandHashGrid
 from .spherical_harmonics import SphericalHarmonics
+
+__all__ = ["Activation", "CompositeEncoding", "MLPConfig", "VanillaMLP", "get_encoding", "get_mlp"]
 
 ENCODINGS: dict[str, type] = {
     "HashGrid": HashGrid,
@@ -18,22 +20,27 @@ ENCODINGS: dict[str, type] = {
     "Frequency": Frequency,
     "ProgressiveBandFrequency": ProgressiveBandFrequency,
 }
-NETWORKS = ("VanillaMLP", "FullyFusedMLP", "CutlassMLP")  # the last two are tiny-cuda-nn's: the same function
+NETWORKS = ("VanillaMLP", "FullyFusedMLP", "CutlassMLP")  # the last two are tiny-cuda-nn's names
 
 
 @dataclass
 class MLPConfig:
-    """Keys of threestudio and tiny-cuda-nn."""
+    """Config of an MLP, with keys of threestudio and tiny-cuda-nn."""
 
-    otype: str = "VanillaMLP"  # VanillaMLP, FullyFusedMLP, CutlassMLP: all the same here
-    activation: str = "ReLU"  # of the hidden layers
-    output_activation: str | None = None  # of the last layer
-    n_neurons: int = 128  # of a hidden layer; tiny-cuda-nn
-    n_hidden_layers: int = 5  # tiny-cuda-nn
+    otype: str = "VanillaMLP"  # VanillaMLP, FullyFusedMLP or CutlassMLP, which are the same here; tiny-cuda-nn
+    activation: str = "ReLU"  # activation of the hidden layers; tiny-cuda-nn
+    output_activation: str | None = None  # activation of the last layer; null: none; tiny-cuda-nn
+    n_neurons: int = 128  # width of the hidden layers; tiny-cuda-nn
+    n_hidden_layers: int = 5  # number of hidden layers; tiny-cuda-nn
 
 
 class Activation(nn.Module):
-    """An activation function as a layer."""
+    """Activation function as a layer.
+
+    Args:
+        name: name in `activations.ACTIVATIONS`, in any case; None: identity.
+        key: config key of the name, for errors.
+    """
 
     def __init__(self, name: str | None, key: str = "activation") -> None:
         super().__init__()
@@ -48,9 +55,14 @@ class Activation(nn.Module):
 
 
 class VanillaMLP(nn.Module):
-    """Linear layers without bias, in single precision under any autocast: densities overflow half precision.
+    """Linear layers without bias. They ignore autocast, because densities overflow half precision.
 
     Weights have threestudio's names: `layers.0.weight`, `layers.2.weight`, ...
+
+    Args:
+        n_input_dims: width of the input.
+        n_output_dims: width of the output.
+        config: values of `MLPConfig`.
 
     Raises:
         UserError: a config value that is impossible.
@@ -60,8 +72,7 @@ class VanillaMLP(nn.Module):
         super().__init__()
         cfg = parse_structured(MLPConfig, config)
         for key in ("n_neurons", "n_hidden_layers"):
-            if cfg[key] < 1:
-                raise UserError(f"{key}={cfg[key]} is impossible; accepted: at least 1.")
+            in_range(key, cfg[key], 1)
         layers: list[nn.Module] = []
         width = n_input_dims
         for _ in range(cfg.n_hidden_layers):
@@ -72,17 +83,17 @@ class VanillaMLP(nn.Module):
         self.output_activation = Activation(cfg.output_activation, "output_activation")
 
     def forward(self, x: Tensor) -> Tensor:
-        """(*N, n_input_dims) to (*N, n_output_dims)."""
+        """Map (*N, n_input_dims) to (*N, n_output_dims)."""
         precision = next(self.parameters()).dtype
         with torch.autocast(x.device.type, enabled=False):
             return self.output_activation(self.layers(x.to(precision)))
 
 
 def get_encoding(n_input_dims: int, config: Any) -> CompositeEncoding:
-    """Encoding of points in [0, 1]^n_input_dims; its output width is `n_output_dims`.
+    """Make an encoding of points in [0, 1]^D, whose output width is its attribute `n_output_dims`.
 
     Args:
-        n_input_dims: D of the points (N, D).
+        n_input_dims: number of coordinates D.
         config: `otype`, the keys of that encoding, and `include_xyz`.
 
     Raises:
@@ -97,7 +108,12 @@ def get_encoding(n_input_dims: int, config: Any) -> CompositeEncoding:
 
 
 def get_mlp(n_input_dims: int, n_output_dims: int, config: Any) -> VanillaMLP:
-    """Network of the config's `otype`.
+    """Make an MLP.
+
+    Args:
+        n_input_dims: width of the input.
+        n_output_dims: width of the output.
+        config: values of `MLPConfig`, `otype` included.
 
     Raises:
         UserError: the otype, a key or a value is not accepted.

@@ -1,4 +1,4 @@
-"""Fixtures of all tests: they run offline, on the embedded host, with a separate cache."""
+"""Fixtures of all tests, which run offline, with the stand-in for threestudio and with a cache of their own."""
 
 import os
 
@@ -12,7 +12,7 @@ from threestudio_rsd.priors import Prior, load_prior
 
 hypothesis.settings.register_profile("busy machine", deadline=None)
 hypothesis.settings.load_profile("busy machine")
-torch.set_num_threads(1)  # a second thread does not help networks this small, and slows them down on a busy machine
+torch.set_num_threads(1)  # networks this small gain nothing from a second thread, and lose much on a busy machine
 
 
 @pytest.fixture(autouse=True)
@@ -27,5 +27,5 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(scope="session")
 def bundled() -> Prior:
-    """The bundled prior, shared by all tests; tests that add a LoRA load their own."""
+    """The prior that ships; treat it as read-only (tests that add a LoRA load their own)."""
     return load_prior("bundled")

@@ -38,7 +38,7 @@ def check_runs(config: str, runs: Sequence[Sequence[str]]) -> None:
 def main() -> int:
     """The process: reads what to check from its standard input."""
     from ..standalone.engine.launch import prepare
-    from ..standalone.utils.quiet import set_up_messages
+    from ..standalone.utils.messages import set_up_messages
 
     asked = json.load(sys.stdin)
     set_up_messages(verbose=False)

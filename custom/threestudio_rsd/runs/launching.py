@@ -38,7 +38,7 @@ def launch(
     if host.HOST != "embedded":
         raise UserError("RSD_HOST='threestudio' has its own launcher, `python launch.py`; accepted here: embedded.")
     from ..standalone.engine import launch as engine
-    from ..standalone.utils.quiet import set_up_messages
+    from ..standalone.utils.messages import set_up_messages
 
     set_up_messages(verbose)
     register_modules()

@@ -1,4 +1,4 @@
-"""threestudio's own DreamFusion for the embedded host, under threestudio's names, so that its configs run unchanged.
+"""threestudio's own DreamFusion for the stand-in, under threestudio's names, so that its configs run unchanged.
 
 A real threestudio has these names itself; then nothing is registered here.
 """

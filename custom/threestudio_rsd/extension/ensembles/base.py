@@ -17,7 +17,7 @@ DEFAULT_SEED_OF_TINYCUDANN = 1337
 
 
 @dataclass
-class ParticleConfig:
+class EnsembleConfig:
     """What a particle is made of."""
 
     particle_type: str = ""  # registered name of the type that is held N times
@@ -59,7 +59,7 @@ class ParticleEnsemble(BaseModule):
     """
 
     @dataclass
-    class Config(ParticleConfig, BaseModule.Config):
+    class Config(EnsembleConfig, BaseModule.Config):
         pass
 
     cfg: Any

@@ -5,8 +5,12 @@ from typing import Any
 
 from ...errors import UserError, first_line
 from ...host import BaseObject, register, warn
-from .base import ParticleConfig, answering, find_particle_type, particles_of_parts
-from .folders import particle_folder
+from .base import EnsembleConfig, answering, find_particle_type, particles_of_parts
+
+
+def particle_folder(index: int) -> str:
+    """Name of the folder that holds the files of particle `index`."""
+    return f"particle_{index:02d}"
 
 
 @register("particles-exporter")
@@ -22,7 +26,7 @@ class ParticlesExporter(BaseObject):
     """
 
     @dataclasses.dataclass
-    class Config(ParticleConfig, BaseObject.Config):
+    class Config(EnsembleConfig, BaseObject.Config):
         particle_type: str = "mesh-exporter"  # registered name of the exporter
 
     cfg: Any

@@ -1,4 +1,4 @@
-"""`particles-background`: N backgrounds of any registered type."""
+"""`particles-material` and `particles-background`: N materials or backgrounds of any registered type."""
 
 import torch
 from torch import Tensor
@@ -6,6 +6,13 @@ from torch import Tensor
 from ...host import register
 from .base import CountedEnsemble
 from .view_batches import split_views
+
+
+@register("particles-material")
+class ParticlesMaterial(CountedEnsemble):
+    """Materials (colors) of the particles, used by `particles-renderer` and `particles-exporter`."""
+
+    kind = "material"
 
 
 @register("particles-background")

@@ -10,7 +10,7 @@ from typing import Any
 from torch.optim import Optimizer
 
 from ...particles.joint_optimizer import JointOptimizer
-from .folders import particle_folder
+from .exporter import particle_folder
 
 
 class SplattingParticles:

@@ -23,7 +23,7 @@ INITS = ("random", "images")
 
 
 @dataclass
-class ParticlesConfig:
+class ImageParticlesConfig:
     """The ensemble: `system.particles`."""
 
     n_particles: int = 4  # number of particles N; C.1
@@ -57,7 +57,7 @@ class EnsembleSystem(BaseSystem):
     class Config(BaseSystem.Config):
         prompt_processor_type: str = "rsd-prompt-processor"
         prompt_processor: dict = field(default_factory=dict)
-        particles: dict = field(default_factory=dict)  # see ParticlesConfig
+        particles: dict = field(default_factory=dict)  # see ImageParticlesConfig
         diversity_features: list[str] = field(
             default_factory=lambda: ["dino", "clip"]
         )  # feature networks that measure diversity
@@ -67,7 +67,7 @@ class EnsembleSystem(BaseSystem):
     prior: Prior
 
     def configure(self) -> None:
-        self.ensemble = parse_structured(ParticlesConfig, self.cfg.particles)
+        self.ensemble = parse_structured(ImageParticlesConfig, self.cfg.particles)
         one_of("particles.space", self.ensemble.space, SPACES)
         one_of("particles.init", self.ensemble.init, INITS)
         if self.ensemble.n_particles < 1:
@@ -127,13 +127,13 @@ class EnsembleSystem(BaseSystem):
             "similarity": {name: float(pairwise_similarity(value)) for name, value in embedded.items()},
             "vendi": {name: float(vendi_score(value)) for name, value in embedded.items()},
             "colors": None,
-            "classes_correct": None,
+            "class_accuracy": None,
         }
         if self.prior.is_bundled:
             judge = ToyworldJudge.bundled(images.device)
             object_class, color = named_attributes(result["prompt"])
             truth = truth_metrics(images, judge, object_class, color)
-            result |= {"colors": truth["colors"], "classes_correct": truth.get("class_accuracy"), "truth": truth}
+            result |= {"colors": truth["colors"], "class_accuracy": truth.get("class_accuracy"), "truth": truth}
         return result
 
     def save_results(self, folder: str) -> None:

@@ -18,8 +18,10 @@ from ...host import BaseObject, C, info, register, warn
 from ...priors import PromptEmbedding
 from ..prior_config import PriorConfig, configured_prior
 from ..prompt_embedding import embedding_of_views
-from .models import DEEP_FLOYD, STABLE_DIFFUSION
 
+# threestudio's default models. Its runwayml/stable-diffusion-v1-5 has moved to this repository.
+STABLE_DIFFUSION = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+DEEP_FLOYD = "DeepFloyd/IF-I-XL-v1.0"
 WEIGHTINGS = ("sds", "uniform", "fantasia3d")
 
 

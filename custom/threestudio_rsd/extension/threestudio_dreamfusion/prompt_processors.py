@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ...host import register
 from ..prompt_processor import RSDPromptProcessor
-from .models import DEEP_FLOYD, STABLE_DIFFUSION
+from .guidance import DEEP_FLOYD, STABLE_DIFFUSION
 
 
 @register("stable-diffusion-prompt-processor")

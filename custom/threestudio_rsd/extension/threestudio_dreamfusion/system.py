@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ...host import BaseLift3DSystem, find, register
 from ..systems.render_losses import total_loss
-from ..systems.views import view_cells
+from ..systems.view_saver import view_cells
 
 FRAMES_PER_SECOND = 30  # of the turntable
 

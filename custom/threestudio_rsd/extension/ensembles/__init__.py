@@ -1,4 +1,4 @@
-"""Registered wrappers: N particles made of any registered geometry, material, background, renderer and exporter."""
+"""Registered ensembles: N particles of any registered geometry, material, background, renderer and exporter."""
 
 from . import exporter, geometry, parts, renderer
 

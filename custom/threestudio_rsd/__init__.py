@@ -4,7 +4,7 @@
 |---|---|
 | `distillation`, `repulsion`, `priors` | the method in plain PyTorch: base methods, repulsive force, diffusion models |
 | `inverse` | solvers of inverse problems, in plain PyTorch |
-| `metrics`, `images`, `particles`, `toyworld` | metrics, image files, particles, and the bundled world with its models |
+| `metrics`, `images`, `particles`, `toyworld` | metrics, image files, particles, the bundled world and its models |
 | `extension` | everything that is registered in threestudio |
 | `host`, `standalone` | choice between threestudio and the stand-in, and the stand-in |
 | `runs`, `evaluation`, `reproduce`, `report`, `cli` | the `rsd` command, and experiments of many runs |

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from threestudio_rsd.cli import main as cli
-from threestudio_rsd.extension.systems.base_2d import ParticlesConfig
+from threestudio_rsd.extension.systems.base_2d import ImageParticlesConfig
 from threestudio_rsd.host import find
 from threestudio_rsd.inverse import SolverConfig
 from threestudio_rsd.inverse.operators import OperatorConfig
@@ -77,7 +77,7 @@ def value(config: Path, key: str) -> Any:
     system = content["system"]
     classes = {
         "data.operator": OperatorConfig,
-        "system.particles": ParticlesConfig,
+        "system.particles": ImageParticlesConfig,
         "system.solver": SolverConfig,
         "system": find(content["system_type"]).Config,
         "system.guidance": find(system.get("guidance_type", "repulsive-sds-guidance")).Config,

@@ -55,10 +55,10 @@ class RepulsiveDistillation:
     def __call__(
         self,
         x_0: Tensor,
-        t: int,
+        t: int | Tensor,
         noise: Tensor,
         embedding: PromptEmbedding,
-        gamma: float = 0.0,
+        gamma: float | Tensor = 0.0,
         views: Views | None = None,
         views_per_particle: int = 1,
     ) -> RepulsiveGradient:
@@ -74,7 +74,7 @@ class RepulsiveDistillation:
         predictions = prior.noise_predictions(x_t, t, embedding, negative=self.method.needs_negative)
         direction = self.method.direction(Step(x_0, x_t, t, noise, predictions, embedding, views))
         weight = timestep_weight(self.weighting_strategy, alpha, sigma)
-        if self.force is None or gamma == 0:
+        if self.force is None or (not isinstance(gamma, Tensor) and gamma == 0):
             return RepulsiveGradient(weight * direction, direction, None)
         if self.kernel_input == "denoised":
             kernel_input = (x_t - sigma * predictions.conditional) / alpha

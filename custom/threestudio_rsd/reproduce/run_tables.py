@@ -116,7 +116,7 @@ class Reproduction(RunSet):
         """Measure the finished cases, and write reproduction.json.
 
         Args:
-            instruments: what measures.
+            instruments: metrics and networks.
 
         Returns:
             Content of reproduction.json.

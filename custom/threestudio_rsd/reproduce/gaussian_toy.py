@@ -195,8 +195,7 @@ def evaluate(particles: Tensor, modes: Tensor) -> tuple[float, float, float]:
     """
     distances, nearest = torch.cdist(particles, modes).min(-1)
     held = torch.nn.functional.one_hot(nearest, len(modes)).sum(1)  # (R, K): particles per mode
-    shares = (held > 1).any(1).float().mean(), (held > 0).float().mean()
-    return float(shares[0]), float(shares[1]), float(distances.mean())
+    return float((held > 1).any(1).float().mean()), float((held > 0).float().mean()), float(distances.mean())
 
 
 def sweep(
@@ -347,6 +346,5 @@ def run(
     if figure is not None:
         print(f"The paper: {figure.claim}")
         print(f"Here, as in the paper (random t, kernel on noisy particles; {realizations} realizations):")
-        for line in describe(rows):
-            print(f"  {line}")
+        print("\n".join(f"  {line}" for line in describe(rows)))
     return output

@@ -176,9 +176,7 @@ def run(
     write_whole(folder / "table.json", json.dumps(record, indent=1) + "\n")
     print(f"\n{table.title}; {len(task.images)} images, {task.n_particles} answers each, {task.steps} steps\n")
     print(format_table(*_table(rows, results)))
-    print("\nIn brackets: 95 % bootstrap intervals.")
-    for line in _remarks(record, instruments.left_out):
-        print(line)
+    print("\n".join(["\nIn brackets: 95 % bootstrap intervals.", *_remarks(record, instruments.left_out)]))
     if left_out:
         print(
             f"Left out: {', '.join(row.label for row in left_out)}: they solve in pixel space and need a pixel prior; "

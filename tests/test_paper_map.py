@@ -161,7 +161,7 @@ def test_settings_on_the_bundled_prior_are_those_of_the_methods() -> None:
         settings = [token.split(": ", 1) for token in re.findall(r"`([^`]+)`", here)]
         found[method.strip()] = {key: yaml.safe_load(value) for key, value in settings}
     methods = read_methods().items()
-    assert found == {name: method.bundled.settings for name, method in methods if method.bundled.settings}
+    assert found == {name: method.bundled.overrides for name, method in methods if method.bundled.overrides}
 
 
 def test_extras_exist() -> None:

@@ -91,7 +91,7 @@ def make_reproduction(folder: Path) -> Path:
         figures = {key: {"mean": value, "interval": [value - 0.02, value + 0.03]} for key, value in values.items()}
         figures["frechet"] = {"mean": 30.0 - 50 * gain, "interval": None}
         arms.append({"label": label, "curve": curve, "role": role, "position": position, "config": "vsd.yaml"})
-        arms[-1] |= {"settings": {}, "figures": figures, "paper": {"diversity": 0.17, "aesthetic": 5.38}}
+        arms[-1] |= {"overrides": {}, "figures": figures, "paper": {"diversity": 0.17, "aesthetic": 5.38}}
         arms[-1]["runs"] = [{"prompt": "a car", "seed": 0, "folders": folders, "values": values}]
     metrics = {"diversity_clip": {"name": "diversity, CLIP", "better": "higher"}}
     metrics |= {"diversity_dino": {"name": "diversity, DINO", "better": "higher"}}
@@ -99,8 +99,8 @@ def make_reproduction(folder: Path) -> Path:
     metrics |= {"frechet": {"name": "Fréchet distance", "better": "lower"}}
     record = {"name": "fig3", "title": "Figure 3", "claim": "More <diversity>.", "command": "rsd reproduce fig3"}
     record |= {"versions": {"torch": "2.0"}, "prior": "bundled", "quick": False, "particles": 2, "steps": 20}
-    record |= {"networks": {"guide": "dino", "judge": "clip"}, "metrics": metrics, "arms": arms}
-    record["missing"] = [{"arm": "VSD, gamma 10", "prompt": "a car", "seed": 1, "error": "killed"}]
+    record |= {"networks": {"guide": "dino", "held_out": "clip"}, "metrics": metrics, "settings": arms}
+    record["missing"] = [{"setting": "VSD, gamma 10", "prompt": "a car", "seed": 1, "error": "killed"}]
     (folder / "reproduction.json").write_text(json.dumps(record))
     return folder
 

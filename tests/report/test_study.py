@@ -146,7 +146,7 @@ def test_what_cannot_be_reported(tmp_path, make, said):
 
 def test_toy_problem(tmp_path, monkeypatch):
     monkeypatch.setattr(gaussian_toy, "simulate", functools.partial(gaussian_toy.simulate, steps=3))
-    gaussian_toy.compute(2, 0, tmp_path)
+    gaussian_toy.run(None, realizations=2, output=tmp_path, command="rsd toy")
     study = read_study(tmp_path)
     assert [case.images for case in study.arms[0].cases] == [[tmp_path / "toy.png"]]
     assert "gamma 2000: " in study.notes[0]

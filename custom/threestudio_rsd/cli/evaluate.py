@@ -11,7 +11,15 @@ import torch
 
 from ..errors import UserError, first_line, one_of
 from ..evaluation.image_sets import ImageSet, list_reference, read_image_sets
-from ..evaluation.instruments import METRICS, TO_REFERENCE, TO_TRUTH, WITHIN_GROUPS, Instruments, Measurement, Options
+from ..evaluation.instruments import (
+    METRIC_NAMES,
+    TO_REFERENCE,
+    TO_TRUTH,
+    WITHIN_GROUPS,
+    Instruments,
+    Measurement,
+    Options,
+)
 from ..files import make_folder, write_whole
 from ..metrics.aesthetic import HEAD
 from ..repulsion.features import HUB_IDS, NAMES
@@ -73,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _options(args: argparse.Namespace) -> Options:
     metrics = None if args.metrics is None else _split("--metrics", args.metrics)
     for name in metrics or ():
-        one_of("--metrics", name, METRICS)
+        one_of("--metrics", name, METRIC_NAMES)
     features = _split("--features", args.features)
     for key, names in (("--features", features), ("--clip", [args.clip])):
         for name in names:
@@ -245,7 +253,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="RUN_OR_FOLDER",
         help="trial folders, folders of trials or of images (with prompts.txt or prompts.json), image files",
     )
-    parser.add_argument("--metrics", help=f"of {','.join(METRICS)}; default: all that the images allow")
+    parser.add_argument("--metrics", help=f"of {','.join(METRIC_NAMES)}; default: all that the images allow")
     parser.add_argument(
         "--features",
         default="dino,clip",

@@ -31,7 +31,7 @@ COMMANDS = {
     "report": ".report",
     "reproduce": ".reproduce",
     "sweep": ".sweep",
-    "toy": "..reproduce.gaussian_toy",
+    "toy": ".toy",
     "toyworld": ".toyworld",
 }
 MODES = ("train", "validate", "test", "export")

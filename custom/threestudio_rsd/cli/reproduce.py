@@ -10,12 +10,13 @@ import torch
 
 from ..errors import UserError
 from ..files import make_folder
+from ..metrics.names import metric_info
 from ..priors.pipelines import is_bundled
 from ..report.page import write_report
-from ..reproduce import solver_tables, toy_figure
+from ..reproduce import gaussian_toy, solver_tables
 from ..reproduce.definitions import PAPER_PRIOR, list_experiments, read_experiment, read_methods, read_settings
-from ..reproduce.planning import Case, Choice, plan
-from ..reproduce.run_tables import METRICS, Panel, Reproduction
+from ..reproduce.planning import Choice, PlannedCase, plan
+from ..reproduce.run_tables import KEYS, Panel, Reproduction
 from ..runs.checking import check_runs
 from ..runs.grid import parse_axis, parse_seeds, read_prompts
 from ..runs.run import OWN_KEYS
@@ -52,12 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _print_needs()
         return 0
     kind = read_settings(name)["kind"]
-    if kind == "inverse":
-        folder = solver_tables.run(name, argv[1:])
-        print(f"Results: {folder}\n{write_report(folder)}")
-        return 0
-    if kind == "toy":
-        return toy_figure.run(name, argv[1:])
+    if kind != "runs":
+        return _run_other_kind(name, kind, argv[1:])
     return _reproduce(name, argv[1:])
 
 
@@ -94,7 +91,9 @@ def _compute(reproduction: Reproduction, args: argparse.Namespace) -> bool:
         return False
     if not is_bundled(args.prior):
         print("Checking the settings", flush=True)
-        for run in {case.arm.label: run for case in reproduction.cases for run in case.runs if run in waiting}.values():
+        for run in {
+            case.setting.label: run for case in reproduction.cases for run in case.runs if run in waiting
+        }.values():
             check_runs(run.config, [run.overrides()])
     with hold_folder(args.output):
         stopped = reproduction.compute(make_workers(args, waiting), len(waiting), reproduction.name)
@@ -113,11 +112,11 @@ def _print(record: dict[str, Any]) -> None:
     print(f"The paper: {record['claim']}")
 
 
-def _check_folders(cases: Sequence[Case]) -> None:
+def _check_folders(cases: Sequence[PlannedCase]) -> None:
     """Raise UserError if the first run of an arm lies in a folder whose work was done with another config."""
     from ..standalone.utils.experiment import load_config
 
-    for run in {case.arm.label: case.runs[0] for case in reversed(cases)}.values():
+    for run in {case.setting.label: case.runs[0] for case in reversed(cases)}.values():
         run.check_folder(load_config(run.config, cli_args=run.overrides(), n_gpus=1))
 
 
@@ -133,14 +132,14 @@ def _further_settings(arguments: Sequence[str]) -> dict[str, Any]:
 
 def _table(record: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Headings and rows for a terminal."""
-    measured = {key for arm in record["arms"] for key in arm["figures"]}
-    keys = [key for key in METRICS if key in measured and key not in IN_FILE_ONLY]
+    measured = {key for arm in record["settings"] for key in arm["figures"]}
+    keys = [key for key in KEYS if key in measured and key not in IN_FILE_ONLY]
     rows = []
-    for arm in record["arms"]:
+    for arm in record["settings"]:
         paper = ", ".join(f"{key} {value:g}" for key, value in arm["paper"].items())
         cells = [_cell(key, arm["figures"].get(key)) for key in keys]
         rows.append([arm["label"], str(len(arm["runs"])), *cells, paper or "-"])
-    return ["setting", "cases", *(METRICS[key][0] for key in keys), "paper"], rows
+    return ["setting", "cases", *(metric_info(key).title for key in keys), "paper"], rows
 
 
 def _comparisons(record: dict[str, Any]) -> list[str]:
@@ -151,7 +150,7 @@ def _comparisons(record: dict[str, Any]) -> list[str]:
         low, high = each["range"]
         figure = {"mean": each["difference"], "interval": each["interval"]}
         lines.append(
-            f"At {METRICS[each['diversity']][0]} from {low:.2f} to {high:.2f}: {METRICS[each['quality']][0]} of "
+            f"At {metric_info(each['diversity']).title} from {low:.2f} to {high:.2f}: {metric_info(each['quality']).title} of "
             f"{first!r} minus {second!r}: {_cell(each['quality'], figure)}"
         )
     return lines
@@ -159,6 +158,27 @@ def _comparisons(record: dict[str, Any]) -> list[str]:
 
 def _cell(key: str, figure: dict[str, Any] | None) -> str:
     return format_figure(figure, FORMS.get(key, ".3f"))
+
+
+def _run_other_kind(name: str, kind: str, argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog=f"rsd reproduce {name}")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, default=Path("outputs/reproduce"))
+    if kind == "inverse":
+        parser.add_argument("--prior", default="bundled")
+        parser.add_argument("--images")
+        parser.add_argument("--n-particles", "-n", type=int)
+        parser.add_argument("--steps", type=int)
+        parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    args = parser.parse_args(argv)
+    command = shlex.join(["rsd", "reproduce", name, *argv])
+    if kind == "toy":
+        gaussian_toy.run(name, **vars(args), command=command)
+    else:
+        folder = solver_tables.run(name, **vars(args), command=command)
+        print(f"Results: {folder}\n{write_report(folder)}")
+    return 0
 
 
 def _print_needs() -> None:

@@ -75,10 +75,10 @@ class RepulsiveDistillation:
     def __call__(
         self,
         x_0: Tensor,
-        t: int,
+        t: int | Tensor,
         noise: Tensor,
         embedding: PromptEmbedding,
-        gamma: float = 0.0,
+        gamma: float | Tensor = 0.0,
         cameras: CameraCondition | None = None,
         views_per_particle: int = 1,
     ) -> RepulsiveGradient:
@@ -87,10 +87,10 @@ class RepulsiveDistillation:
         Args:
             x_0: particles (N, ...). With `views_per_particle` = V, V views of each particle, (N V, ...), one particle
                 after the other.
-            t: timestep, the same for all particles.
+            t: timestep, an int for all particles, or one for each row, (N V,).
             noise: standard normal noise, like x_0.
             embedding: the prompt.
-            gamma: repulsion weight; 0 runs neither decoder nor feature network.
+            gamma: repulsion weight, a number or broadcastable against x_0; the number 0 runs neither decoder nor feature network.
             cameras: cameras of the views, for a base method whose own network takes them.
             views_per_particle: V. The force compares view i of a particle with view i of the others only.
 
@@ -104,7 +104,7 @@ class RepulsiveDistillation:
         predictions = prior.noise_predictions(x_t, t, embedding, negative=self.method.needs_negative)
         direction = self.method.direction(Step(x_0, x_t, t, noise, predictions, embedding, cameras))
         weight = timestep_weight(self.weighting_strategy, alpha, sigma)
-        if self.force is None or gamma == 0:
+        if self.force is None or (not isinstance(gamma, Tensor) and gamma == 0):
             return RepulsiveGradient(weight * direction, direction, None)
         seen = select_kernel_input(self.kernel_input, x_0, x_t, predictions.conditional, alpha, sigma)
         force = _force_by_view(self.force, seen, views_per_particle)

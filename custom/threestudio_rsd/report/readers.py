@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError, first_line
-from ..reproduce.definitions import ROLES
-from ..reproduce.gaussian_toy import Row
-from ..reproduce.toy_figure import describe, read_figure
+from ..reproduce.definitions import ROLES, read_toy_figure
+from ..reproduce.gaussian_toy import ToyRow, describe
 from ..runs.grid import PRIOR_KEYS, PROMPT_KEYS, SEED_KEY, format_value, short_names
 from ..runs.trial import find_grid, read_config, read_logs
 from .study import (
@@ -43,7 +42,7 @@ TABLE_METRICS = {  # of a table of solvers: names and directions
     "psnr": Metric("PSNR, dB", HIGHER),
     "ssim": Metric("SSIM", HIGHER),
     "lpips": Metric("LPIPS", LOWER),
-    "consistent": Metric("class kept", HIGHER),
+    "class_accuracy": Metric("class accuracy", HIGHER),
     "colors": Metric("colors", HIGHER),
     "frechet": Metric("Fréchet distance", LOWER),
     "seconds_per_step": Metric("seconds per step and image", LOWER),
@@ -83,7 +82,7 @@ def read_study(folder: Path) -> Study:
 
 def _read_reproduction(folder: Path, record: dict[str, Any]) -> Study:
     arms = []
-    for entry in record["arms"]:
+    for entry in record["settings"]:
         cases = []
         for run in entry["runs"]:
             case = Case(run["prompt"], run["seed"], values=run["values"])
@@ -95,7 +94,7 @@ def _read_reproduction(folder: Path, record: dict[str, Any]) -> Study:
         arm.role = entry.get("role") if entry.get("role") in ROLES else ROLES[0]
         arm.curve, arm.position = entry.get("curve"), entry.get("position")
         first = next((folder / each for run in entry["runs"] for each in run["folders"]), None)
-        _add_config(arm, first, entry["settings"])
+        _add_config(arm, first, entry["overrides"])
         arms.append(arm)
     measured = {key for arm in arms for key in arm.figures}
     metrics = {key: Metric(each["name"], each["better"]) for key, each in record["metrics"].items() if key in measured}
@@ -111,7 +110,10 @@ def _read_reproduction(folder: Path, record: dict[str, Any]) -> Study:
         record["prior"],
         record["steps"],
         record["particles"],
-        [Missing(each["arm"], each["prompt"], each["seed"], each.get("error")) for each in record.get("missing", [])],
+        [
+            Missing(each["setting"], each["prompt"], each["seed"], each.get("error"))
+            for each in record.get("missing", [])
+        ],
         record["versions"],
         notes=notes,
         comparisons=[
@@ -239,8 +241,8 @@ def _read_toy(folder: Path, record: dict[str, Any]) -> Study:
     """The toy problem: its one figure, and what it says about the paper's setting."""
     arm = Arm("every setting", [Case("", record["settings"]["seed"], [folder / "toy.png"])])
     _add_config(arm, None, record["settings"])
-    figure = read_figure("fig9")
-    found = "; ".join(describe([Row(**row) for row in record["rows"]]))
+    figure = read_toy_figure("fig9")
+    found = "; ".join(describe([ToyRow(**row) for row in record["rows"]]))
     return Study(
         figure.title,
         [arm],

@@ -130,7 +130,7 @@ def test_curves_can_be_chosen(tmp_path, open_page):
     folder.mkdir()
     record = make_reproduction(folder) / "reproduction.json"
     content = json.loads(record.read_text())
-    content["arms"][2]["curve"] = "other"  # a curve of one point needs no button of its own
+    content["settings"][2]["curve"] = "other"  # a curve of one point needs no button of its own
     record.write_text(json.dumps(content))
     page = open_page(folder)
     assert page.get_by_role("radio", name=": all").all_inner_texts() == ["VSD: all"]

@@ -5,9 +5,8 @@ from html.parser import HTMLParser
 
 import pytest
 from PIL import Image
-from threestudio_rsd.cli.main import USER_ERROR
+from threestudio_rsd.cli.main import USER_ERROR, run_command
 from threestudio_rsd.cli.main import main as rsd
-from threestudio_rsd.cli.report import main
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.report.charts import HIGHER, WIDTH, Line, Point, draw_lines, draw_points, format_figure
 from threestudio_rsd.report.images import encode
@@ -17,6 +16,10 @@ from tests.report.report_folders import add_turntable, make_reproduction, make_s
 
 LOADING = {"src", "href", "srcset", "data", "action", "poster", "xlink:href"}  # attributes that can cause a request
 VOID = {"meta", "link", "img", "br", "line", "circle", "path", "polyline", "polygon"}
+
+
+def main(arguments: list[str]) -> int:
+    return run_command(["report", *arguments])
 
 
 class Page(HTMLParser):

@@ -179,7 +179,7 @@ def test_prompts_that_do_not_fit_are_named(tmp_path, mushrooms) -> None:
     with pytest.raises(UserError, match="2 prompts for 3 images"):
         read_image_sets([folder])
     (folder / "prompts.json").write_text('{"particle_00.png": "a"}')
-    with pytest.raises(UserError, match="particle_01.png"):
+    with pytest.raises(UserError, match=r"particle_01\.png"):
         read_image_sets([folder])
 
 

@@ -185,7 +185,7 @@ def test_results_of_another_config_are_not_mixed(stand_in, tmp_path) -> None:
     OmegaConf.save(parsed, run.folder / "configs" / "parsed.yaml")
     assert main(arguments) == 0
     config.write_text(text.replace("lr: 0.03", "lr: 0.04"))
-    with pytest.raises(UserError, match="system.optimizer.args.lr=0.03, which is now 0.04"):
+    with pytest.raises(UserError, match=r"system\.optimizer\.args\.lr=0\.03, which is now 0.04"):
         main(arguments)
 
 
@@ -293,5 +293,5 @@ def test_a_sweep_of_the_bundled_prior(tmp_path, monkeypatch, capsys) -> None:
     capsys.readouterr()
     assert main(arguments) == 0
     assert "2 runs, of which 2 are finished" in capsys.readouterr().out
-    with pytest.raises(UserError, match="system.guidance.gama"):
+    with pytest.raises(UserError, match=r"system\.guidance\.gama"):
         main([*arguments, "--set", "system.guidance.gama=1"])

@@ -6,9 +6,8 @@ from html.parser import HTMLParser
 
 import pytest
 from PIL import Image
-from threestudio_rsd.cli.main import USER_ERROR
+from threestudio_rsd.cli.main import USER_ERROR, run_command
 from threestudio_rsd.cli.main import main as rsd
-from threestudio_rsd.cli.report import main
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.report import write_report
 from threestudio_rsd.report.gallery import encode
@@ -26,6 +25,10 @@ from tests.report.report_folders import (
 
 LOADING = {"src", "href", "srcset", "data", "action", "poster", "xlink:href"}  # attributes that can cause a request
 VOID = {"meta", "link", "img", "br", "line", "circle", "path", "polyline", "polygon"}
+
+
+def main(arguments: list[str]) -> int:
+    return run_command(["report", *arguments])
 
 
 class Page(HTMLParser):

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 from omegaconf import OmegaConf
-from threestudio_rsd.cli.reproduce import main
+from threestudio_rsd.cli.main import run_command
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.images.saving import save_image
 from threestudio_rsd.metrics import diversity
@@ -17,6 +17,10 @@ from threestudio_rsd.repulsion import load_features
 from threestudio_rsd.toyworld import render
 
 GAMMA = "system.guidance.gamma"
+
+
+def main(arguments: list[str]) -> int:
+    return run_command(["reproduce", *arguments])
 
 
 def write_run(run, colors) -> list[torch.Tensor]:

@@ -182,7 +182,9 @@ def _compute(reproduction: "Reproduction", args: argparse.Namespace) -> bool:
         return False
     if not is_bundled(args.prior):
         print("Checking the settings", flush=True)
-        for run in {case.setting.label: run for case in reproduction.cases for run in case.runs if run in waiting}.values():
+        for run in {
+            case.setting.label: run for case in reproduction.cases for run in case.runs if run in waiting
+        }.values():
             check_runs(run.config, [run.overrides()])
     with hold_folder(args.output):
         stopped = reproduction.compute(make_workers(args, waiting), len(waiting), reproduction.name)
@@ -281,8 +283,7 @@ def _add_experiment_arguments(name: str, parser: CommandParser) -> None:
 
 
 def _add_solver_table_arguments(name: str, parser: CommandParser) -> None:
-    from ..reproduce.definitions import BUNDLED, PAPER_PRIOR
-    from ..reproduce.definitions import read_solver_table
+    from ..reproduce.definitions import BUNDLED, PAPER_PRIOR, read_solver_table
 
     table = read_solver_table(name)
     bundled, paper = table.bundled.settings, table.settings

@@ -21,9 +21,7 @@ def run(args: argparse.Namespace) -> int:
     """Simulate every setting."""
     from ..reproduce import gaussian_toy
 
-    gaussian_toy.run(
-        None, realizations=args.realizations, seed=args.seed, output=args.output, command=args.command
-    )
+    gaussian_toy.run(None, realizations=args.realizations, seed=args.seed, output=args.output, command=args.command)
     return 0
 
 

@@ -8,11 +8,10 @@ from typing import Any
 
 from ..errors import UserError, first_line
 from ..metrics.statistics import Estimate, estimate
-from ..reproduce.definitions import ROLES
-from ..reproduce.definitions import read_toy_figure
+from ..reproduce.definitions import ROLES, read_toy_figure
 from ..reproduce.gaussian_toy import ToyRow, describe
 from ..runs.grid import PRIOR_KEYS, PROMPT_KEYS, SEED_KEY, format_value, short_names
-from ..runs.trial import read_values, find_grid, read_config, read_logs
+from ..runs.trial import find_grid, read_config, read_logs, read_values
 from .study import (
     CaseResult,
     CurveComparison,

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..metrics.names import METRICS, NETWORK_METRICS, SECTIONS, MetricInfo, metric_info
+from ..metrics.names import METRICS, SECTIONS, MetricInfo, metric_info
 from ..metrics.statistics import Estimate, estimate
 from ..reproduce.definitions import ROLES
 from ..runs.grid import GAMMA_KEYS, format_value
 from ..runs.run import UNCOMPARED_KEYS
-from ..runs.trial import DIVERSITY, Curve, flatten
+from ..runs.trial import DIVERSITY, Curve
 
 ALL_GAMMA_KEYS = (*GAMMA_KEYS, "gamma")  # plain `gamma` is the key of a solver in table.json
 

@@ -66,4 +66,5 @@ def _distance_to_segment(pixels: Tensor, start: Tensor, end: Tensor) -> Tensor:
     """Distances (H, W) of pixels (H, W, 2) to the segment between two points (2,)."""
     along = end - start
     position = ((pixels - start) @ along / along.square().sum().clamp_min(1e-12)).clamp(0, 1)
-    return (pixels - start - position[..., None] * along).norm(dim=-1)
+    distance: Tensor = (pixels - start - position[..., None] * along).norm(dim=-1)
+    return distance

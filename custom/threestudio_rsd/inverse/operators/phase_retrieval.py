@@ -32,14 +32,17 @@ class FourierAmplitude(PhaseRetrieval):
 
     def A(self, x: Tensor, **kwargs: Any) -> Tensor:  # noqa: N802 deepinv's name
         """(B, 3, H, W) -> (B, 3, H', W'); the gradient at an amplitude of 0 is 0."""
-        return self.B(x).abs()
+        amplitudes: Tensor = self.B(x).abs()
+        return amplitudes
 
     A_vjp = Physics.A_vjp  # PhaseRetrieval's own is that of the square
 
 
 def _fourier(x: Tensor) -> Tensor:
-    return torch.fft.fft2(x, norm="ortho")
+    transformed: Tensor = torch.fft.fft2(x, norm="ortho")
+    return transformed
 
 
 def _inverse_fourier(x: Tensor) -> Tensor:
-    return torch.fft.ifft2(x, norm="ortho")
+    transformed: Tensor = torch.fft.ifft2(x, norm="ortho")
+    return transformed

@@ -12,10 +12,10 @@ from threestudio_rsd.images import read_images
 from threestudio_rsd.toyworld import model_card, sampling
 from threestudio_rsd.toyworld.check import table
 from threestudio_rsd.toyworld.check.table import Counts, Labeled, Row
-from threestudio_rsd.toyworld.model_card import SIDE, choose_scenes, side_by_side
+from threestudio_rsd.toyworld.model_card import SIDE, side_by_side
 from threestudio_rsd.toyworld.render import render
 from threestudio_rsd.toyworld.truth import true_distribution
-from threestudio_rsd.toyworld.world import CLASSES, COLORS, VIEWS, Camera, sample_scenes
+from threestudio_rsd.toyworld.world import CLASSES, COLORS, VIEWS, Camera, choose_scenes, sample_scenes
 
 from ..oracle_judge import OracleJudge, labeled_images
 

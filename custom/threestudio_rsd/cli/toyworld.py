@@ -65,7 +65,8 @@ def render_main(arguments: Sequence[str]) -> int:
     if args.elevation is not None:
         _check_range("--elevation", args.elevation, -90, 90)
     make_folder(args.output)
-    from ..toyworld.model_card import choose_scenes, save_renders
+    from ..toyworld.model_card import save_renders
+    from ..toyworld.world import choose_scenes
 
     scenes = choose_scenes(args.count, args.seed, args.object_class, args.color, args.azimuth, args.elevation)
     files = save_renders(scenes, args.output)

@@ -11,8 +11,8 @@ from ..metrics import diversity, frechet_distance, load_lpips, reconstruction_me
 from ..metrics.distribution import load_inception
 from ..repulsion import load_features
 from ..toyworld import ToyworldJudge
-from ..toyworld.model_card import choose_scenes
 from ..toyworld.render import render_scenes
+from ..toyworld.world import choose_scenes
 
 REFERENCE_SEED, FLOOR_SEED = 70_000, 60_001  # of renders; training used neither
 REFERENCES = 1000  # renders that the Frechet distance is measured to

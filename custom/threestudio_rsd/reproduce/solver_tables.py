@@ -31,8 +31,8 @@ from ..metrics.statistics import estimate
 from ..priors import Prior, load_prior
 from ..repulsion import load_features
 from ..text_tables import format_figure, format_number, format_table
-from ..toyworld.model_card import choose_scenes
 from ..toyworld.render import render_scenes
+from ..toyworld.world import choose_scenes
 from .definitions import BUNDLED, PAPER_PRIOR, list_experiments
 from .inverse_rows import Comparison, Row, choose_rows, read_comparison
 

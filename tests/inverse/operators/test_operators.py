@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from PIL import Image
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.inverse.operators import OPERATORS, OperatorConfig, build_operator, measure, operator_state
-from threestudio_rsd.toyworld.model_card import choose_scenes
 from threestudio_rsd.toyworld.render import render_scenes
+from threestudio_rsd.toyworld.world import choose_scenes
 
 LINEAR = ["half-box", "random", "free-form", "super-resolution", "gaussian-blur", "motion-blur", "decolorize"]
 SMOOTH = ["nonlinear-blur", "phase-retrieval"]

@@ -89,7 +89,7 @@ def check_main(arguments: Sequence[str]) -> int:
             raise UserError(f"--output={str(args.output)!r} is a folder; accepted: a JSON file to be written.")
         make_folder(args.output.parent)
     folder = _models(args)
-    from ..toyworld.check.table import run_check
+    from ..toyworld.check import run_check
 
     return run_check(folder, args.workers, args.output)
 

@@ -1,39 +1,15 @@
 """Measures of N objects that are each seen from V cameras: images (N, V, 3, H, W) in [0, 1]."""
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..metrics.diversity import diversity
 from .judge import ToyworldJudge
 from .truth import modes_covered
 from .world import view_of
 
-MEASURED_VIEWS = 8  # cameras, of those of a test, that contact sheets and measures take
 MARGIN = 10.0  # degrees from the boundary of two faces within which a view shows both
-
-
-def spread_views(n_views: int) -> list[int]:
-    """Indices of up to MEASURED_VIEWS cameras, evenly spread over a turn of n_views."""
-    return torch.linspace(0, n_views, MEASURED_VIEWS + 1)[:-1].long().unique().tolist()
-
-
-@torch.no_grad()
-def view_diversity(images: Tensor, networks: Mapping[str, Callable[[Tensor], Tensor]]) -> dict[str, float]:
-    """Diversity (38) of the N objects in each network, from the same camera, as a mean over the V cameras.
-
-    Args:
-        images: (N, V, 3, H, W) in [0, 1].
-        networks: feature networks by name, (B, 3, H, W) -> (B, D).
-    """
-    n, v = images.shape[:2]
-    result = {}
-    for name, network in networks.items():
-        features = network(images.flatten(0, 1)).flatten(1).unflatten(0, (n, v))
-        result[name] = sum(float(diversity(features[:, camera])) for camera in range(v)) / v
-    return result
 
 
 @torch.no_grad()

@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from ..check.table import mean_psnr
+from ...metrics.reconstruction import psnr
 from . import settings
 from .data import Renders
-from .trainer import Task, bf16_autocast, train
+from .trainer import TrainingTask, bf16_autocast, train
 
 KL_WEIGHT = 2e-4  # per latent dimension
 GRADIENT_WEIGHT = 0.5  # of the L1 distance between the images' differences of neighbors
@@ -22,7 +22,7 @@ HINT_SCALE = 1.5
 CALIBRATION_IMAGES = 1024
 
 
-class AutoencoderTask(Task):
+class AutoencoderTask(TrainingTask):
     def __init__(self, renders: Renders, held_out: Renders) -> None:
         super().__init__()
         self.renders, self.held_out = renders, held_out
@@ -62,7 +62,7 @@ class AutoencoderTask(Task):
     def evaluate(self, model: Any) -> dict[str, float]:
         images = self.held_out.batch(torch.arange(256))
         decoded = model.decode(model.encode(images * 2 - 1).latent_dist.mode()).sample / 2 + 0.5
-        return {"psnr": mean_psnr(decoded, images)}
+        return {"psnr": float(psnr(decoded, images).mean())}
 
 
 @torch.no_grad()

@@ -15,12 +15,12 @@ from . import settings
 from .augment import shift_blur_noise
 from .data import Renders
 from .tokenizer import write_clip_tokenizer
-from .trainer import Task, bf16_autocast, train
+from .trainer import TrainingTask, bf16_autocast, train
 
 NAMED_COLOR, NAMED_VIEW = 0.8, 0.4
 
 
-class ClipTask(Task):
+class ClipTask(TrainingTask):
     def __init__(self, renders: Renders, held_out: Renders, tokenizer: CLIPTokenizer) -> None:
         super().__init__()
         self.renders, self.held_out, self.tokenizer = renders, held_out, tokenizer

@@ -21,11 +21,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import ViTConfig, ViTModel
 
-from ..check.table import probe_rows
+from ..check.probe import probe_rows
 from . import settings
 from .augment import shift_blur_noise
 from .data import Renders
-from .trainer import Task, bf16_autocast, train
+from .trainer import TrainingTask, bf16_autocast, train
 
 IMAGE, WIDTH, PATCHES = 64, 128, 8  # pixels, of a feature, and along a side of an image
 # Wide networks start from weights of 0.02; in one as narrow as this the class token then is about the mean of the
@@ -124,7 +124,7 @@ class Head(nn.Module):
         return directions, directions @ F.normalize(self.prototypes, dim=-1).T
 
 
-class DinoTask(Task):
+class DinoTask(TrainingTask):
     """`model` is the teacher's network, which ships; gradients go to the student's."""
 
     def __init__(self, renders: Renders, held_out: Renders) -> None:

@@ -13,10 +13,10 @@ from ..truth import accuracy
 from . import settings
 from .augment import shift_blur_noise
 from .data import Renders
-from .trainer import Task, bf16_autocast, train
+from .trainer import TrainingTask, bf16_autocast, train
 
 
-class JudgeTask(Task):
+class JudgeTask(TrainingTask):
     def __init__(self, renders: Renders, held_out: Renders) -> None:
         super().__init__()
         self.model = ToyworldJudge()

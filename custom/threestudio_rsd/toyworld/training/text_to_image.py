@@ -14,7 +14,7 @@ from ..captions import random_caption
 from . import settings
 from .data import Renders
 from .tokenizer import write_clip_tokenizer
-from .trainer import Task, bf16_autocast, train
+from .trainer import TrainingTask, bf16_autocast, train
 
 WIDTH = 128  # of the text embeddings
 MAX_SNR = 5.0  # of the loss weights (Hang et al., 2023)
@@ -33,7 +33,7 @@ class Denoiser(nn.Module):
         return self.unet(noisy, timesteps, embeddings).sample
 
 
-class DenoisingTask(Task):
+class DenoisingTask(TrainingTask):
     """Predict the noise in noisy clean samples, which a subclass gives, from random captions."""
 
     def __init__(self, renders: Renders, denoiser: Denoiser, tokenizer: Any, scheduler: Any) -> None:

@@ -17,7 +17,7 @@ CHECKPOINT_EVERY = 250  # steps
 LOG_EVERY = 25  # steps
 
 
-class Task(nn.Module):
+class TrainingTask(nn.Module):
     """What a training of the bundled world owes: a `model` to train, its loss on a batch, and its measures.
 
     Everything in a task's state dict is kept in its checkpoints. Every random draw comes from torch's default
@@ -40,7 +40,7 @@ class Task(nn.Module):
     fraction: float = 0.0
 
 
-def train(task: Task, optimization: Optimization, folder: Path) -> Any:
+def train(task: TrainingTask, optimization: Optimization, folder: Path) -> Any:
     """Train `task.model`, from the checkpoint in `folder` if there is one; returns its averaged weights in eval mode.
 
     Writes `checkpoint.pt` and `log.jsonl` (step, steps, loss, seconds, and the measures) into the folder.
@@ -108,7 +108,12 @@ def _averaging(decay: float):
 
 
 def _checkpoint(
-    folder: Path, task: Task, average: AveragedModel, optimizer: torch.optim.Optimizer, step: int, seconds: float
+    folder: Path,
+    task: TrainingTask,
+    average: AveragedModel,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+    seconds: float,
 ) -> None:
     state = {
         "task": task.state_dict(),
@@ -122,7 +127,9 @@ def _checkpoint(
     os.replace(temporary, folder / "checkpoint.pt")
 
 
-def _resume(folder: Path, task: Task, average: AveragedModel, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
+def _resume(
+    folder: Path, task: TrainingTask, average: AveragedModel, optimizer: torch.optim.Optimizer
+) -> tuple[int, float]:
     """Steps that are done, and the seconds that they took."""
     file = folder / "checkpoint.pt"
     if not file.is_file():

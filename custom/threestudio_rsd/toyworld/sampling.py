@@ -115,6 +115,6 @@ def _load_pipeline(folder: Path) -> Any:
             f"{str(folder)!r} cannot be loaded ({first_line(error)}); accepted: the folder of a diffusers pipeline."
         ) from error
     pipeline.set_progress_bar_config(disable=True)
-    pipeline.text_encoder.float()  # current transformers load it in half precision, diffusers loads the other parts in single
+    pipeline.text_encoder.float()  # current transformers load it in half precision
     pipeline.unet.to(memory_format=torch.channels_last)
     return pipeline

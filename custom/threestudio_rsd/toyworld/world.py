@@ -99,8 +99,8 @@ class Scene:
 def view_of(azimuth: Tensor | float, elevation: Tensor | float) -> Tensor:
     """Index into VIEWS of each camera, by threestudio's thresholds.
 
-    Overhead above 60 degrees of elevation; else front within 45 degrees of azimuth 0, back within 45 degrees of 180, and
-    side in between.
+    Overhead above 60 degrees of elevation; else front within 45 degrees of azimuth 0, back within 45 degrees of
+    180, and side in between.
 
     Args:
         azimuth: degrees, a number or a tensor.

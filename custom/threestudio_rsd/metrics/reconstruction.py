@@ -31,7 +31,8 @@ def psnr(images: Tensor, reference: Tensor) -> Tensor:
     """
     images, reference = _pair(images, reference)
     error = (images - reference).square().mean((1, 2, 3))
-    return -10 * error.clamp_min(SMALLEST_ERROR).log10()
+    decibels: Tensor = -10 * error.clamp_min(SMALLEST_ERROR).log10()
+    return decibels
 
 
 def ssim(images: Tensor, reference: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from .trainer import TrainingTask, bf16_autocast, train
 KL_WEIGHT = 2e-4  # per latent dimension
 GRADIENT_WEIGHT = 0.5  # weight of the L1 distance between image gradients
 # Without BIAS and HINT_WEIGHT the training stays on a plateau for long, with wrong colors.
-BIAS = 1.5  # weight of the term that pulls three latent channels to the reduced image; 0 in the second half
+BIAS = 1.5  # initial bias of the convolutions of the residual stream; lets absolute colors pass the group norms
 HINT_WEIGHT = 0.3  # pulls three latent channels towards the reduced image; 0 from half of the training on
 HINT_SCALE = 1.5
 CALIBRATION_IMAGES = 1024
@@ -59,7 +59,8 @@ class AutoencoderTask(TrainingTask):
         hint = HINT_WEIGHT * max(0.0, 1 - 2 * self.fraction)
         if hint > 0:
             loss = loss + hint * (latents[:, :3] - HINT_SCALE * F.avg_pool2d(images, 4)).abs().mean()
-        return loss
+        result: Tensor = loss
+        return result
 
     def evaluate(self, model: Any) -> dict[str, float]:
         images = self.held_out.batch(torch.arange(256))

@@ -16,6 +16,8 @@ from .settings import SEED, Optimization
 CHECKPOINT_EVERY = 250  # steps
 LOG_EVERY = 25  # steps
 
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
 
 class TrainingTask(nn.Module):
     """Base class of a training: a `model`, its loss on a random batch, and its metrics.
@@ -110,11 +112,11 @@ def _schedule(step: int, optimization: Optimization) -> float:
     return warmup * (optimization.final_share + (1 - optimization.final_share) * cosine)
 
 
-def _averaging(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
+def _averaging(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
     """Update of a moving average whose decay grows with the number of steps, up to `decay`."""
 
     @torch.no_grad()
-    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+    def update(averaged: Tensors, current: Tensors, count: Tensor | int) -> None:
         grown = (1 + int(count)) / (10 + int(count))
         torch._foreach_lerp_(averaged, current, 1 - min(decay, grown))
 

@@ -30,9 +30,8 @@ def psnr(images: Tensor, reference: Tensor) -> Tensor:
         tensor([20.0000])
     """
     images, reference = _pair(images, reference)
-    error = (images - reference).square().mean((1, 2, 3))
-    decibels: Tensor = -10 * error.clamp_min(SMALLEST_ERROR).log10()
-    return decibels
+    error: Tensor = (images - reference).square().mean((1, 2, 3))
+    return -10 * error.clamp_min(SMALLEST_ERROR).log10()
 
 
 def ssim(images: Tensor, reference: Tensor) -> Tensor:
@@ -44,8 +43,8 @@ def ssim(images: Tensor, reference: Tensor) -> Tensor:
     from torchmetrics.functional.image import structural_similarity_index_measure
 
     images, reference = _pair(images, reference)
-    value: Any = structural_similarity_index_measure(images, reference, data_range=1.0, reduction="none")
-    return value.reshape(len(images))  # one image comes without its dimension
+    values: Tensor = structural_similarity_index_measure(images, reference, data_range=1.0, reduction="none")  # type: ignore[assignment]
+    return values.reshape(len(images))  # one image comes without its dimension
 
 
 @torch.no_grad()

@@ -16,10 +16,11 @@ import torch
 from PIL import Image
 from threestudio_rsd.files import data_path
 from threestudio_rsd.images.reading import to_tensor
+from threestudio_rsd.metrics import view_diversity
 from threestudio_rsd.metrics.statistics import estimate
 from threestudio_rsd.repulsion import load_features
 from threestudio_rsd.text_tables import format_table
-from threestudio_rsd.toyworld import ToyworldJudge, judge_objects, view_diversity
+from threestudio_rsd.toyworld import ToyworldJudge, judge_objects
 from threestudio_rsd.toyworld.captions import named_attributes
 
 CONFIG = "configs/text2nerf/dreamfusion-bundled.yaml"

@@ -12,11 +12,12 @@ from threestudio_rsd.evaluation import instruments
 from threestudio_rsd.evaluation.image_sets import read_image_sets
 from threestudio_rsd.evaluation.instruments import Instruments, Options, embed
 from threestudio_rsd.images import save_image
-from threestudio_rsd.metrics import diversity
+from threestudio_rsd.metrics import diversity, view_diversity
 from threestudio_rsd.repulsion import load_features
-from threestudio_rsd.toyworld import judge_objects, truth_metrics, view_diversity
-from threestudio_rsd.toyworld.model_card import choose_scenes, save_renders
+from threestudio_rsd.toyworld import judge_objects, truth_metrics
+from threestudio_rsd.toyworld.model_card import save_renders
 from threestudio_rsd.toyworld.render import render_scenes
+from threestudio_rsd.toyworld.world import choose_scenes
 from torch import Tensor, nn
 
 GUIDED = {

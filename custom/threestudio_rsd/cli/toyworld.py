@@ -66,7 +66,8 @@ def _add_commands(parser: CommandParser) -> None:
 def render(args: argparse.Namespace) -> int:
     """`rsd toyworld render`."""
     make_folder(args.output)
-    from ..toyworld.model_card import choose_scenes, save_renders
+    from ..toyworld.model_card import save_renders
+    from ..toyworld.world import choose_scenes
 
     scenes = choose_scenes(args.count, args.seed, args.object_class, args.color, args.azimuth, args.elevation)
     files = save_renders(scenes, args.output)
@@ -78,7 +79,7 @@ def check(args: argparse.Namespace) -> int:
     """`rsd toyworld check`; returns 0 if all requirements are met, else 1."""
     if args.output is not None:
         make_folder(args.output.parent)
-    from ..toyworld.check.table import run_check
+    from ..toyworld.check import run_check
 
     return run_check(_networks(args), args.workers, args.output)
 
@@ -96,9 +97,9 @@ def card(args: argparse.Namespace) -> int:
 def examples(args: argparse.Namespace) -> int:
     """`rsd toyworld examples`."""
     make_folder(args.output)
-    from ..toyworld.examples import main
+    from ..toyworld.examples import write_examples
 
-    main(args.output)
+    write_examples(args.output)
     print(f"Examples and truth.json: {args.output}")
     return 0
 

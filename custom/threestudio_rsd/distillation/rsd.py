@@ -90,7 +90,8 @@ class RepulsiveDistillation:
             t: timestep, an int for all particles, or one for each row, (N V,).
             noise: standard normal noise, like x_0.
             embedding: the prompt.
-            gamma: repulsion weight, a number or broadcastable against x_0; the number 0 runs neither decoder nor feature network.
+            gamma: repulsion weight, a number or a tensor broadcastable against x_0; the number 0 runs neither decoder
+                nor feature network.
             cameras: cameras of the views, for a base method whose own network takes them.
             views_per_particle: V. The force compares view i of a particle with view i of the others only.
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ..errors import UserError, first_line
 from ..images.reading import SUFFIXES, list_images, open_image, to_tensor
+from ..metrics import spread_views
 from ..runs.trial import flatten
-from ..toyworld import spread_views
 
 KEY = "RUN_OR_FOLDER"
 ELEVATION = 15.0  # degrees; default of threestudio's eval_elevation_deg

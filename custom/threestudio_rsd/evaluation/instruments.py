@@ -24,9 +24,8 @@ from ..repulsion.features import BUNDLED, HUB_IDS
 from ..toyworld import ToyworldJudge, judge_objects, truth_metrics
 from ..toyworld.captions import named_attributes
 from ..toyworld.judge import IMAGE_SIZE
-from ..toyworld.model_card import choose_scenes
 from ..toyworld.render import render_scenes
-from ..toyworld.world import CLASSES, COLORS
+from ..toyworld.world import CLASSES, COLORS, choose_scenes
 from .embedding import embed
 from .image_sets import Group, ImageFiles, ImageSet, list_reference
 

@@ -30,9 +30,8 @@ from ..metrics.statistics import estimate
 from ..priors import Prior, load_prior
 from ..repulsion import load_features
 from ..text_tables import format_figure, format_table
-from ..toyworld.model_card import choose_scenes
 from ..toyworld.render import render_scenes
-from ..toyworld.world import CLASSES
+from ..toyworld.world import CLASSES, choose_scenes
 from .definitions import BUNDLED, PAPER_PRIOR, SolverRow, SolverTable, list_experiments, read_solver_table
 
 # Seeds of renders; training used none of them.

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from ...images import save_grid
-from ...toyworld import ToyworldJudge, judge_objects, spread_views, view_diversity
+from ...metrics import spread_views, view_diversity
+from ...toyworld import ToyworldJudge, judge_objects
 from ...toyworld.captions import named_attributes
 
 FPS = 30  # frames per second of the videos; threestudio

@@ -91,13 +91,16 @@ def value(config: Path, key: str) -> Any:
 
 def is_key(key: str) -> bool:
     """Whether one of the paper's own configs or its classes has this key."""
-    for config in CONFIGS:
-        try:
-            value(config, key)
-            return True
-        except KeyError:
-            continue
-    return False
+    return any(has_value(config, key) for config in CONFIGS)
+
+
+def has_value(config: Path, key: str) -> bool:
+    """Test whether `value` finds a key."""
+    try:
+        value(config, key)
+    except KeyError:
+        return False
+    return True
 
 
 def test_all_in_backticks_is_so() -> None:

@@ -59,9 +59,10 @@ def add_sampling(folder: Path) -> None:
 def add_answers(folder: Path, shade: int, truth: tuple[int, int, int] = (9, 9, 9)) -> None:
     """Make a trial one of inverse problems: three answers to each of RESTORED, whose color `shade` sets."""
     values = {
-        "psnr": {"mean": 20.5, "mean_image": 22.0},
-        "diversity": {"clip": 0.1, "dino": shade / 255},
-        "lpips": None,
+        "psnr": 20.5,
+        "psnr_of_mean": 22.0,
+        "diversity_clip": 0.1,
+        "diversity_dino": shade / 255,
     }
     metrics = {"n_particles": 3, "steps": 20, "mean": values | {"residual": 0.01}}
     (folder / "save" / "metrics.json").write_text(json.dumps(metrics))

@@ -181,7 +181,7 @@ def test_output_and_mistakes(tmp_path, capsys):
     assert re.search(r"page.html \(\d+\.\d MB\)", capsys.readouterr().out)
     assert rsd(["report", str(tmp_path / "new")]) == USER_ERROR
     assert "accepted: a folder with reproduction.json" in capsys.readouterr().err
-    with pytest.raises(UserError, match="is a folder"):
+    with pytest.raises(UserError, match="a file, not a folder"):
         main([str(tmp_path / "sweep"), "--output", str(tmp_path)])
 
 

@@ -48,7 +48,7 @@ def main() -> None:
     from real_threestudio import prelude
 
     prelude()
-    import threestudio_rsd.extension.systems  # noqa: F401 registers particle-camera-datamodule
+    import threestudio_rsd.extension.data  # noqa: F401 registers particle-camera-datamodule
 
     torch.save({case: values(case) for case in CASES}, sys.argv[1])
 

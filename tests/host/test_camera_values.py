@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from threestudio_rsd.extension import systems  # noqa: F401 registers particle-camera-datamodule
+from threestudio_rsd.extension import data  # noqa: F401 registers particle-camera-datamodule
 
 from . import camera_values
 from .real_threestudio import run_in_threestudio

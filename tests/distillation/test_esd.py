@@ -1,8 +1,8 @@
-"""ESD against its equation, and against the methods that it lies between."""
+"""ESD against its equation, and against SDS and VSD, between which it interpolates."""
 
 import pytest
 import torch
-from threestudio_rsd.distillation import ESD, SDS, VSD, Step, Views, esd_direction
+from threestudio_rsd.distillation import ESD, SDS, VSD, CameraCondition, Step, esd_direction
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.priors import Prior, load_prior
 
@@ -17,20 +17,20 @@ def prior(tmp_path):
 def step_of(prior: Prior, cameras: bool = False) -> Step:
     x, noise, embedding = torch.randn(2, 4, 8, 8), torch.randn(2, 4, 8, 8), prior.embed("a")
     x_t = prior.alpha(300) * x + prior.sigma(300) * noise
-    views = Views(torch.randn(2, 16), prior.embed("b")) if cameras else None
-    return Step(x, x_t, 300, noise, prior.noise_predictions(x_t, 300, embedding), embedding, views)
+    condition = CameraCondition(torch.randn(2, 16), prior.embed("b")) if cameras else None
+    return Step(x, x_t, 300, noise, prior.noise_predictions(x_t, 300, embedding), embedding, condition)
 
 
 def trained(method: VSD) -> VSD:
-    """With weights other than those at which eps_phi is the prior."""
+    """Change the weights, since an untrained eps_phi equals the prior."""
     generator = torch.Generator().manual_seed(1)
     for parameter in method.parameters():
         parameter.data += 0.3 * torch.randn(parameter.shape, generator=generator)
     return method
 
 
-def test_without_cameras_lambda_leads_from_sds_to_vsd(prior) -> None:
-    """The adapters are those of one network, which the next one would otherwise put its own upon."""
+def test_without_cameras_lambda_interpolates_between_sds_and_vsd(prior) -> None:
+    """VSD is evaluated on the ESD object: a second object would add adapters of its own to the same U-Net."""
     step = step_of(prior)
     sds = SDS(prior, 3.0).direction(step)
     esd = trained(ESD(prior, 3.0, 0.0))
@@ -43,7 +43,7 @@ def test_without_cameras_lambda_leads_from_sds_to_vsd(prior) -> None:
 
 
 @pytest.mark.parametrize("entropy_weight", [0.0, 0.3, 1.0])
-def test_with_cameras_it_is_vsd_with_the_authors_guidance_scale_lora(prior, entropy_weight: float) -> None:
+def test_with_cameras_esd_is_vsd_with_the_authors_guidance_scale_lora(prior, entropy_weight: float) -> None:
     step = step_of(prior, cameras=True)
     esd = trained(ESD(prior, 3.0, entropy_weight, camera_condition=True))
     result = esd.direction(step)
@@ -51,8 +51,8 @@ def test_with_cameras_it_is_vsd_with_the_authors_guidance_scale_lora(prior, entr
     torch.testing.assert_close(result, VSD.direction(esd, step))
 
 
-def test_the_entropy_term_parts_an_ensemble() -> None:
-    """The sign, by behavior: without a prior, exact scores of the ensemble's own noised images part its particles."""
+def test_the_entropy_term_moves_an_ensemble_apart() -> None:
+    """The sign, by behavior: without a prior, exact scores of the ensemble's noised images move it apart."""
     generator = torch.Generator().manual_seed(0)
     start = 0.3 * torch.randn(6, 2, generator=generator)
     spread = {}
@@ -71,6 +71,6 @@ def test_the_entropy_term_parts_an_ensemble() -> None:
 
 
 @pytest.mark.parametrize("entropy_weight", [-0.1, 1.5, float("nan")])
-def test_impossible_weights_are_named(prior, entropy_weight: float) -> None:
-    with pytest.raises(UserError, match="entropy_weight=.*from 0 to 1"):
+def test_weights_outside_zero_to_one_raise(prior, entropy_weight: float) -> None:
+    with pytest.raises(UserError, match=r"entropy_weight=.*from 0 to 1"):
         ESD(prior, entropy_weight=entropy_weight)

@@ -1,8 +1,8 @@
-"""Base methods against exact scores and against their own equations."""
+"""Base methods and RSD against their equations, and the sign of the repulsion by behavior."""
 
 import pytest
 import torch
-from threestudio_rsd.distillation import NFSD, SDS, SVGD, VSD, RepulsiveDistillation, Step, Views
+from threestudio_rsd.distillation import NFSD, SDS, SVGD, VSD, CameraCondition, RepulsiveDistillation, Step
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.priors import GaussianMixturePrior, NoisePredictions, load_prior
 from threestudio_rsd.repulsion import RBFKernel, RepulsiveForce
@@ -67,7 +67,7 @@ def test_gamma_zero_is_the_base_method_to_the_bit(
     mixture: GaussianMixturePrior, method: type, kernel_input: str
 ) -> None:
     def fail(x: torch.Tensor) -> torch.Tensor:
-        raise AssertionError("no decoder and no feature network may run")
+        raise AssertionError("gamma = 0 must run neither decoder nor feature network")
 
     x, noise, embedding = torch.randn(4, 2), torch.randn(4, 2), mixture.embed("")
     alone = RepulsiveDistillation(method(mixture))(x, 400, noise, embedding).gradient
@@ -103,7 +103,7 @@ def test_repulsion_spreads_an_ensemble(mixture: GaussianMixturePrior, kernel_inp
     assert spread(3.0) > 1.2 * spread(0.0)
 
 
-def test_a_particle_does_not_depend_on_how_many_there_are(mixture: GaussianMixturePrior) -> None:
+def test_the_gradient_of_a_particle_does_not_depend_on_n(mixture: GaussianMixturePrior) -> None:
     x, noise, embedding = torch.randn(5, 2), torch.randn(5, 2), mixture.embed("")
     distillation = RepulsiveDistillation(SDS(mixture))
     whole = distillation(x, 300, noise, embedding).gradient
@@ -116,7 +116,7 @@ class TestVSD:
         return load_prior(tiny_stable_diffusion(tmp_path))
 
     @pytest.mark.parametrize("network", ["lora", "unet"])
-    def test_loss_trains_the_network_and_never_the_prior(self, prior, network: str) -> None:
+    def test_loss_trains_eps_phi_and_never_the_prior(self, prior, network: str) -> None:
         embedding = prior.embed("a b")
         x, noise = torch.randn(3, 4, 8, 8), torch.randn(3, 4, 8, 8)
         t = torch.tensor([10, 500, 900])
@@ -135,19 +135,19 @@ class TestVSD:
         assert torch.equal(prior.predict_noise(x, 300, embedding, 3.0), before), "the LoRA must be off for the prior"
         assert not torch.allclose(vsd.predict_noise(x, 300, embedding), prior.predict_noise(x, 300, embedding, 1.0))
 
-    def test_an_untrained_lora_leaves_the_conditional_prediction(self, prior) -> None:
+    def test_an_untrained_lora_predicts_like_the_prior(self, prior) -> None:
         embedding, x, noise = prior.embed("a"), torch.randn(2, 4, 8, 8), torch.randn(2, 4, 8, 8)
         vsd = VSD(prior, guidance_scale=1.0)
         result = RepulsiveDistillation(vsd)(x, 500, noise, embedding)
         torch.testing.assert_close(result.direction, torch.zeros_like(x), atol=1e-5, rtol=0)
 
-    def test_state_holds_the_trained_network_only(self, prior) -> None:
+    def test_state_dict_holds_the_adapters_only(self, prior) -> None:
         state = VSD(prior, lora_rank=2).state_dict()
         assert state
         assert all("lora" in name for name in state)
 
     @pytest.mark.parametrize("network", ["lora", "unet"])
-    def test_cameras_are_learned_and_never_reach_the_prior(self, prior, network: str) -> None:
+    def test_cameras_train_eps_phi_and_never_change_the_prior(self, prior, network: str) -> None:
         embedding = prior.embed("a b")
         x, noise = torch.randn(2, 4, 8, 8), torch.randn(2, 4, 8, 8)
         t, cameras = torch.tensor([100, 700]), torch.randn(2, 16)
@@ -162,27 +162,27 @@ class TestVSD:
             assert torch.equal(prior.predict_noise(x, 300, embedding, 3.0), before)
             optimizer.step()
         assert all(weight.grad.abs().sum() > 0 for weight in camera_weights.values())
-        from_here, from_there = (vsd.predict_noise(x, 300, embedding, c) for c in (cameras, -cameras))
-        assert not torch.allclose(from_here, from_there)
+        one_side, other_side = (vsd.predict_noise(x, 300, embedding, c) for c in (cameras, -cameras))
+        assert not torch.allclose(one_side, other_side)
 
-    def test_a_camera_that_is_not_trained_changes_nothing(self, prior) -> None:
+    def test_an_untrained_camera_embedding_changes_nothing(self, prior) -> None:
         embedding, x = prior.embed("a"), torch.randn(2, 4, 8, 8)
         vsd = VSD(prior, camera_condition=True)
         expected = prior.predict_noise(x, 300, embedding, 1.0)
         assert torch.equal(vsd.predict_noise(x, 300, embedding, torch.randn(2, 16)), expected)
 
-    def test_the_own_prediction_is_guided_by_the_camera(self, prior) -> None:
+    def test_the_prediction_of_eps_phi_is_guided_by_the_camera(self, prior) -> None:
         embedding, x, cameras = prior.embed("a"), torch.randn(2, 4, 8, 8), torch.randn(2, 16)
         vsd = VSD(prior, guidance_scale=1.0, camera_condition=True, guidance_scale_lora=3.0)
         torch.nn.init.normal_(vsd.camera.layers[2].weight)
         predicted = prior.noise_predictions(x, 300, embedding)
-        step = Step(x, x, 300, torch.zeros_like(x), predicted, embedding, Views(cameras, embedding))
-        seen, unseen = (vsd.predict_noise(x, 300, embedding, c) for c in (cameras, torch.zeros(2, 16)))
-        expected = predicted.conditional - (unseen + 3 * (seen - unseen))
+        step = Step(x, x, 300, torch.zeros_like(x), predicted, embedding, CameraCondition(cameras, embedding))
+        with_camera, without = (vsd.predict_noise(x, 300, embedding, c) for c in (cameras, torch.zeros(2, 16)))
+        expected = predicted.conditional - (without + 3 * (with_camera - without))
         torch.testing.assert_close(vsd.direction(step), expected)
 
     @pytest.mark.parametrize("camera_condition", [True, False])
-    def test_missing_and_surplus_cameras_are_refused(self, prior, camera_condition: bool) -> None:
+    def test_missing_and_unexpected_cameras_raise(self, prior, camera_condition: bool) -> None:
         vsd = VSD(prior, camera_condition=camera_condition)
         cameras = None if camera_condition else torch.zeros(1, 16)
         with pytest.raises(ValueError, match="cameras"):
@@ -199,6 +199,6 @@ class TestVSD:
         lambda prior: RepulsiveDistillation(SDS(prior), kernel_input="raw"),
     ],
 )
-def test_bad_options_are_named(mixture: GaussianMixturePrior, make) -> None:
+def test_invalid_options_raise(mixture: GaussianMixturePrior, make) -> None:
     with pytest.raises(UserError, match="accepted"):
         make(mixture)

@@ -1,4 +1,4 @@
-"""Timesteps and weights."""
+"""Timestep schedules, and weights as functions of the timestep."""
 
 import pytest
 import torch
@@ -10,14 +10,14 @@ from threestudio_rsd.errors import UserError
 
 
 @given(kind=st.sampled_from(["random", "descending", "shrinking"]), step=st.integers(0, 400), seed=st.integers(0, 9))
-def test_stays_in_the_interval_and_depends_on_the_step_alone(kind: str, step: int, seed: int) -> None:
+def test_timestep_lies_in_the_interval_and_depends_on_the_step_alone(kind: str, step: int, seed: int) -> None:
     t = TimestepSchedule(kind, 300, seed)(step, 20, 979)
     assert 20 <= t <= 979
     assert isinstance(t, int)
     assert t == TimestepSchedule(kind, 300, seed)(step, 20, 979)
 
 
-def test_descending_visits_both_ends_evenly() -> None:
+def test_descending_goes_evenly_from_one_end_to_the_other() -> None:
     schedule = TimestepSchedule("descending", 97)
     ts = [schedule(step, 20, 980) for step in range(97)]
     assert ts == list(range(980, 19, -10))
@@ -32,18 +32,18 @@ def test_random_covers_the_interval_uniformly() -> None:
 
 
 @pytest.mark.parametrize(("kind", "total"), [("ascending", 10), ("descending", None), ("shrinking", 0)])
-def test_bad_schedules_are_named(kind: str, total: int | None) -> None:
+def test_invalid_schedules_raise(kind: str, total: int | None) -> None:
     with pytest.raises(UserError, match="accepted"):
         TimestepSchedule(kind, total)
 
 
-def test_an_empty_interval_is_named() -> None:
+def test_an_empty_interval_raises() -> None:
     with pytest.raises(UserError, match="min_step_percent"):
         TimestepSchedule()(0, 500, 400)
 
 
 @given(share=st.floats(0.001, 0.999))
-def test_weights_by_their_definition(share: float) -> None:
+def test_weights_match_their_definitions(share: float) -> None:
     cumprod = torch.tensor(share, dtype=torch.float64)
     alpha, sigma = cumprod.sqrt(), (1 - cumprod).sqrt()
     expected = {
@@ -61,6 +61,6 @@ def test_weights_by_their_definition(share: float) -> None:
         torch.testing.assert_close(force_scale(kind, alpha, sigma), value)
 
 
-def test_unknown_weights_are_named() -> None:
-    with pytest.raises(UserError, match="weighting_strategy='dreamfusion'.*fantasia3d"):
+def test_unknown_weights_raise() -> None:
+    with pytest.raises(UserError, match=r"weighting_strategy='dreamfusion'.*fantasia3d"):
         timestep_weight("dreamfusion", torch.ones(()), torch.ones(()))

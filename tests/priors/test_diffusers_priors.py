@@ -1,4 +1,4 @@
-"""Priors from diffusers pipelines, tiny ones and the bundled one."""
+"""Priors from diffusers pipelines: tiny random ones and the bundled one."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def test_gradients_pass_encoder_and_decoder(folder: str) -> None:
 
 
 def test_v_prediction_is_converted(folder: str, tmp_path: Path) -> None:
-    """The same network read as v: eps = alpha v + sigma x_t, and x_0 = alpha x_t - sigma v must follow from it."""
+    """The same network read as v: eps = alpha v + sigma x_t, so that the estimate of x_0 is alpha x_t - sigma v."""
     v_prior = load_prior(tiny_stable_diffusion(tmp_path, "v_prediction"))
     prior = load_prior(folder)
     x_t, text = torch.randn(2, 4, 8, 8), prior.embed("a").conditional.expand(2, -1, -1)
@@ -86,7 +86,7 @@ def test_half_precision_weights_and_single_precision_particles(folder: str, dtyp
     torch.testing.assert_close(noise, full.predict_noise(x_t, 300, embedding), atol=0.15, rtol=0.15)
 
 
-def test_deep_floyd_is_a_pixel_space_prior_without_its_variance(tmp_path: Path) -> None:
+def test_deep_floyd_is_a_pixel_space_prior_and_drops_the_learned_variance(tmp_path: Path) -> None:
     prior = load_prior(tiny_deep_floyd(tmp_path))
     assert isinstance(prior, DeepFloydPrior)
     assert prior.latent_shape == (3, 16, 16)
@@ -97,7 +97,7 @@ def test_deep_floyd_is_a_pixel_space_prior_without_its_variance(tmp_path: Path) 
     assert noise.shape == (2, 3, 16, 16)
 
 
-def test_bundled_prior_draws_what_is_asked(bundled: StableDiffusionPrior) -> None:
+def test_samples_of_the_bundled_prior_show_the_prompt(bundled: StableDiffusionPrior) -> None:
     judge = ToyworldJudge.from_folder(data_path("load/toyworld/judge"))
     for prompt, name in (("a mushroom", "mushroom"), ("a blue cup", "cup")):
         latents = sample_ancestral(
@@ -117,7 +117,7 @@ def test_bundled_prior_draws_what_is_asked(bundled: StableDiffusionPrior) -> Non
 
 
 @pytest.mark.parametrize("prior_type", [None, "stable-diffusion", "deep-floyd"])
-def test_models_that_cannot_be_had_are_named(tmp_path: Path, prior_type: str | None) -> None:
+def test_unreachable_models_raise(tmp_path: Path, prior_type: str | None) -> None:
     for model in (str(tmp_path), "nobody/no-such-model", "no such model"):
         with pytest.raises(UserError, match="pretrained_model_name_or_path") as error:
             load_prior(model, prior_type)
@@ -125,12 +125,12 @@ def test_models_that_cannot_be_had_are_named(tmp_path: Path, prior_type: str | N
         assert "bundled" in str(error.value)
 
 
-def test_unknown_prior_types_are_named(folder: str) -> None:
-    with pytest.raises(UserError, match="prior_type='flux'.*deep-floyd"):
+def test_unknown_prior_types_raise(folder: str) -> None:
+    with pytest.raises(UserError, match=r"prior_type='flux'.*deep-floyd"):
         load_prior(folder, "flux")
 
 
-def test_pipelines_of_another_kind_are_named(folder: str, tmp_path: Path) -> None:
+def test_pipelines_of_another_type_raise(folder: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is a StableDiffusionPipeline; prior_type='deep-floyd' takes IFPipeline"):
         load_prior(folder, "deep-floyd")
     index = tmp_path / "model_index.json"
@@ -142,8 +142,8 @@ def test_pipelines_of_another_kind_are_named(folder: str, tmp_path: Path) -> Non
         load_prior(str(tmp_path))
 
 
-def test_broken_weights_are_named(tmp_path: Path) -> None:
+def test_broken_weights_raise(tmp_path: Path) -> None:
     model = tiny_stable_diffusion(tmp_path)
     (tmp_path / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"cut short")
-    with pytest.raises(UserError, match="pretrained_model_name_or_path.*cannot be loaded"):
+    with pytest.raises(UserError, match=r"pretrained_model_name_or_path.*cannot be loaded"):
         load_prior(model)

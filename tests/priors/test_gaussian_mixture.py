@@ -1,4 +1,4 @@
-"""The exact prior against autograd on the density."""
+"""Gaussian mixture prior: its noise prediction against autograd on the density."""
 
 import pytest
 import torch
@@ -30,7 +30,7 @@ def test_noise_is_minus_sigma_times_the_score(mixture: GaussianMixturePrior, t: 
     torch.testing.assert_close(predicted, -sigma * score, rtol=1e-4, atol=1e-5)
 
 
-def test_the_schedule_is_variance_preserving_and_falls(mixture: GaussianMixturePrior) -> None:
+def test_the_schedule_is_variance_preserving_and_descending(mixture: GaussianMixturePrior) -> None:
     t = torch.arange(1000)
     torch.testing.assert_close(mixture.alpha(t) ** 2 + mixture.sigma(t) ** 2, torch.ones(1000, 1))
     assert (mixture.alphas_cumprod.diff() < 0).all()
@@ -61,12 +61,12 @@ def test_ancestral_sampling_recovers_the_mixture(mixture: GaussianMixturePrior) 
     torch.testing.assert_close(samples.mean(0), (mixture.weights[:, None] * mixture.means).sum(0), atol=0.15, rtol=0)
 
 
-def test_numbers_that_do_not_fit_are_named(mixture: GaussianMixturePrior) -> None:
+def test_arguments_that_do_not_fit_raise(mixture: GaussianMixturePrior) -> None:
     for variances, weights in ((torch.ones(3), torch.ones(2)), (torch.tensor([1.0, 0.0]), torch.ones(2))):
         with pytest.raises(UserError, match="do not fit 2 means"):
             GaussianMixturePrior(torch.randn(2, 2), variances, weights)
     with pytest.raises(UserError, match=r"x_t of shape \(4, 3\).*\(N, 2"):
         mixture.predict_noise(torch.randn(4, 3), 0, mixture.embed())
     for t in (-1, 1000):
-        with pytest.raises(UserError, match=f"t={t} is no timestep.*0 to 999"):
+        with pytest.raises(UserError, match=f"t={t} is impossible.*0 to 999"):
             mixture.predict_noise(torch.randn(4, 2), t, mixture.embed())

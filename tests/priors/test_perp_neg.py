@@ -1,4 +1,4 @@
-"""Perp-Neg against its formula, written out particle by particle."""
+"""Perp-Neg against its formula, written out for each particle."""
 
 import torch
 from threestudio_rsd.priors import NoisePredictions, Prior, PromptEmbedding, WeightedNegatives
@@ -15,7 +15,7 @@ def with_negatives(prior: Prior, weights: torch.Tensor) -> PromptEmbedding:
     return embedding
 
 
-def test_perpendicular_is_at_right_angles_and_leaves_what_already_is() -> None:
+def test_perpendicular_component_is_a_projection() -> None:
     x, y = torch.randn(2, *SHAPE, dtype=torch.float64)
     part = perpendicular(x, y)
     torch.testing.assert_close((part * y).flatten(1).sum(1), torch.zeros(3, dtype=torch.float64))
@@ -24,12 +24,12 @@ def test_perpendicular_is_at_right_angles_and_leaves_what_already_is() -> None:
     torch.testing.assert_close(perpendicular(x + 3 * y, y), part)
 
 
-def test_nothing_is_perpendicular_to_zero_but_all() -> None:
+def test_every_vector_is_perpendicular_to_zero() -> None:
     x = torch.randn(SHAPE)
     assert torch.equal(perpendicular(x, torch.zeros_like(x)), x)
 
 
-def test_guided_noise_is_the_formula(bundled: Prior) -> None:
+def test_guided_noise_matches_the_formula(bundled: Prior) -> None:
     weights = torch.tensor([[-1.5, -0.2], [0.0, -2.0], [-0.7, 0.0]])
     embedding = with_negatives(bundled, weights)
     x, t, w = torch.randn(3, *bundled.latent_shape), 500, 7.5
@@ -50,20 +50,20 @@ def test_guided_noise_is_the_formula(bundled: Prior) -> None:
             torch.testing.assert_close(guided[i], free + w * condition, rtol=1e-3, atol=1e-4)
 
 
-def test_weights_of_zero_are_plain_guidance(bundled: Prior) -> None:
+def test_weights_of_zero_give_plain_guidance(bundled: Prior) -> None:
     x = torch.randn(3, *bundled.latent_shape)
     steered = bundled.predict_noise(x, 300, with_negatives(bundled, torch.zeros(3, 2)), 7.5)
     plain = bundled.predict_noise(x, 300, bundled.embed("a mushroom"), 7.5)
     torch.testing.assert_close(steered, plain, rtol=1e-4, atol=1e-4)
 
 
-def test_a_scale_of_one_is_steered_too(bundled: Prior) -> None:
+def test_negatives_act_at_guidance_scale_one(bundled: Prior) -> None:
     x = torch.randn(3, *bundled.latent_shape)
     steered = bundled.predict_noise(x, 500, with_negatives(bundled, -torch.ones(3, 2)), 1.0)
     assert not torch.allclose(steered, bundled.predict_noise(x, 500, bundled.embed("a mushroom"), 1.0), atol=1e-3)
 
 
-def test_the_three_plain_predictions_stay_in_their_places(bundled: Prior) -> None:
+def test_negatives_do_not_change_the_plain_predictions(bundled: Prior) -> None:
     x = torch.randn(3, *bundled.latent_shape)
     steered = bundled.noise_predictions(x, 500, with_negatives(bundled, -torch.ones(3, 2)), negative=True)
     plain = bundled.noise_predictions(x, 500, bundled.embed("a mushroom"), negative=True)

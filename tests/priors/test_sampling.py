@@ -1,4 +1,4 @@
-"""Particle guidance on a mixture whose modes are known."""
+"""Ancestral sampling and particle guidance on a mixture whose modes are known."""
 
 import pytest
 import torch
@@ -15,20 +15,20 @@ def mixture() -> GaussianMixturePrior:
     return GaussianMixturePrior(means, torch.tensor([0.01, 0.01]), torch.tensor([0.5, 0.5]))
 
 
-def noise_of(n: int):
-    return lambda step: torch.randn(n, 2, generator=torch.Generator().manual_seed(step))
+def noise_of(n_particles: int):
+    return lambda step: torch.randn(n_particles, 2, generator=torch.Generator().manual_seed(step))
 
 
-def test_no_strength_is_ancestral_sampling_to_the_bit(mixture: GaussianMixturePrior) -> None:
+def test_strength_zero_is_ancestral_sampling_to_the_bit(mixture: GaussianMixturePrior) -> None:
     def fail(x: torch.Tensor) -> torch.Tensor:
-        raise AssertionError("no decoder and no feature network may run")
+        raise AssertionError("strength = 0 must run neither decoder nor feature network")
 
     embedding = mixture.embed("")
     plain = sample_ancestral(mixture, embedding, 5, noise_of(5))
     assert torch.equal(sample_particle_guidance(mixture, embedding, 5, noise_of(5), fail, 0.0), plain)
 
 
-def test_one_particle_is_sampled_as_without(mixture: GaussianMixturePrior) -> None:
+def test_one_particle_is_not_repelled(mixture: GaussianMixturePrior) -> None:
     embedding, force = mixture.embed(""), RepulsiveForce("euclidean", form="sum")
     plain = sample_ancestral(mixture, embedding, 1, noise_of(1))
     assert torch.equal(sample_particle_guidance(mixture, embedding, 1, noise_of(1), force, 8.0), plain)
@@ -36,7 +36,7 @@ def test_one_particle_is_sampled_as_without(mixture: GaussianMixturePrior) -> No
 
 @pytest.mark.parametrize("weight_power", [-1.0, 0.0])
 def test_pairs_cover_both_modes_more_often(mixture: GaussianMixturePrior, weight_power: float) -> None:
-    """And nearly every particle still ends in a mode."""
+    """Pairs cover both modes more often with guidance, and nearly every particle still ends in a mode."""
     force = RepulsiveForce("euclidean", form="sum")
     covered = {}
     for strength in (0.0, 1.0):
@@ -56,7 +56,7 @@ def test_pairs_cover_both_modes_more_often(mixture: GaussianMixturePrior, weight
     assert covered[1.0] > 0.75
 
 
-def test_the_score_is_added_the_gradient_of_the_potential(mixture: GaussianMixturePrior) -> None:
+def test_the_gradient_of_the_potential_is_added_to_the_score(mixture: GaussianMixturePrior) -> None:
     """One step by hand, log Phi = -(a / 2) sum_ij k differentiated by autograd."""
     n, h, strength, power, embedding = 4, 0.7, 0.3, 2.0, mixture.embed("")
     t = mixture.num_train_timesteps - 1
@@ -73,6 +73,11 @@ def test_the_score_is_added_the_gradient_of_the_potential(mixture: GaussianMixtu
 
 
 @pytest.mark.parametrize("strength", [-1.0, float("nan"), float("inf")])
-def test_impossible_strengths_are_named(mixture: GaussianMixturePrior, strength: float) -> None:
-    with pytest.raises(UserError, match="strength=.*at least 0"):
+def test_invalid_strengths_raise(mixture: GaussianMixturePrior, strength: float) -> None:
+    with pytest.raises(UserError, match=r"strength=.*at least 0"):
         sample_particle_guidance(mixture, mixture.embed(""), 2, noise_of(2), torch.zeros_like, strength)
+
+
+def test_noise_for_another_number_of_particles_raises(mixture: GaussianMixturePrior) -> None:
+    with pytest.raises(ValueError, match="noise for 3 particles"):
+        sample_ancestral(mixture, mixture.embed(""), 2, noise_of(3))

@@ -22,7 +22,7 @@ def model(tmp_path: Path) -> str:
     return tiny_stable_diffusion(tmp_path / "model")
 
 
-def test_a_hit_needs_no_text_encoder(cache: Path, model: str) -> None:
+def test_cached_prompts_need_no_text_encoder(cache: Path, model: str) -> None:
     first = embed_prompts(["a", "b", "a"], model)
     assert torch.equal(first[0], first[2])
     assert not torch.equal(first[0], first[1])
@@ -32,7 +32,7 @@ def test_a_hit_needs_no_text_encoder(cache: Path, model: str) -> None:
         embed_prompts(["a", "new"], model)
 
 
-def test_models_precisions_revisions_and_prompts_do_not_mix(cache: Path, model: str, tmp_path: Path) -> None:
+def test_models_precisions_revisions_and_prompts_have_separate_entries(cache: Path, model: str, tmp_path: Path) -> None:
     other = tiny_stable_diffusion(tmp_path / "other", "v_prediction")
     embed_prompts(["a", "b"], model)
     embed_prompts(["a"], other)
@@ -41,7 +41,7 @@ def test_models_precisions_revisions_and_prompts_do_not_mix(cache: Path, model: 
     assert len(list(cache.iterdir())) == 5
 
 
-def test_weights_replaced_under_the_same_name_are_noticed(cache: Path, model: str) -> None:
+def test_replaced_weights_get_a_new_entry(cache: Path, model: str) -> None:
     embed_prompts(["a"], model)
     weights = Path(model) / "text_encoder" / "model.safetensors"
     weights.write_bytes(weights.read_bytes())
@@ -49,26 +49,26 @@ def test_weights_replaced_under_the_same_name_are_noticed(cache: Path, model: st
     assert len(list(cache.iterdir())) == 2
 
 
-def test_a_broken_entry_is_made_anew(cache: Path, model: str) -> None:
+def test_a_broken_entry_is_recomputed(cache: Path, model: str) -> None:
     first = embed_prompts(["a"], model)
     next(cache.iterdir()).write_bytes(b"cut short")
     assert torch.equal(embed_prompts(["a"], model), first)
 
 
-def test_a_cache_that_cannot_be_written_does_not_matter(model: str, tmp_path: Path, monkeypatch) -> None:
+def test_embedding_works_without_a_writable_cache(model: str, tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("RSD_CACHE", str(tmp_path / "file"))
     assert embed_prompts(["a"], model).shape == (1, 8, 16)
 
 
 @pytest.mark.parametrize("prompt", ["a " * 500, "éñ 你好 🍄", "../../etc", "\x00\n", "x"])
-def test_any_prompt_is_taken(cache: Path, prompt: str) -> None:
+def test_any_prompt_is_accepted(cache: Path, prompt: str) -> None:
     embedding = embed_prompts([prompt], "bundled")
     assert embedding.shape == (1, 16, 128)
     assert embedding.isfinite().all()
 
 
-def test_deep_floyd_prompts_are_lower_cased_and_padding_is_masked(cache: Path, tmp_path: Path) -> None:
+def test_deep_floyd_prompts_are_in_lower_case_with_masked_padding(cache: Path, tmp_path: Path) -> None:
     pytest.importorskip("sentencepiece")
     model = tiny_deep_floyd(tmp_path / "if")
     plain, capitals, other = embed_prompts(["a red fox", " A Red FOX ", "a lazy dog"], model, "t5")
@@ -80,7 +80,7 @@ def test_deep_floyd_prompts_are_lower_cased_and_padding_is_masked(cache: Path, t
     torch.testing.assert_close(embedding.negative[0], other)
 
 
-def test_a_sentencepiece_file_is_read_without_a_conversion(cache: Path, tmp_path: Path, monkeypatch) -> None:
+def test_a_sentencepiece_file_is_loaded_as_a_slow_tokenizer(cache: Path, tmp_path: Path, monkeypatch) -> None:
     pytest.importorskip("sentencepiece")
     from transformers import AutoTokenizer
 
@@ -93,10 +93,10 @@ def test_a_sentencepiece_file_is_read_without_a_conversion(cache: Path, tmp_path
     assert [options["use_fast"] for options in asked] == [False, True]
 
 
-def test_text_encoders_that_cannot_be_had_are_named(cache: Path, model: str, tmp_path: Path) -> None:
+def test_unavailable_text_encoders_raise(cache: Path, model: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="at least one prompt"):
         embed_prompts([], model)
-    with pytest.raises(UserError, match="text encoder='bert'.*clip, t5"):
+    with pytest.raises(UserError, match=r"text encoder='bert'.*clip, t5"):
         embed_prompts(["a"], model, "bert")
     with pytest.raises(UserError, match="prior_type='deep-floyd' takes IFPipeline"):
         embed_prompts(["a"], model, "t5")

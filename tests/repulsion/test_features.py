@@ -1,4 +1,4 @@
-"""Feature networks: frozen, fed as they were trained."""
+"""Feature networks are frozen, and preprocess images as in their training."""
 
 import torch
 from threestudio_rsd.files import data_path
@@ -14,7 +14,7 @@ def test_bundled_dino_is_the_class_token_of_the_normalized_image() -> None:
         torch.testing.assert_close(load_features("dino", bundled=True)(images), expected)
 
 
-def test_gradients_reach_the_images_only_and_any_size_is_taken() -> None:
+def test_gradients_reach_the_images_only_at_any_image_size() -> None:
     network = load_features("clip", bundled=True)
     images = torch.rand(2, 3, 48, 80, requires_grad=True)
     network.train()
@@ -25,7 +25,7 @@ def test_gradients_reach_the_images_only_and_any_size_is_taken() -> None:
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
-def test_a_folder_and_a_callable_are_taken() -> None:
+def test_features_can_be_a_folder_or_a_callable() -> None:
     images = torch.rand(2, 3, 64, 64)
     by_folder = load_features(str(data_path("load/toyworld/dino")))(images)
     torch.testing.assert_close(by_folder, load_features("dino", bundled=True)(images))

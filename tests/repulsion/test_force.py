@@ -1,4 +1,4 @@
-"""The force against hand-derived gradients, and its sign by behavior."""
+"""The repulsive force: against gradients derived by hand, its sign by behavior, and its limits."""
 
 import math
 
@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from threestudio_rsd.errors import UserError
-from threestudio_rsd.repulsion import RBFKernel, RepulsiveForce, squared_distances
+from threestudio_rsd.repulsion import POTENTIALS, RBFKernel, RepulsiveForce, squared_distances
 
-FORMS = ("log_sum", "sum_log", "sum")
+FORMS = tuple(POTENTIALS)
 
 
 def by_hand(x: torch.Tensor, h: float, include_self: bool) -> torch.Tensor:
@@ -24,22 +24,22 @@ def by_hand(x: torch.Tensor, h: float, include_self: bool) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("include_self", [False, True])
-def test_matches_the_closed_form(include_self: bool) -> None:
+def test_force_matches_the_closed_form(include_self: bool) -> None:
     x = torch.randn(5, 3, dtype=torch.float64)
     force = RepulsiveForce("euclidean", RBFKernel(1.7), include_self=include_self)(x)
     torch.testing.assert_close(force, by_hand(x, 1.7, include_self))
 
 
-def test_median_bandwidth() -> None:
+def test_median_bandwidth_is_the_formula() -> None:
     x = torch.tensor([[0.0], [1.0], [3.0]], dtype=torch.float64)  # distances 1, 2, 3
     h = RBFKernel().h(squared_distances(x, x))
     assert h.item() == pytest.approx(2**2 / math.log(3))
     torch.testing.assert_close(RepulsiveForce("euclidean")(x), by_hand(x, h.item(), False))
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", ["log_sum", "sum_log", "sum"])  # order_two: see test_potentials.py
 @pytest.mark.parametrize("n", [2, 3, 8])
-def test_descending_it_moves_particles_apart(form: str, n: int) -> None:
+def test_descending_the_force_moves_particles_apart(form: str, n: int) -> None:
     x = torch.randn(n, 6)
     force = RepulsiveForce("euclidean", form=form)
     before = torch.pdist(x).mean()
@@ -48,7 +48,7 @@ def test_descending_it_moves_particles_apart(form: str, n: int) -> None:
     assert torch.pdist(x).mean() > before * 1.05
 
 
-def test_repels_in_the_feature_space_of_a_network() -> None:
+def test_particles_repel_in_the_feature_space_of_a_network() -> None:
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(27, 8), torch.nn.Tanh(), torch.nn.Linear(8, 4))
     force = RepulsiveForce(network)
     x = torch.rand(4, 3, 3, 3)
@@ -61,13 +61,13 @@ def test_repels_in_the_feature_space_of_a_network() -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("n", [1, 2, 3, 5])
-def test_identical_particles_feel_nothing(form: str, n: int) -> None:
+def test_force_between_identical_particles_is_zero(form: str, n: int) -> None:
     assert torch.equal(RepulsiveForce("euclidean", form=form)(torch.ones(n, 4)), torch.zeros(n, 4))
 
 
 def test_one_particle_runs_no_network() -> None:
     def fail(x: torch.Tensor) -> torch.Tensor:
-        raise AssertionError("a single particle has nobody to be compared with")
+        raise AssertionError("a single particle is compared with no other")
 
     assert torch.equal(RepulsiveForce(fail)(torch.ones(1, 4)), torch.zeros(1, 4))
 
@@ -80,7 +80,7 @@ def test_one_particle_runs_no_network() -> None:
     include_self=st.booleans(),
 )
 @settings(max_examples=80)
-def test_is_always_finite(n: int, scale: float, copies: bool, form: str, include_self: bool) -> None:
+def test_force_is_always_finite(n: int, scale: float, copies: bool, form: str, include_self: bool) -> None:
     x = torch.randn(n, 3, generator=torch.Generator().manual_seed(n)) * scale
     if copies:
         x[: n // 2 + 1] = x[0].clone()
@@ -91,14 +91,14 @@ def test_is_always_finite(n: int, scale: float, copies: bool, form: str, include
 
 @given(n=st.integers(2, 7), chunk=st.integers(1, 8))
 @settings(max_examples=25)
-def test_chunked_equals_whole(n: int, chunk: int) -> None:
+def test_force_in_chunks_equals_force_at_once(n: int, chunk: int) -> None:
     network = torch.nn.Linear(5, 4, dtype=torch.float64)
     x = torch.randn(n, 5, dtype=torch.float64)
     whole, parts = RepulsiveForce(network)(x), RepulsiveForce(network, chunk_size=chunk)(x)
     torch.testing.assert_close(parts, whole, rtol=1e-12, atol=1e-14)
 
 
-def test_half_precision_particles() -> None:
+def test_half_precision_particles_do_not_overflow() -> None:
     x = 300 * torch.randn(4, 64)
     force = RepulsiveForce("euclidean")(x.half())  # squared distances overflow float16
     assert force.dtype == torch.float16
@@ -106,7 +106,7 @@ def test_half_precision_particles() -> None:
     torch.testing.assert_close(force.float(), RepulsiveForce("euclidean")(x.half().float()), rtol=1e-2, atol=1e-4)
 
 
-def test_without_self_the_force_reaches_far() -> None:
+def test_force_acts_at_long_range_unless_self_is_included() -> None:
     near, far = torch.tensor([[0.0], [1.0]]), torch.tensor([[0.0], [50.0]])
     kernel = RBFKernel(1.0)
     assert RepulsiveForce("euclidean", kernel)(far).abs().sum() > RepulsiveForce("euclidean", kernel)(near).abs().sum()
@@ -114,12 +114,12 @@ def test_without_self_the_force_reaches_far() -> None:
 
 
 @pytest.mark.parametrize("options", [{"form": "mean"}, {"chunk_size": 0}, {"features": "dyno"}, {"features": 3}])
-def test_bad_options_are_named(options: dict) -> None:
+def test_invalid_options_raise(options: dict) -> None:
     with pytest.raises(UserError, match="accepted"):
         RepulsiveForce(**{"features": "euclidean", **options})
 
 
 @pytest.mark.parametrize("bandwidth", [0, -1.0, float("nan"), float("inf"), "mean", True])
-def test_bad_bandwidths_are_named(bandwidth: float | str) -> None:
+def test_invalid_bandwidths_raise(bandwidth: float | str) -> None:
     with pytest.raises(UserError, match="bandwidth"):
         RBFKernel(bandwidth)

@@ -10,7 +10,7 @@ import torch
 
 from ..errors import UserError
 from ..files import make_folder
-from ..priors.files import is_bundled
+from ..priors.pipelines import is_bundled
 from ..report.page import write_report
 from ..reproduce import solver_tables, toy_figure
 from ..reproduce.definitions import PAPER_PRIOR, list_experiments, read_experiment, read_methods, read_settings

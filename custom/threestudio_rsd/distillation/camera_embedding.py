@@ -1,4 +1,4 @@
-"""What tells a noise network from where its image was seen (ProlificDreamer, Wang et al., 2024, section 3.3)."""
+"""Camera conditioning of a noise network (ProlificDreamer, Wang et al., 2024, section 3.3)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,12 +10,12 @@ MATRIX_SIZE = 16  # numbers of a 4 x 4 camera matrix
 
 
 class CameraEmbedding(nn.Module):
-    """Two trained layers that turn a camera matrix into an addend of a U-Net's time embedding.
+    """Two trained layers that map a camera matrix to a summand of a U-Net's time embedding.
 
-    The last layer starts at zero, as a LoRA does: before training the network predicts what it did without.
+    The last layer starts at zero, as in LoRA: before training, cameras do not change the U-Net's predictions.
 
     Args:
-        unet: diffusers' UNet2DModel or UNet2DConditionModel; is only read.
+        unet: diffusers' UNet2DModel or UNet2DConditionModel; gives the width and the device, and is not changed.
     """
 
     def __init__(self, unet: Any) -> None:
@@ -28,15 +28,18 @@ class CameraEmbedding(nn.Module):
 
     @contextmanager
     def added_to(self, unet: Any, cameras: Tensor) -> Iterator[None]:
-        """While this lasts, `unet` sees its (N, ...) input from `cameras` (N, 16); afterwards it is as it was.
+        """Context in which the time embedding of `unet` includes the cameras.
 
-        A hook rather than diffusers' own class embedding, which a prior that shares the U-Net would have to be given
-        as well.
+        It uses a hook rather than diffusers' class embedding, which the prior that shares the U-Net would need as well.
+
+        Args:
+            unet: U-Net whose input is (N, ...).
+            cameras: flattened camera matrices, (N, 16).
         """
-        addend = self.layers(cameras.float())
+        summand: Tensor = self.layers(cameras.float())
 
         def add(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
-            return output + addend.to(output.dtype)
+            return output + summand.to(output.dtype)
 
         hook = unet.time_embedding.register_forward_hook(add)
         try:

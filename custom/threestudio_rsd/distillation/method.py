@@ -1,29 +1,29 @@
-"""What a base method owes: the direction that one particle descends."""
+"""Interface of the base methods: the direction that a particle descends."""
 
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from ..errors import UserError
+from ..errors import in_range
 from ..priors import NoisePredictions, Prior, PromptEmbedding
 
 
 @dataclass
-class Views:
-    """What a method's own noise network is told about the views.
+class CameraCondition:
+    """Cameras of the views, for methods whose own noise network takes them.
 
     Attributes:
-        cameras: flattened camera matrices, (N, 16).
-        embedding: the prompt without words for the direction of view, which the cameras say.
+        matrices: flattened camera matrices, (N, 16).
+        embedding: the prompt without words for the direction of view, which the cameras replace.
     """
 
-    cameras: Tensor
+    matrices: Tensor
     embedding: PromptEmbedding
 
 
 @dataclass
 class Step:
-    """What a base method sees of one step.
+    """Input of a base method in one step.
 
     Attributes:
         x_0: particles (N, ...).
@@ -32,7 +32,7 @@ class Step:
         noise: independent standard normal noise, like x_0.
         predictions: the prior's noise predictions of x_t.
         embedding: the prompt.
-        views: for methods with a noise network of their own that is told the cameras.
+        cameras: cameras of the views, for methods whose own noise network takes them.
     """
 
     x_0: Tensor
@@ -41,14 +41,14 @@ class Step:
     noise: Tensor
     predictions: NoisePredictions
     embedding: PromptEmbedding
-    views: Views | None = None
+    cameras: CameraCondition | None = None
 
 
 class Method(nn.Module):
-    """Base of SDS, VSD, NFSD and SVGD.
+    """Base class of SDS, VSD, ESD, NFSD and SVGD.
 
     Args:
-        prior: the diffusion model; held, but not a submodule, so that a checkpoint never carries its weights.
+        prior: the diffusion model. It is no submodule, so that checkpoints do not contain its weights.
         guidance_scale: classifier-free guidance weight w (24), at least 0.
 
     Raises:
@@ -60,8 +60,7 @@ class Method(nn.Module):
 
     def __init__(self, prior: Prior, guidance_scale: float = 7.5) -> None:
         super().__init__()
-        if not guidance_scale >= 0:
-            raise UserError(f"guidance_scale={guidance_scale} is impossible; accepted: a number of at least 0.")
+        in_range("guidance_scale", guidance_scale, 0.0)
         object.__setattr__(self, "prior", prior)
         self.guidance_scale = guidance_scale
 

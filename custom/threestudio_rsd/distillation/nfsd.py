@@ -11,16 +11,23 @@ TRAINED_T = 1000
 def nfsd_direction(
     unconditional: Tensor, conditional: Tensor, negative: Tensor, small_t: bool, guidance_scale: float
 ) -> Tensor:
-    """Direction that NFSD descends.
+    """Direction that NFSD descends: eps_u + w d_c for t < 200, else eps_u - eps_negative + w d_c, d_c = eps_c - eps_u.
 
     Args:
-        unconditional, conditional, negative: noise predictions of x_t for the empty, the user's and the negative
-            prompt, each (N, ...).
+        unconditional: eps_u, noise prediction of x_t for the empty prompt, (N, ...).
+        conditional: eps_c, noise prediction for the user's prompt, (N, ...).
+        negative: eps_negative, noise prediction for the negative prompt, (N, ...).
         small_t: whether t lies below SMALL_T.
         guidance_scale: classifier-free guidance weight w.
 
     Returns:
         (N, ...)
+
+    Example:
+        >>> import torch
+        >>> empty, prompt, negative = torch.tensor([[1.0]]), torch.tensor([[3.0]]), torch.tensor([[0.5]])
+        >>> nfsd_direction(empty, prompt, negative, small_t=False, guidance_scale=7.5)  # 1 - 0.5 + 7.5 (3 - 1)
+        tensor([[15.5000]])
     """
     condition = guidance_scale * (conditional - unconditional)
     if small_t:
@@ -29,7 +36,7 @@ def nfsd_direction(
 
 
 class NFSD(Method):
-    """eps_u + w d_c for t < 200, else eps_u - eps_negative + w d_c, with d_c = eps_c - eps_u."""
+    """Noise-free score distillation; see `nfsd_direction`. Arguments: see `Method`."""
 
     needs_negative = True
 

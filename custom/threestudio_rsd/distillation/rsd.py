@@ -7,15 +7,20 @@ from torch import Tensor
 from ..errors import one_of
 from ..priors import PromptEmbedding
 from ..repulsion import RepulsiveForce
-from .method import Method, Step, Views
+from .kernel_input import KERNEL_INPUTS, select_kernel_input
+from .method import CameraCondition, Method, Step
 from .weights import force_scale, timestep_weight
-
-KERNEL_INPUTS = ("noisy", "clean", "denoised")
 
 
 @dataclass
 class RepulsiveGradient:
-    """What one step of RSD computed, each (N, ...); `force` is None where no force acted."""
+    """Result of one step of RSD.
+
+    Attributes:
+        gradient: gradient to descend, (N, ...).
+        direction: direction of the base method, (N, ...).
+        force: repulsive force R, (N, ...); None where no force acted.
+    """
 
     gradient: Tensor
     direction: Tensor
@@ -23,18 +28,33 @@ class RepulsiveGradient:
 
 
 class RepulsiveDistillation:
-    """grad_i = w(t) (direction_i + gamma s(t) R_i), to be DESCENDED.
+    """Gradient of repulsive score distillation: grad_i = w(t) (direction_i + gamma s(t) R_i), to be DESCENDED.
 
     Args:
         method: base method.
         force: the repulsion; None: the base method alone.
-        kernel_input: what the force sees: `noisy` x_t (the paper), `clean` x_0, or `denoised`, the one-step estimate
-            (x_t - sigma_t eps_c) / alpha_t with the noise prediction held fixed.
+        kernel_input: input of the force: `noisy` x_t (the paper), `clean` x_0, or `denoised`, the one-step estimate
+            (x_t - sigma_t eps_c) / alpha_t; see `select_kernel_input`.
         weighting_strategy: w(t), see `timestep_weight`.
         force_scale: s(t), see `force_scale`.
 
     Raises:
         UserError: an unknown option.
+
+    Example:
+        >>> import torch
+        >>> from threestudio_rsd.distillation import SDS
+        >>> from threestudio_rsd.priors import GaussianMixturePrior
+        >>> prior = GaussianMixturePrior(means=torch.tensor([[-1.0], [1.0]]), variances=torch.full((2,), 0.01),
+        ...                              weights=torch.ones(2))
+        >>> distillation = RepulsiveDistillation(SDS(prior), RepulsiveForce("euclidean"), kernel_input="clean")
+        >>> x, _ = torch.tensor([[0.1], [0.2]]), torch.manual_seed(0)
+        >>> for step in range(200):
+        ...     t, noise = 980 - 4 * step, torch.randn(2, 1)
+        ...     x = x - 0.3 * distillation(x, t, noise, prior.embed(), gamma=1.0).gradient
+        >>> x.round()  # both particles start closer to the mode at 1, and one ends in each mode
+        tensor([[-1.],
+                [ 1.]])
     """
 
     def __init__(
@@ -59,35 +79,62 @@ class RepulsiveDistillation:
         noise: Tensor,
         embedding: PromptEmbedding,
         gamma: float = 0.0,
-        views: Views | None = None,
+        cameras: CameraCondition | None = None,
         views_per_particle: int = 1,
     ) -> RepulsiveGradient:
-        """Gradient for particles x_0 (N, ...), noise like x_0, one t for all; gamma = 0 runs no decoder.
+        """Gradient for an ensemble of particles.
 
-        With `views_per_particle` = V, x_0 (N V, ...) holds V views of each particle, one particle after the other; the
-        force compares the particles within each view.
+        Args:
+            x_0: particles (N, ...). With `views_per_particle` = V, V views of each particle, (N V, ...), one particle
+                after the other.
+            t: timestep, the same for all particles.
+            noise: standard normal noise, like x_0.
+            embedding: the prompt.
+            gamma: repulsion weight; 0 runs neither decoder nor feature network.
+            cameras: cameras of the views, for a base method whose own network takes them.
+            views_per_particle: V. The force compares view i of a particle with view i of the others only.
+
+        Returns:
+            Gradient, direction and force, each like x_0.
         """
         prior = self.method.prior
         x_0 = x_0.detach()
         alpha, sigma = prior.alpha(t), prior.sigma(t)
         x_t = alpha * x_0 + sigma * noise
         predictions = prior.noise_predictions(x_t, t, embedding, negative=self.method.needs_negative)
-        direction = self.method.direction(Step(x_0, x_t, t, noise, predictions, embedding, views))
+        direction = self.method.direction(Step(x_0, x_t, t, noise, predictions, embedding, cameras))
         weight = timestep_weight(self.weighting_strategy, alpha, sigma)
         if self.force is None or gamma == 0:
             return RepulsiveGradient(weight * direction, direction, None)
-        if self.kernel_input == "denoised":
-            kernel_input = (x_t - sigma * predictions.conditional) / alpha
-        else:
-            kernel_input = x_t if self.kernel_input == "noisy" else x_0
-        force = _force_by_view(self.force, kernel_input, views_per_particle)
+        seen = select_kernel_input(self.kernel_input, x_0, x_t, predictions.conditional, alpha, sigma)
+        force = _force_by_view(self.force, seen, views_per_particle)
         scale = gamma * force_scale(self.force_scale, alpha, sigma)
         return RepulsiveGradient(weight * (direction + scale * force), direction, force)
 
 
+def loss_with_gradient(particles: Tensor, gradient: Tensor) -> Tensor:
+    """Loss whose derivative in the particles is exactly `gradient`, for optimizers that differentiate a loss.
+
+    Args:
+        particles: any shape.
+        gradient: like particles, a constant.
+
+    Returns:
+        Half the squared norm of `gradient`, scalar.
+
+    Example:
+        >>> import torch
+        >>> x = torch.zeros(2, requires_grad=True)
+        >>> loss_with_gradient(x, torch.tensor([3.0, 4.0])).backward()
+        >>> x.grad
+        tensor([3., 4.])
+    """
+    return (gradient * (particles - particles.detach())).sum() + 0.5 * gradient.square().sum()
+
+
 def _force_by_view(force: RepulsiveForce, x: Tensor, v: int) -> Tensor:
-    """Force on x (N V, ...), in which view i of a particle meets view i of the others only."""
+    """Force on x (N V, ...), where view i of a particle is compared with view i of the others only."""
     if v == 1:
         return force(x)
-    by_view = x.unflatten(0, (-1, v)).transpose(0, 1)
+    by_view = x.reshape(-1, v, *x.shape[1:]).transpose(0, 1)
     return force(by_view.flatten(0, 1), ensembles=v).view_as(by_view).transpose(0, 1).flatten(0, 1)

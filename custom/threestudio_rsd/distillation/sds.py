@@ -6,7 +6,7 @@ from .method import Method, Step
 
 
 class SDS(Method):
-    """eps_w(x_t) - noise."""
+    """Score distillation sampling: eps_w(x_t) - noise. Arguments: see `Method`."""
 
     def direction(self, step: Step) -> Tensor:
         """See `Method.direction`."""

@@ -1,4 +1,4 @@
-"""Which timestep a step uses."""
+"""Timestep schedules: the timestep of each step of a run."""
 
 import numpy as np
 
@@ -8,16 +8,21 @@ KINDS = ("random", "descending", "shrinking")
 
 
 class TimestepSchedule:
-    """Timestep as a function of the step alone, so that a resumed run meets the timesteps of an uninterrupted one.
+    """Timestep as a function of the step alone, so that a resumed run repeats the timesteps of an uninterrupted one.
 
     Args:
         kind: `random`, uniform in [min_t, max_t] (the paper's); `descending`, evenly from max_t to min_t over
             total_steps; `shrinking`, uniform in [min_t, u] with u falling from max_t to min_t over total_steps.
         total_steps: steps of the run; needed by the last two.
-        seed: of the random draws.
+        seed: seed of the random draws.
 
     Raises:
         UserError: unknown kind, or no total_steps where one is needed.
+
+    Example:
+        >>> schedule = TimestepSchedule("descending", total_steps=5)
+        >>> [schedule(step, min_t=20, max_t=980) for step in range(5)]
+        [980, 740, 500, 260, 20]
     """
 
     def __init__(self, kind: str = "random", total_steps: int | None = None, seed: int = 0) -> None:
@@ -32,7 +37,12 @@ class TimestepSchedule:
         self.seed = seed
 
     def __call__(self, step: int, min_t: int, max_t: int) -> int:
-        """Timestep of a step (counted from 0) in [min_t, max_t].
+        """Timestep of a step.
+
+        Args:
+            step: index of the step, from 0.
+            min_t: smallest timestep.
+            max_t: largest timestep, included.
 
         Raises:
             UserError: min_t > max_t.

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import UserError, one_of, require
+from ..errors import UserError, in_range, one_of, require
 from ..priors import Prior, PromptEmbedding
 from .camera_embedding import CameraEmbedding
 from .method import Method, Step
@@ -18,25 +18,28 @@ LORA_TARGETS = ["to_q", "to_k", "to_v", "to_out.0", "add_k_proj", "add_v_proj"]
 
 
 class VSD(Method):
-    """eps_w(x_t) - eps_phi(x_t), with eps_phi trained on the particles' own noised images by `loss` (35).
+    """Variational score distillation: eps_w(x_t) - eps_phi(x_t), eq. (34).
+
+    The network eps_phi is trained on the particles' own noised images by `loss`, eq. (35).
 
     Args:
-        prior, guidance_scale: see `Method`.
-        network: eps_phi: `lora`, adapters on the prior's U-Net that are off whenever the prior itself is asked; or
-            `unet`, a small unconditional U-Net from scratch (the paper's C.1).
+        prior: see `Method`.
+        guidance_scale: see `Method`.
+        network: eps_phi: `lora`, adapters on the prior's U-Net that are off in the prior's own predictions; or `unet`,
+            a small unconditional U-Net trained from scratch (the paper's C.1).
         lora_rank: rank of the adapters.
         unet_channels: widths of the U-Net's levels, each halving the resolution; None: (128, 256, 256), or
             (32, 64) for particles of at most 16 pixels.
-        camera_condition: whether eps_phi is told the views' cameras, as in ProlificDreamer.
-        guidance_scale_lora: weight of the camera in eps_phi's own prediction, like `guidance_scale` for the prompt;
-            1 asks for the camera alone.
+        camera_condition: whether eps_phi takes the cameras of the views, as in ProlificDreamer.
+        guidance_scale_lora: weight of the camera in eps_phi's own prediction, as `guidance_scale` is the weight of the
+            prompt; 1: the prediction with camera, unchanged.
 
     Raises:
-        UserError: unknown network, rank < 1, a guidance_scale_lora without cameras, or no peft where it is needed.
+        UserError: unknown network, rank < 1, a guidance_scale_lora without cameras, or peft is needed and missing.
     """
 
-    unet: Any  # one of the two: the U-Net from scratch
-    lora: Any  # or the adapters' weights
+    unet: Any  # the U-Net trained from scratch, with network="unet"
+    lora: Any  # the weights of the adapters, with network="lora"
     _layers: tuple[Any, ...]
 
     def __init__(
@@ -59,8 +62,7 @@ class VSD(Method):
         self.network = network
         self.guidance_scale_lora = guidance_scale_lora
         if network == "lora":
-            if lora_rank < 1:
-                raise UserError(f"lora_rank={lora_rank} is impossible; accepted: an integer of at least 1.")
+            in_range("lora_rank", lora_rank, 1)
             self._layers, self.lora = _add_lora(prior.unet, lora_rank)
         else:
             self.unet = _small_unet(prior.latent_shape, unet_channels).to(prior.device)
@@ -74,31 +76,45 @@ class VSD(Method):
     def predict_noise(
         self, x_t: Tensor, t: int | Tensor, embedding: PromptEmbedding, cameras: Tensor | None = None
     ) -> Tensor:
-        """eps_phi of x_t (N, ...), t int or (N,), cameras (N, 16) if it is told them: differentiable in phi.
+        """Noise prediction eps_phi(x_t), differentiable in phi.
+
+        Args:
+            x_t: noisy particles, (N, ...).
+            t: timestep, int or (N,).
+            embedding: the prompt.
+            cameras: flattened camera matrices, (N, 16), with `camera_condition`, else None; zeros stand for no camera.
+
+        Returns:
+            (N, ...)
 
         Raises:
-            ValueError: cameras are missing, or were given to a network that does not know them.
+            ValueError: cameras are missing, or given without `camera_condition`.
         """
         if (cameras is None) != (self.camera is None):
-            raise ValueError("eps_phi takes cameras exactly if it was made with camera_condition.")
+            expected = "needs cameras" if cameras is None else "takes no cameras"
+            raise ValueError(f"eps_phi {expected}: camera_condition is {self.camera is not None}.")
         text = embedding.expand(len(x_t)).conditional
         with self._cameras_on(cameras):
             if self.network == "unet":
-                return self.unet(x_t, t).sample
+                noise: Tensor = self.unet(x_t, t).sample
+                return noise
             with self._adapters_on():
                 return self.prior.raw_predict(x_t, t, text)
 
     def loss(
         self, x_0: Tensor, t: Tensor, noise: Tensor, embedding: PromptEmbedding, cameras: Tensor | None = None
     ) -> Tensor:
-        """Denoising loss (35), a mean so that it does not grow with N.
+        """Denoising loss of eps_phi, eq. (35), a mean so that it does not grow with N.
 
         Args:
             x_0: particles (N, ...).
             t: timesteps (N,).
-            noise: like x_0.
+            noise: standard normal noise, like x_0.
             embedding: the prompt.
-            cameras: (N, 16) if eps_phi is told them; zeros stand for no camera.
+            cameras: see `predict_noise`.
+
+        Returns:
+            scalar
         """
         x_0 = x_0.detach()
         x_t = self.prior.alpha(t) * x_0 + self.prior.sigma(t) * noise
@@ -109,15 +125,15 @@ class VSD(Method):
         return self.unet if self.network == "unet" else self.prior.unet
 
     def _own_noise(self, step: Step) -> Tensor:
-        """eps_phi(x_t), guided by the camera where it is told one."""
-        if step.views is None:
+        """Prediction of eps_phi for a step, guided by the camera where there is one."""
+        if step.cameras is None:
             return self.predict_noise(step.x_t, step.t, step.embedding)
-        embedding, cameras = step.views.embedding, step.views.cameras
-        seen = self.predict_noise(step.x_t, step.t, embedding, cameras)
+        embedding, cameras = step.cameras.embedding, step.cameras.matrices
+        with_camera = self.predict_noise(step.x_t, step.t, embedding, cameras)
         if self.guidance_scale_lora == 1:
-            return seen
-        unseen = self.predict_noise(step.x_t, step.t, embedding, torch.zeros_like(cameras))
-        return unseen + self.guidance_scale_lora * (seen - unseen)
+            return with_camera
+        without = self.predict_noise(step.x_t, step.t, embedding, torch.zeros_like(cameras))
+        return without + self.guidance_scale_lora * (with_camera - without)
 
     def _cameras_on(self, cameras: Tensor | None) -> AbstractContextManager[None]:
         if self.camera is None or cameras is None:
@@ -134,12 +150,16 @@ class VSD(Method):
         finally:
             for layer in self._layers:
                 layer.enable_adapters(False)
-            for parameter in trainable:  # peft freezes the adapters that it switches off; the optimizer still owns them
+            for parameter in trainable:  # peft freezes adapters that are switched off, but the optimizer trains them
                 parameter.requires_grad_(True)
 
 
 def _add_lora(unet: Any, rank: int) -> tuple[tuple[Any, ...], nn.ParameterDict]:
-    """Put adapters into the attention layers of `unet`, switched off; return the layers and the adapters' weights."""
+    """Add LoRA adapters, switched off, to the attention layers of a U-Net.
+
+    Returns:
+        The layers with adapters, and the adapters' weights.
+    """
     peft = require("peft")
     from peft.tuners.tuners_utils import BaseTunerLayer
 

@@ -1,34 +1,62 @@
-"""Weights over the timestep: w(t) of the whole gradient, s(t) of the force."""
+"""Weights as functions of the timestep: w(t) of the whole gradient, s(t) of the force."""
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from ..errors import UserError
+from ..errors import one_of
 
-WEIGHTS = {
+Weight = Callable[[Tensor, Tensor], Tensor]  # of alpha_t and sigma_t
+
+WEIGHTS: dict[str, Weight] = {
     "sds": lambda alpha, sigma: sigma**2,
     "uniform": lambda alpha, sigma: torch.ones_like(sigma),
     "fantasia3d": lambda alpha, sigma: alpha * sigma**2,
     "snr": lambda alpha, sigma: sigma / alpha,  # section 5.1: lambda_t = lambda sigma_t / alpha_t
 }
-FORCE_SCALES = {
+FORCE_SCALES: dict[str, Weight] = {
     "sigma": lambda alpha, sigma: sigma,  # Alg. 1
     "constant": lambda alpha, sigma: torch.ones_like(sigma),
     "one_minus_alpha_cumprod": lambda alpha, sigma: 1 - alpha**2,  # the authors' DeepFloyd runs
 }
 
 
-def _evaluate(key: str, table: dict, kind: str, alpha: Tensor, sigma: Tensor) -> Tensor:
-    if kind not in table:
-        raise UserError(f"{key}={kind!r} is unknown; accepted: {', '.join(table)}.")
-    return table[kind](alpha, sigma)
-
-
 def timestep_weight(kind: str, alpha: Tensor, sigma: Tensor) -> Tensor:
-    """w(t), shaped like alpha and sigma. Raises UserError for an unknown kind."""
-    return _evaluate("weighting_strategy", WEIGHTS, kind, alpha, sigma)
+    """Weight w(t) of the whole gradient.
+
+    Args:
+        kind: `sds` sigma_t^2, `uniform` 1, `fantasia3d` alpha_t sigma_t^2, or `snr` sigma_t / alpha_t.
+        alpha: signal level alpha_t, any shape.
+        sigma: noise level sigma_t, like alpha.
+
+    Returns:
+        w(t), like alpha.
+
+    Raises:
+        UserError: an unknown kind.
+
+    Example:
+        >>> timestep_weight("snr", alpha=torch.tensor(0.8), sigma=torch.tensor(0.6))
+        tensor(0.7500)
+    """
+    one_of("weighting_strategy", kind, tuple(WEIGHTS))
+    return WEIGHTS[kind](alpha, sigma)
 
 
 def force_scale(kind: str, alpha: Tensor, sigma: Tensor) -> Tensor:
-    """s(t), shaped like alpha and sigma. Raises UserError for an unknown kind."""
-    return _evaluate("force_scale", FORCE_SCALES, kind, alpha, sigma)
+    """Scale s(t) of the repulsive force.
+
+    Args:
+        kind: `sigma` sigma_t, `constant` 1, or `one_minus_alpha_cumprod` 1 - alpha_t^2.
+        alpha: signal level alpha_t, any shape.
+        sigma: noise level sigma_t, like alpha.
+
+    Returns:
+        s(t), like alpha.
+
+    Raises:
+        UserError: an unknown kind.
+    """
+    one_of("force_scale", kind, tuple(FORCE_SCALES))
+    return FORCE_SCALES[kind](alpha, sigma)

@@ -3,10 +3,10 @@
 import math
 from dataclasses import dataclass
 
+from ..distillation import KERNEL_INPUTS
 from ..errors import UserError, one_of
 
 SOLVERS = ("rsd", "latent-reddiff", "psld", "dps", "reddiff")
-KERNEL_INPUTS = ("noisy", "clean", "denoised")
 X_STEPS = ("adam", "closed-form")
 
 

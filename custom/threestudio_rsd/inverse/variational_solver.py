@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ..distillation import TimestepSchedule
+from ..distillation import TimestepSchedule, select_kernel_input
 from ..priors import Prior
 from ..repulsion import RepulsiveForce
 from .problem import Problem
@@ -69,11 +69,13 @@ class VariationalSolver(Solver):
         weight_t = weight * sigma / alpha / z[0, 0].numel()
         if config.gamma > 0:
             strength = config.gamma * sigma
-            if config.kernel_input == "clean":
-                image_gradient = image_gradient + weight_t * strength * self._repulsion(images.detach())
+            force = self._repulsion(
+                select_kernel_input(config.kernel_input, images.detach(), z_t, predicted, alpha, sigma)
+            )
+            if config.kernel_input == "clean":  # the force acts on the images, and the backward pass takes it to z
+                image_gradient = image_gradient + weight_t * strength * force
             else:
-                kernel_input = z_t if config.kernel_input == "noisy" else (z_t - sigma * predicted) / alpha
-                direction = direction + strength * self._repulsion(kernel_input)
+                direction = direction + strength * force
         (data,) = torch.autograd.grad(images, self.z, image_gradient)
         return data + weight_t * direction
 

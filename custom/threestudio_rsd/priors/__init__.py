@@ -1,12 +1,12 @@
-"""What knows natural images: noise schedule, encode, decode, predict_noise."""
+"""Priors: pretrained diffusion models with a noise schedule, an encoder, a decoder and noise predictions."""
 
 from .base import NoisePredictions, Prior, PromptEmbedding
 from .deep_floyd import DeepFloydPrior
 from .gaussian_mixture import GaussianMixturePrior
 from .loading import load_prior
-from .particle_guidance import sample_particle_guidance
 from .perp_neg import WeightedNegatives
-from .sampling import sample_ancestral
+from .pipelines import is_bundled
+from .sampling import sample_ancestral, sample_particle_guidance
 from .stable_diffusion import StableDiffusionPrior
 from .text_embeddings import embed_prompts
 
@@ -19,6 +19,7 @@ __all__ = [
     "StableDiffusionPrior",
     "WeightedNegatives",
     "embed_prompts",
+    "is_bundled",
     "load_prior",
     "sample_ancestral",
     "sample_particle_guidance",

@@ -1,4 +1,4 @@
-"""What a prior owes to everything else, and the two small records that pass between them."""
+"""Interface of diffusion priors, with `PromptEmbedding` and `NoisePredictions`."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,15 +6,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import UserError
+from ..errors import UserError, in_range, one_of
 from .perp_neg import WeightedNegatives, perp_neg_condition
+
+PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")  # of diffusers' schedulers
 
 
 @dataclass
 class PromptEmbedding:
-    """Text embeddings of the prompt, the empty prompt and the negative prompt, each (1 or N, L, D).
+    """Text embeddings of a prompt and its negatives.
 
-    `negative` equals `unconditional` where there is no negative prompt; `perp_neg` holds Perp-Neg's own negatives.
+    Attributes:
+        conditional: embedding of the prompt, (1 or N, L, D).
+        unconditional: embedding of the empty prompt, (1 or N, L, D).
+        negative: embedding of the negative prompt, (1 or N, L, D); equals `unconditional` where there is none.
+        perp_neg: negatives of Perp-Neg, each with a weight.
     """
 
     conditional: Tensor
@@ -22,17 +28,17 @@ class PromptEmbedding:
     negative: Tensor
     perp_neg: WeightedNegatives | None = None
 
-    def expand(self, n: int) -> "PromptEmbedding":
-        """The same for n particles."""
+    def expand(self, n_particles: int) -> "PromptEmbedding":
+        """Repeat for N particles, without a copy."""
         return PromptEmbedding(
-            self.conditional.expand(n, -1, -1),
-            self.unconditional.expand(n, -1, -1),
-            self.negative.expand(n, -1, -1),
-            None if self.perp_neg is None else self.perp_neg.expand(n),
+            self.conditional.expand(n_particles, -1, -1),
+            self.unconditional.expand(n_particles, -1, -1),
+            self.negative.expand(n_particles, -1, -1),
+            None if self.perp_neg is None else self.perp_neg.expand(n_particles),
         )
 
     def to(self, device: torch.device | str) -> "PromptEmbedding":
-        """The same on another device."""
+        """Move to a device."""
         return PromptEmbedding(
             self.conditional.to(device),
             self.unconditional.to(device),
@@ -43,9 +49,14 @@ class PromptEmbedding:
 
 @dataclass
 class NoisePredictions:
-    """A prior's noise predictions of x_t, each (N, ...), in single precision.
+    """A prior's noise predictions of x_t, in single precision.
 
-    `unconditional` is what classifier-free guidance runs against; see `Prior.noise_predictions`.
+    Attributes:
+        conditional: eps_c, prediction for the prompt, (N, ...).
+        unconditional: eps_u, the prediction that classifier-free guidance starts from, (N, ...); see
+            `Prior.noise_predictions`.
+        negative: prediction for the negative prompt, (N, ...), where it is kept apart from `unconditional`.
+        perp_neg: predictions for Perp-Neg's negatives, with their weights.
     """
 
     conditional: Tensor
@@ -55,29 +66,29 @@ class NoisePredictions:
 
     @property
     def condition(self) -> Tensor:
-        """What guidance scales: d_c = eps_c - eps_u, steered away from Perp-Neg's negatives where there are any."""
+        """Direction that guidance scales: d_c = eps_c - eps_u, steered away from the negatives of Perp-Neg."""
         condition = self.conditional - self.unconditional
         if self.perp_neg is None:
             return condition
         return perp_neg_condition(condition, self.unconditional, self.perp_neg)
 
     def guided(self, guidance_scale: float) -> Tensor:
-        """eps_w = eps_u + w d_c, eq. (24)."""
+        """Guided noise prediction eps_w = eps_u + w d_c, eq. (24), with w = guidance_scale."""
         if guidance_scale == 1 and self.perp_neg is None:
             return self.conditional
         return self.unconditional + guidance_scale * self.condition
 
 
 class Prior(nn.Module):
-    """A pretrained diffusion model, frozen.
+    """Base class of frozen pretrained diffusion models.
 
     Attributes:
         num_train_timesteps: T; timesteps are integers in [0, T).
         latent_shape: shape of one particle in the model's own space.
         image_size: side of the decoded images in pixels.
-        fingerprint: which model, revision and precision, for caches and logs.
-        is_bundled: whether it is the prior that ships.
-        is_latent: whether a decoder lies between its particles and images.
+        fingerprint: model, revision and precision as text, for caches and logs.
+        is_bundled: whether the prior ships with this package.
+        is_latent: whether particles are latents of an autoencoder, not pixels.
     """
 
     num_train_timesteps: int
@@ -90,16 +101,16 @@ class Prior(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights lie."""
+        """Device of the weights."""
         return next(iter([*self.parameters(), *self.buffers()])).device
 
     @property
     def dtype(self) -> torch.dtype:
-        """Precision of the weights; what goes in and comes out is single precision."""
+        """Precision of the weights; inputs and outputs are in single precision."""
         return next((parameter.dtype for parameter in self.parameters()), torch.float32)
 
     def train(self, mode: bool = True) -> "Prior":
-        """Stays in eval mode: a prior is never trained."""
+        """Stay in eval mode whatever `mode` is: a prior is never trained."""
         return super().train(False)
 
     def alpha(self, t: int | Tensor) -> Tensor:
@@ -107,36 +118,41 @@ class Prior(nn.Module):
         raise NotImplementedError
 
     def sigma(self, t: int | Tensor) -> Tensor:
-        """Noise level sigma_t, shaped like `alpha`."""
+        """Noise level sigma_t, with the shape of `alpha`."""
         raise NotImplementedError
 
     def embed(self, prompt: str, negative_prompt: str = "") -> PromptEmbedding:
-        """Text embeddings, cached."""
+        """Text embeddings of a prompt, the empty prompt and a negative prompt."""
         raise NotImplementedError
 
     def raw_predict(self, x_t: Tensor, t: int | Tensor, text: Tensor) -> Tensor:
-        """Noise prediction of x_t (N, ...) for text (N, L, D), differentiable: (N, ...)."""
+        """Noise prediction of x_t (N, ...) for text embeddings (N, L, D), differentiable: (N, ...)."""
         raise NotImplementedError
 
     def encode(self, images: Tensor) -> Tensor:
-        """Images (N, 3, H, W) in [0, 1], of any size, to particles (N, *latent_shape), differentiable."""
+        """Encode images (N, 3, H, W) in [0, 1], of any size, as particles (N, *latent_shape), differentiable."""
         raise NotImplementedError
 
     def decode(self, latents: Tensor, clamp: bool = True) -> Tensor:
-        """Particles to images (N, 3, H, W) in [0, 1]; `clamp=False` lets values and gradients pass the bounds."""
+        """Decode particles to images (N, 3, H, W) in [0, 1]; with `clamp=False` values may lie outside [0, 1]."""
         raise NotImplementedError
 
     @torch.no_grad()
     def noise_predictions(
         self, x_t: Tensor, t: int | Tensor, embedding: PromptEmbedding, negative: bool = False
     ) -> NoisePredictions:
-        """Predictions for all prompts in one network call: x_t (N, ...), t int or (N,).
+        """Noise predictions for all prompts, in one network call.
 
-        Without `negative`, `unconditional` is the prediction for the negative prompt, the convention of diffusers (the
-        two coincide where there is none); with it, empty and negative prompt are kept apart, as NFSD needs.
+        Args:
+            x_t: noisy particles, (N, ...).
+            t: timestep, int or (N,).
+            embedding: the prompts.
+            negative: predict for the empty and for the negative prompt, as NFSD needs. Otherwise `unconditional` of
+                the result is the prediction for the negative prompt, as in diffusers; without a negative prompt the two
+                are equal.
 
         Raises:
-            UserError: x_t of another shape than the prior's, or t outside [0, T).
+            UserError: x_t does not have the prior's shape, or t lies outside [0, T).
         """
         self._check(x_t, t)
         n = len(x_t)
@@ -151,7 +167,7 @@ class Prior(nn.Module):
         copies = len(texts)
         t_all = t if isinstance(t, int) else t.repeat(copies)
         noise = self.raw_predict(torch.cat([x_t] * copies), t_all, torch.cat(texts))
-        parts = noise.split(n)
+        parts = torch.split(noise, n)
         predictions = NoisePredictions(*parts[:n_plain])
         if embedding.perp_neg is not None:
             predictions.perp_neg = WeightedNegatives(torch.stack(parts[n_plain:], 1), embedding.perp_neg.weights)
@@ -161,10 +177,19 @@ class Prior(nn.Module):
     def predict_noise(
         self, x_t: Tensor, t: int | Tensor, embedding: PromptEmbedding, guidance_scale: float = 7.5
     ) -> Tensor:
-        """eps_w(x_t), eq. (24): x_t (N, ...), t int or (N,) -> (N, ...). guidance_scale = 1 asks the prompt alone.
+        """Guided noise prediction eps_w(x_t), eq. (24).
+
+        Args:
+            x_t: noisy particles, (N, ...).
+            t: timestep, int or (N,).
+            embedding: the prompts.
+            guidance_scale: weight w; 1: the prediction for the prompt alone, in half the computation.
+
+        Returns:
+            (N, ...)
 
         Raises:
-            UserError: x_t of another shape than the prior's, or t outside [0, T).
+            UserError: x_t does not have the prior's shape, or t lies outside [0, T).
         """
         self._check(x_t, t)
         if guidance_scale == 1 and embedding.perp_neg is None:
@@ -176,17 +201,16 @@ class Prior(nn.Module):
             raise UserError(
                 f"x_t of shape {tuple(x_t.shape)} does not fit the prior; accepted: (N, {str(self.latent_shape)[1:]}."
             )
-        # A tensor's values are not looked at: that would wait for the GPU in every step.
-        if isinstance(t, int) and not 0 <= t < self.num_train_timesteps:
-            raise UserError(f"t={t} is no timestep; accepted: 0 to {self.num_train_timesteps - 1}.")
+        if isinstance(t, int):  # values of a tensor are not checked: that would synchronize with the GPU in every step
+            in_range("t", t, 0, self.num_train_timesteps - 1)
 
 
 class TabulatedPrior(Prior):
-    """A variance-preserving prior with T noise levels: alpha_t^2 + sigma_t^2 = 1.
+    """Base class of variance-preserving priors with a table of T noise levels: alpha_t^2 + sigma_t^2 = 1.
 
     Args:
         alphas_cumprod: alpha_t^2 for each t, (T,).
-        latent_shape: of one particle.
+        latent_shape: shape of one particle.
     """
 
     alphas_cumprod: Tensor
@@ -198,9 +222,11 @@ class TabulatedPrior(Prior):
         self.latent_shape = tuple(latent_shape)
 
     def alpha(self, t: int | Tensor) -> Tensor:
+        """See `Prior.alpha`."""
         return self._level(t).sqrt()
 
     def sigma(self, t: int | Tensor) -> Tensor:
+        """See `Prior.sigma`."""
         return (1 - self._level(t)).sqrt()
 
     def _level(self, t: int | Tensor) -> Tensor:
@@ -209,17 +235,24 @@ class TabulatedPrior(Prior):
 
 
 def noise_from_output(output: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor, prediction_type: str) -> Tensor:
-    """Noise prediction from a network's output, by what the network was trained to predict.
+    """Convert a network's output to a noise prediction.
+
+    Args:
+        output: output of the network, (N, ...).
+        x_t: input of the network, (N, ...).
+        alpha: signal level alpha_t, broadcastable.
+        sigma: noise level sigma_t, broadcastable.
+        prediction_type: quantity that the network predicts, one of PREDICTION_TYPES.
+
+    Returns:
+        (N, ...)
 
     Raises:
-        UserError: a prediction type other than epsilon, v_prediction, sample.
+        UserError: an unknown prediction type.
     """
+    one_of("prediction_type", prediction_type, PREDICTION_TYPES)
     if prediction_type == "epsilon":
         return output
     if prediction_type == "v_prediction":  # v = alpha eps - sigma x_0 (Salimans & Ho, 2022)
         return alpha * output + sigma * x_t
-    if prediction_type == "sample":
-        return (x_t - alpha * output) / sigma
-    raise UserError(
-        f"prediction_type={prediction_type!r} of the scheduler is unknown; accepted: epsilon, v_prediction, sample."
-    )
+    return (x_t - alpha * output) / sigma

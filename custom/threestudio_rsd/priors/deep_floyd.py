@@ -8,7 +8,7 @@ from .pipelines import load_parts
 
 
 class DeepFloydPrior(DiffusersPrior):
-    """Pixel-space diffusion model; particles are images (3, 64, 64) in [-1, 1]. Arguments: see `DiffusersPrior`."""
+    """DeepFloyd IF, stage I; particles are images (3, 64, 64) in [-1, 1]. Arguments: see `DiffusersPrior`."""
 
     text_encoder_kind = "t5"
 
@@ -20,15 +20,21 @@ class DeepFloydPrior(DiffusersPrior):
         torch_dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> "DeepFloydPrior":
-        """Load a diffusers folder or a hub id. Raises UserError where that fails."""
+        """Load a prior; arguments as in `load_prior`.
+
+        Raises:
+            UserError: the pipeline cannot be loaded.
+        """
         from diffusers import UNet2DConditionModel
 
         scheduler, unet = load_parts(model, revision, torch_dtype, unet=UNet2DConditionModel)
         return cls(unet, scheduler, model, revision).to(device)
 
     def encode(self, images: Tensor) -> Tensor:
+        """See `Prior.encode`."""
         return self.resize(images) * 2 - 1
 
     def decode(self, latents: Tensor, clamp: bool = True) -> Tensor:
+        """See `Prior.decode`."""
         images = latents / 2 + 0.5
         return images.clamp(0, 1) if clamp else images

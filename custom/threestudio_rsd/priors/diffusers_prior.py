@@ -1,4 +1,4 @@
-"""What priors from diffusers pipelines have in common."""
+"""Base class of the priors made from diffusers pipelines."""
 
 from typing import Any
 
@@ -7,17 +7,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .base import PromptEmbedding, TabulatedPrior, noise_from_output
-from .files import is_bundled
+from .pipelines import is_bundled
 from .text_embeddings import embed_prompts
 
 
 class DiffusersPrior(TabulatedPrior):
-    """Prior on a U-Net of diffusers. Weights may be in half precision; everything in and out is single precision.
+    """Prior with a U-Net of diffusers. Weights may be in half precision; inputs and outputs are in single precision.
 
     Args:
         unet: diffusers' UNet2DConditionModel; a learned variance in its output is dropped.
         scheduler: any diffusers scheduler; gives the noise schedule and the prediction type.
-        model, revision: where the text encoder comes from when a prompt is embedded.
+        model: name, folder or hub id of the pipeline, from which `embed` loads the text encoder.
+        revision: revision of the hub id.
     """
 
     text_encoder_kind: str
@@ -34,17 +35,19 @@ class DiffusersPrior(TabulatedPrior):
         self.fingerprint = f"{model}@{revision or 'main'} {self.unet.dtype}"
 
     def embed(self, prompt: str, negative_prompt: str = "") -> PromptEmbedding:
+        """See `Prior.embed`."""
         texts = embed_prompts([prompt, "", negative_prompt], self.model, self.text_encoder_kind, self.revision)
-        return PromptEmbedding(*texts.to(self.device).split(1))
+        return PromptEmbedding(*torch.split(texts.to(self.device), 1))
 
     def raw_predict(self, x_t: Tensor, t: int | Tensor, text: Tensor) -> Tensor:
+        """See `Prior.raw_predict`."""
         dtype = self.unet.dtype
         output = self.unet(x_t.to(dtype), t, encoder_hidden_states=text.to(dtype)).sample.float()
         output = output[:, : x_t.shape[1]]
         return noise_from_output(output, x_t, self.alpha(t), self.sigma(t), self.prediction_type)
 
     def resize(self, images: Tensor) -> Tensor:
-        """Images (N, 3, H, W) at the prior's own size."""
+        """Images (N, 3, H, W) resized to the prior's image size."""
         size = (self.image_size, self.image_size)
         if images.shape[-2:] == torch.Size(size):
             return images

@@ -1,4 +1,4 @@
-"""A prior whose score is known exactly, for tests and the toy problem (C.3.1)."""
+"""Gaussian mixture: a prior whose score is known in closed form, for tests and the toy problem (C.3.1)."""
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ from .base import PromptEmbedding, TabulatedPrior
 
 
 def scaled_linear_alphas_cumprod(total: int = 1000, start: float = 0.00085, end: float = 0.012) -> Tensor:
-    """alpha_t^2 of Stable Diffusion's schedule, (total,)."""
+    """Noise schedule of Stable Diffusion: alpha_t^2, (total,), from betas between `start` and `end`."""
     betas = torch.linspace(start**0.5, end**0.5, total, dtype=torch.float64).square()
     return (1 - betas).cumprod(0).float()
 
@@ -17,14 +17,20 @@ class GaussianMixturePrior(TabulatedPrior):
     """Mixture of isotropic Gaussians with the exact noise prediction -sigma_t grad log p_t(x_t).
 
     Args:
-        means: (K, *shape).
-        variances: (K,), per coordinate.
-        weights: (K,), normalized here.
-        num_train_timesteps: T.
-        alphas_cumprod: alpha_t^2 for each t, (T,), in place of Stable Diffusion's schedule over T steps.
+        means: means of the K components, (K, *shape).
+        variances: variance of each component per coordinate, (K,).
+        weights: weights of the components, (K,); they are normalized to sum to 1.
+        num_train_timesteps: number of timesteps T.
+        alphas_cumprod: alpha_t^2 for each t, (T,); None: Stable Diffusion's schedule over T steps.
 
     Raises:
-        UserError: variances or weights that are not K positive numbers.
+        UserError: variances or weights are not K positive numbers.
+
+    Example:
+        >>> prior = GaussianMixturePrior(torch.tensor([[2.0, 0.0]]), torch.ones(1), torch.ones(1))
+        >>> x_t = prior.alpha(500) * prior.means  # at the mean, the score is zero
+        >>> prior.predict_noise(x_t, 500, prior.embed())
+        tensor([[0., 0.]])
     """
 
     image_size = 0
@@ -67,12 +73,14 @@ class GaussianMixturePrior(TabulatedPrior):
         return (sigma[..., 0] * pull.sum(1)).reshape(x_t.shape)
 
     def embed(self, prompt: str = "", negative_prompt: str = "") -> PromptEmbedding:
-        """An empty embedding: the mixture knows no text."""
+        """Empty embedding: the mixture ignores prompts."""
         nothing = self.means.new_zeros(1, 0, 0)
         return PromptEmbedding(nothing, nothing, nothing)
 
     def encode(self, images: Tensor) -> Tensor:
+        """Identity: particles are the images themselves."""
         return images
 
     def decode(self, latents: Tensor, clamp: bool = True) -> Tensor:
+        """Identity: particles are the images themselves."""
         return latents

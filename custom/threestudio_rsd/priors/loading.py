@@ -1,4 +1,4 @@
-"""A prior by its name."""
+"""Loading of a prior by name."""
 
 from typing import Any
 
@@ -20,20 +20,31 @@ def load_prior(
     torch_dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
 ) -> Prior:
-    """Load a prior.
+    """Load a prior by name, folder or hub id.
 
     Args:
         model: `bundled` (latent), `bundled-pixel`, a diffusers folder or a hub id.
-        prior_type: `stable-diffusion` or `deep-floyd`; None: whichever the pipeline is.
-        revision: of the hub id.
+        prior_type: `stable-diffusion` or `deep-floyd`; None: the type of the pipeline.
+        revision: revision of the hub id.
         torch_dtype: precision of the weights.
-        device: where they lie.
+        device: device of the weights.
 
     Raises:
-        UserError: an unknown prior type, a pipeline of another type, a folder that is no pipeline, or a hub id that
-            cannot be reached.
+        UserError: unknown prior type, a pipeline of another type, a folder without a pipeline, or a hub id that cannot
+            be reached.
+
+    Example:
+        >>> prior = load_prior("bundled")
+        >>> prior.is_latent, prior.latent_shape, prior.image_size
+        (True, (4, 16, 16), 64)
+        >>> x_t = torch.randn(2, *prior.latent_shape)
+        >>> prior.predict_noise(x_t, 500, prior.embed("a mushroom")).shape
+        torch.Size([2, 4, 16, 16])
+        >>> prior.decode(x_t).shape
+        torch.Size([2, 3, 64, 64])
     """
     if prior_type is not None:
         one_of("prior_type", prior_type, tuple(PRIOR_TYPES))
     prior_type = pipeline_type(model, revision, expected=prior_type)
-    return PRIOR_TYPES[prior_type].from_pretrained(model, revision, torch_dtype, device)
+    prior: Prior = PRIOR_TYPES[prior_type].from_pretrained(model, revision, torch_dtype, device)
+    return prior

@@ -1,4 +1,4 @@
-"""Reading the parts of a diffusers pipeline: the one place that deals with missing models and versions of diffusers."""
+"""Diffusers pipelines: their names and files, and the loading of their parts."""
 
 import json
 from pathlib import Path
@@ -7,9 +7,11 @@ from typing import Any
 import torch
 
 from ..errors import UserError, first_line
-from .files import resolve_model
+from ..files import data_path
 
-# By the class that a pipeline's model_index.json names.
+BUNDLED = {"bundled": "load/toyworld/text-to-image", "bundled-pixel": "load/toyworld/pixel"}  # folders by name
+
+# Type of prior by the class that a pipeline's model_index.json names.
 PIPELINES = {
     "StableDiffusionPipeline": "stable-diffusion",
     "StableDiffusionImg2ImgPipeline": "stable-diffusion",
@@ -18,23 +20,33 @@ PIPELINES = {
 }
 
 
+def is_bundled(model: str) -> bool:
+    """Whether a model's name is that of a prior shipped with this package."""
+    return model in BUNDLED
+
+
+def resolve_model(model: str) -> str:
+    """Folder or hub id of a model: the shipped folder for `bundled` and `bundled-pixel`, else the name itself."""
+    return str(data_path(BUNDLED[model])) if is_bundled(model) else model
+
+
 def pipeline_type(model: str, revision: str | None = None, expected: str | None = None) -> str:
-    """Which prior a pipeline is: `stable-diffusion` or `deep-floyd`.
+    """Type of prior of a pipeline: `stable-diffusion` or `deep-floyd`.
 
     Args:
         model: `bundled`, `bundled-pixel`, a diffusers folder or a hub id.
-        revision: of the hub id.
-        expected: what the caller is about to read it as.
+        revision: revision of the hub id.
+        expected: type that the caller needs; None: any.
 
     Raises:
-        UserError: no pipeline, one that cannot be reached, of another kind, or not of the kind that is expected.
+        UserError: the model is no pipeline, cannot be reached, or is of an unknown type or of another than `expected`.
     """
     location = Path(resolve_model(model))
     index = location / "model_index.json"
     if location.is_dir() and not index.is_file():
         raise UserError(
-            f"pretrained_model_name_or_path={model!r} is a folder without model_index.json, so no diffusers pipeline; "
-            "accepted: bundled, bundled-pixel, a folder that `save_pretrained` of a pipeline wrote, or a hub id."
+            f"pretrained_model_name_or_path={model!r} is a folder without model_index.json, and so no diffusers "
+            "pipeline; accepted: bundled, bundled-pixel, a folder that `save_pretrained` wrote, or a hub id."
         )
     try:
         if not location.is_dir():
@@ -53,7 +65,7 @@ def pipeline_type(model: str, revision: str | None = None, expected: str | None 
 
 
 def unreachable(model: str, error: Exception) -> UserError:
-    """The sentence for a model that cannot be loaded."""
+    """Error for a model that cannot be loaded."""
     return UserError(
         f"pretrained_model_name_or_path={model!r} cannot be loaded ({first_line(error)}); accepted: bundled, "
         "bundled-pixel, a folder with a diffusers pipeline (model_index.json), or a hub id that can be reached, such "
@@ -62,7 +74,16 @@ def unreachable(model: str, error: Exception) -> UserError:
 
 
 def load_parts(model: str, revision: str | None, torch_dtype: torch.dtype, **parts: Any) -> list[Any]:
-    """The scheduler, then one model for each keyword, whose name is the subfolder and whose value is the class.
+    """Load the scheduler and the given models of a pipeline.
+
+    Args:
+        model: `bundled`, `bundled-pixel`, a diffusers folder or a hub id.
+        revision: revision of the hub id.
+        torch_dtype: precision of the weights.
+        **parts: class of each model, by the name of its subfolder.
+
+    Returns:
+        The scheduler, then the models in the order of `parts`.
 
     Raises:
         UserError: the folder is no pipeline, or the hub id cannot be reached.
@@ -71,7 +92,7 @@ def load_parts(model: str, revision: str | None, torch_dtype: torch.dtype, **par
 
     location = resolve_model(model)
     try:
-        # Its parameters are common to all of diffusers' schedulers of this family; only its noise levels are used.
+        # Any scheduler of a DDPM pipeline can be read as a DDPMScheduler; only its noise levels are used.
         loaded: list[Any] = [DDPMScheduler.from_pretrained(location, subfolder="scheduler", revision=revision)]
         for subfolder, part in parts.items():
             loaded.append(

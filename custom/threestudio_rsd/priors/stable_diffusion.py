@@ -1,4 +1,4 @@
-"""Stable Diffusion 1.x and 2.x, and the bundled prior, which has the same format."""
+"""Stable Diffusion 1.x and 2.x, and the bundled latent prior, which has the same format."""
 
 from typing import Any
 
@@ -10,11 +10,14 @@ from .pipelines import load_parts
 
 
 class StableDiffusionPrior(DiffusersPrior):
-    """Latent diffusion model; particles are scaled latents (4, h, w).
+    """Stable Diffusion; particles are scaled latents (4, h, w).
 
     Args:
+        unet: see `DiffusersPrior`.
         vae: diffusers' AutoencoderKL.
-        unet, scheduler, model, revision: see `DiffusersPrior`.
+        scheduler: see `DiffusersPrior`.
+        model: see `DiffusersPrior`.
+        revision: see `DiffusersPrior`.
     """
 
     text_encoder_kind = "clip"
@@ -34,21 +37,27 @@ class StableDiffusionPrior(DiffusersPrior):
         torch_dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> "StableDiffusionPrior":
-        """Load `bundled`, a diffusers folder or a hub id. Raises UserError where that fails."""
+        """Load a prior; arguments as in `load_prior`.
+
+        Raises:
+            UserError: the pipeline cannot be loaded.
+        """
         from diffusers import AutoencoderKL, UNet2DConditionModel
 
         scheduler, unet, vae = load_parts(model, revision, torch_dtype, unet=UNet2DConditionModel, vae=AutoencoderKL)
         return cls(unet, vae, scheduler, model, revision).to(device)
 
     def encode(self, images: Tensor) -> Tensor:
-        """See `Prior.encode`; the mean of the posterior, so that nothing random hides in it."""
-        return self.posterior(images).mean.float() * self.vae.config.scaling_factor
+        """See `Prior.encode`; the mean of the VAE's posterior, which is deterministic."""
+        mean: Tensor = self.posterior(images).mean.float()
+        return mean * self.vae.config.scaling_factor
 
     def posterior(self, images: Tensor) -> Any:
-        """What the VAE makes of images (N, 3, H, W) in [0, 1]: diffusers' Gaussian over latents that are not scaled."""
+        """Posterior of the VAE for images (N, 3, H, W) in [0, 1]: diffusers' Gaussian over latents before scaling."""
         return self.vae.encode((self.resize(images) * 2 - 1).to(self.vae.dtype)).latent_dist
 
     def decode(self, latents: Tensor, clamp: bool = True) -> Tensor:
-        images = self.vae.decode((latents / self.vae.config.scaling_factor).to(self.vae.dtype)).sample.float()
+        """See `Prior.decode`."""
+        images: Tensor = self.vae.decode((latents / self.vae.config.scaling_factor).to(self.vae.dtype)).sample.float()
         images = images / 2 + 0.5
         return images.clamp(0, 1) if clamp else images

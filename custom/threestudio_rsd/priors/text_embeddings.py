@@ -1,6 +1,7 @@
 """Text embeddings of diffusers pipelines, cached in the user's cache folder.
 
-The text encoder is loaded for prompts that are not cached, and freed at once: a T5-XXL takes more memory than the rest.
+The text encoder is loaded only for prompts that are not cached, and freed at once: a T5-XXL takes more memory than all
+other parts of DeepFloyd IF together.
 """
 
 import gc
@@ -16,16 +17,15 @@ from torch import Tensor
 
 from ..errors import UserError, first_line, one_of, require
 from ..quiet import quiet_transformers
-from .files import is_bundled, resolve_model
-from .pipelines import pipeline_type
+from .pipelines import is_bundled, pipeline_type, resolve_model
 
-KINDS = {"clip": "stable-diffusion", "t5": "deep-floyd"}  # by the prior whose text encoder it is
+KINDS = {"clip": "stable-diffusion", "t5": "deep-floyd"}  # type of the prior by the kind of its text encoder
 VOCABULARIES = ("vocab.json", "spiece.model", "tokenizer.json")
-T5_LENGTH = 77  # tokens; what DeepFloyd IF was trained with
+T5_LENGTH = 77  # tokens, as in the training of DeepFloyd IF
 
 
 def cache_folder() -> Path:
-    """Where embeddings are kept: $RSD_CACHE, else the user's cache folder."""
+    """Folder of cached embeddings: within $RSD_CACHE, or else within the user's cache folder."""
     if "RSD_CACHE" in os.environ:
         return Path(os.environ["RSD_CACHE"]) / "text_embeddings"
     base = os.environ.get("LOCALAPPDATA") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -40,18 +40,25 @@ def embed_prompts(
     torch_dtype: torch.dtype = torch.float32,
     use_cache: bool = True,
 ) -> Tensor:
-    """Embeddings of prompts of any length and alphabet (what the tokenizer cannot hold is cut off): (len, L, D), CPU.
+    """Text embeddings of prompts.
 
     Args:
-        prompts: at least one.
+        prompts: at least one prompt, in any language; prompts longer than the tokenizer's limit are cut off.
         model: `bundled`, `bundled-pixel`, a diffusers folder or a hub id.
         kind: text encoder of the model: `clip` (Stable Diffusion) or `t5` (DeepFloyd IF).
-        revision: of the hub id.
+        revision: revision of the hub id.
         torch_dtype: precision of the text encoder and of the result.
         use_cache: read and write the cache.
 
+    Returns:
+        (len(prompts), L, D), on the CPU.
+
     Raises:
         UserError: no prompt, an unknown kind, or a model that has no such text encoder.
+
+    Example:
+        >>> embed_prompts(["a mushroom", "a blue cup"], "bundled").shape
+        torch.Size([2, 16, 128])
     """
     one_of("text encoder", kind, tuple(KINDS))
     if not prompts:
@@ -75,8 +82,8 @@ def _encode(prompts: list[str], model: str, kind: str, revision: str | None, tor
     location = resolve_model(model)
     options = {}
     if kind == "t5":
-        # Without tokenizer.json the slow one, which needs sentencepiece alone: older transformers convert only with an
-        # old protobuf.
+        # Without tokenizer.json, the slow tokenizer, which needs only sentencepiece: older versions of transformers
+        # need an old protobuf to convert it to a fast one.
         options["use_fast"] = (Path(location) / "tokenizer" / "tokenizer.json").is_file()
         if not options["use_fast"]:
             require("sentencepiece", "deepfloyd")
@@ -95,20 +102,20 @@ def _encode(prompts: list[str], model: str, kind: str, revision: str | None, tor
     except Exception as error:  # the tokenizers library raises bare Exceptions
         raise UserError(
             f"pretrained_model_name_or_path={model!r}: its text encoder cannot be loaded ({first_line(error)}); "
-            "accepted: bundled, a folder with a diffusers pipeline, or a hub id that can be reached."
+            "accepted: bundled, bundled-pixel, a folder with a diffusers pipeline, or a hub id that can be reached."
         ) from error
     length = tokenizer.model_max_length if kind == "clip" else T5_LENGTH
     tokens = tokenizer(prompts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
     mask = tokens.attention_mask if kind == "t5" else None
     with torch.no_grad():
-        embeddings = encoder.eval()(tokens.input_ids, attention_mask=mask)[0].to(torch_dtype)
+        embeddings: Tensor = encoder.eval()(tokens.input_ids, attention_mask=mask)[0].to(torch_dtype)
     del encoder
     gc.collect()
     return embeddings
 
 
 def _check_vocabulary(location: Path) -> None:
-    """Raise OSError for a folder without tokenizer, of which transformers 5 would make an empty one."""
+    """Raise OSError for a folder without tokenizer, for which transformers 5 would create an empty tokenizer."""
     folder = location / "tokenizer"
     if location.is_dir() and not any((folder / name).is_file() for name in VOCABULARIES):
         raise OSError(f"none of {', '.join(VOCABULARIES)} in {folder}")
@@ -117,7 +124,7 @@ def _check_vocabulary(location: Path) -> None:
 def _cache_file(prompt: str, model: str, kind: str, revision: str | None, torch_dtype: torch.dtype) -> Path:
     location = Path(resolve_model(model))
     identity = [model, revision or "main", kind, str(torch_dtype), prompt]
-    if location.is_dir():  # a folder's weights may be replaced under the same name
+    if location.is_dir():  # weights may be replaced by others of the same name
         weights = sorted(location.glob("text_encoder/*.safetensors")) + sorted(location.glob("text_encoder/*.bin"))
         identity[0] = model if is_bundled(model) else str(location.resolve())
         identity += [f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in weights]
@@ -125,7 +132,7 @@ def _cache_file(prompt: str, model: str, kind: str, revision: str | None, torch_
 
 
 def _read(file: Path) -> Tensor | None:
-    """A cached embedding; None where there is none, or only the rest of a write that was cut short."""
+    """Read a cached embedding; None where there is none, or only a part of one, after an interrupted write."""
     try:
         return load_file(file)["embedding"]
     except (OSError, SafetensorError, KeyError):
@@ -133,12 +140,12 @@ def _read(file: Path) -> Tensor | None:
 
 
 def _write(file: Path, embedding: Tensor) -> None:
-    """Write through a temporary file, as two processes may embed the same prompt; without a writable cache, none."""
+    """Write an embedding to the cache if possible, in one move: two processes may embed the same prompt."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=file.parent, suffix=".tmp")
         os.close(handle)
         save_file({"embedding": embedding.contiguous()}, temporary)
-        os.replace(temporary, file)
+        Path(temporary).replace(file)
     except OSError:
         return

@@ -8,8 +8,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from ..files import data_path
-from ..priors.files import is_bundled
-from ..priors.pipelines import pipeline_type
+from ..priors.pipelines import is_bundled, pipeline_type
 from ..runs.grid import PRIOR_KEYS, PROMPT_KEYS, SEED_KEY
 from ..runs.run import Run
 from .definitions import PAPER_PRIOR, Arm, Experiment, Method

@@ -1,8 +1,18 @@
-"""How particles avoid each other: features, kernels and the force."""
+"""Repulsion between particles: feature networks, kernels, potentials and the force."""
 
 from .features import load_features
 from .force import RepulsiveForce
 from .kernels import RBFKernel, squared_distances
-from .potentials import OrderTwoForce
+from .potentials import POTENTIALS, log_sum, order_two, plain_sum, sum_log
 
-__all__ = ["OrderTwoForce", "RBFKernel", "RepulsiveForce", "load_features", "squared_distances"]
+__all__ = [
+    "POTENTIALS",
+    "RBFKernel",
+    "RepulsiveForce",
+    "load_features",
+    "log_sum",
+    "order_two",
+    "plain_sum",
+    "squared_distances",
+    "sum_log",
+]

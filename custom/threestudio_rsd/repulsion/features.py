@@ -1,7 +1,7 @@
-"""Feature networks g(x) in which particles repel each other or are judged.
+"""Feature networks g(x): the spaces in which particles repel each other and in which diversity is measured.
 
-Each is a frozen network in eval mode, fed with images in [0, 1] of any size, which it resizes and normalizes as the
-network was trained. Gradients flow to the images only.
+Each is a frozen network in eval mode. It takes images in [0, 1] of any size, and resizes and normalizes them as in the
+network's training. Gradients flow to the images only.
 """
 
 from collections.abc import Callable
@@ -35,16 +35,27 @@ def load_features(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Callable[[Tensor], Tensor]:
-    """Feature network by name, hub id or folder; a module or callable is taken as it is (a module is frozen).
+    """Load a feature network.
 
     Args:
-        spec: `dino`, `dinov2`, `clip`, `lpips`, `euclidean`, a transformers ViT, DINO or CLIP folder or hub id, or a
-            map from images (N, 3, H, W) to features (N, ...).
-        bundled: take `dino` and `clip` from the networks that ship (trained on the bundled prior's world).
-        device, dtype: where and in which precision the network runs.
+        spec: `dino`, `dinov2`, `clip`, `lpips`, `euclidean` (the flattened input itself), the folder or hub id of a
+            transformers ViT, DINO or CLIP, or a callable that maps images (N, 3, H, W) to features (N, ...). Modules
+            are frozen and put in eval mode; other callables are returned as they are.
+        bundled: load `dino` and `clip` from the networks shipped with this package, which were trained on the images
+            of the bundled prior.
+        device: device of the network.
+        dtype: precision of the network.
+
+    Returns:
+        Callable from images (N, 3, H, W) in [0, 1] to features (N, D).
 
     Raises:
         UserError: unknown name, a model that cannot be loaded, or a missing optional library.
+
+    Example:
+        >>> dino = load_features("dino", bundled=True)
+        >>> dino(torch.rand(2, 3, 64, 64)).shape
+        torch.Size([2, 128])
     """
     if isinstance(spec, nn.Module):
         return spec.requires_grad_(False).eval()
@@ -73,7 +84,7 @@ def _load_transformer(spec: str, model_id: str) -> "TransformerFeatures":
         config = AutoConfig.from_pretrained(model_id)
         no_pooler: dict[str, Any] = {"add_pooling_layer": False} if config.model_type == "vit" else {}
         network_class = CLIPVisionModelWithProjection if config.model_type == "clip" else AutoModel
-        with quiet_transformers():  # it would complain that the text half of a CLIP is not read
+        with quiet_transformers():  # hides the warning that the text encoder of a CLIP is not loaded
             network = network_class.from_pretrained(model_id, **no_pooler)
     except (OSError, ValueError) as error:
         raise UserError(
@@ -85,7 +96,7 @@ def _load_transformer(spec: str, model_id: str) -> "TransformerFeatures":
 
 
 def _normalization(model_id: str, model_type: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and std that the network was trained with: its own preprocessor file, else its family's."""
+    """Channel mean and std of the training images: from the model's preprocessor file, else those of its family."""
     from transformers.image_processing_utils import ImageProcessingMixin
 
     try:
@@ -100,7 +111,8 @@ class TransformerFeatures(nn.Module):
 
     Args:
         network: transformers vision model.
-        mean, std: per channel, of the images that it was trained on.
+        mean: mean of each channel over the training images, (3,).
+        std: standard deviation of each channel over the training images, (3,).
     """
 
     network: Any
@@ -116,7 +128,7 @@ class TransformerFeatures(nn.Module):
         self.register_buffer("std", torch.tensor(std)[:, None, None])
 
     def train(self, mode: bool = True) -> "TransformerFeatures":
-        """Stays in eval mode, whatever a training loop asks for: features must not depend on dropout."""
+        """Stay in eval mode whatever `mode` is: features must not depend on dropout."""
         return super().train(False)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -124,12 +136,18 @@ class TransformerFeatures(nn.Module):
         if images.shape[-2:] != size:
             images = F.interpolate(images, size, mode="bicubic", align_corners=False, antialias=True)
         output = self.network(pixel_values=(images.to(self.mean.dtype) - self.mean) / self.std)
-        embedding = getattr(output, "image_embeds", None)
-        return (output.last_hidden_state[:, 0] if embedding is None else embedding).to(images.dtype)
+        embedding: Tensor | None = getattr(output, "image_embeds", None)  # of a CLIP
+        if embedding is None:
+            class_token: Tensor = output.last_hidden_state[:, 0]
+            return class_token.to(images.dtype)
+        return embedding.to(images.dtype)
 
 
 class LPIPSFeatures(nn.Module):
-    """Features whose squared distance is the LPIPS distance (Zhang et al., 2018), with AlexNet: (N, D)."""
+    """Features whose squared distance is the LPIPS distance with AlexNet (Zhang et al., 2018).
+
+    Maps images (N, 3, H, W) to features (N, D).
+    """
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,35 +1,42 @@
-"""The repulsive force of an ensemble (eqs. 8 and 15, with the sign that repels; see docs of `RepulsiveForce`)."""
+"""The repulsive force of an ensemble (eqs. 8 and 15, with the sign that repels)."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import UserError, one_of
+from ..errors import in_range, one_of
 from .features import load_features
 from .kernels import RBFKernel, squared_distances
-
-FORMS = ("log_sum", "sum_log", "sum")
+from .potentials import POTENTIALS
 
 
 class RepulsiveForce:
-    """R_i = gradient of U_i = log sum_{j != i} k(f_i, f_j) with respect to particle i, the others held constant.
+    """R_i, the gradient of a potential of all particles with respect to particle i, by default of eq. (15).
 
-    DESCENDING `+ gamma R_i` lowers U_i, so the particles move apart. (Eqs. 15, 22, 23 and Alg. 1 print a minus, which
-    would attract; eqs. 3 and 8 repel.)
+    DESCENDING `+ gamma R_i` lowers the potential U_i = log sum_{j != i} k(f_i, f_j), so the particles move apart.
+    (Eqs. 15, 22, 23 and Alg. 1 print a minus, which would attract; eqs. 3 and 8 repel.)
 
     Args:
         features: name (`dino`, `dinov2`, `clip`, `lpips`, `euclidean`), hub id, folder, module or callable that maps
             what `decode` returns to features (N, ...).
-        kernel: kernel of the feature distances.
+        kernel: kernel of the feature distances; None: `RBFKernel()`.
         decode: maps particles to images (N, 3, H, W) in about [0, 1], differentiable; None: particles are images, or
-            whatever `features` takes.
-        include_self: let j = i take part in the sum, as printed: the force then fades when particles are far apart.
-        form: `log_sum` (15); `sum_log` (8), which sums log k over the others; `sum`, the plain sum of k (SVGD's, 36).
-        chunk_size: particles decoded and differentiated at once; None: all. Saves memory, costs one more forward.
+            another input of `features`.
+        include_self: include j = i in the sum of `log_sum`, as printed in eq. (15).
+        form: potential: `log_sum` (15), `sum_log` (8), `sum` (SVGD's, 36) or `order_two` (SPARKE); see `POTENTIALS`.
+        chunk_size: number of particles decoded and differentiated at once; None: all. Smaller chunks save memory and
+            cost one more forward pass.
 
     Raises:
-        UserError: an unknown form or feature network, chunk_size < 1.
+        UserError: unknown form or feature network, or chunk_size < 1.
+
+    Example:
+        >>> force = RepulsiveForce("euclidean", RBFKernel(bandwidth=2.0))
+        >>> x = torch.tensor([[0.0], [1.0]])
+        >>> x - 0.1 * force(x)  # a descent step moves the particles apart
+        tensor([[-0.1000],
+                [ 1.1000]])
     """
 
     def __init__(
@@ -41,9 +48,9 @@ class RepulsiveForce:
         form: str = "log_sum",
         chunk_size: int | None = None,
     ) -> None:
-        one_of("form", form, FORMS)
-        if chunk_size is not None and chunk_size < 1:
-            raise UserError(f"chunk_size={chunk_size} is impossible; accepted: null or an integer of at least 1.")
+        one_of("form", form, tuple(POTENTIALS))
+        if chunk_size is not None:
+            in_range("chunk_size", chunk_size, 1, kind="null or an integer")
         self.features = load_features(features)
         self.kernel = kernel or RBFKernel()
         self.decode = decode
@@ -52,18 +59,22 @@ class RepulsiveForce:
         self.chunk_size = chunk_size
 
     def __call__(self, x: Tensor, ensembles: int = 1) -> Tensor:
-        """Force on particles x (N, ...): same shape and dtype, finite; zero for N = 1 and for identical particles.
+        """Force on each particle.
 
         Args:
-            x: particles; with `ensembles` = M they are M times N, one ensemble after the other, which do not meet.
+            x: particles (N, ...). With `ensembles` = M they are M times N particles, one ensemble after the other;
+                only particles of the same ensemble repel each other.
             ensembles: number of ensembles.
+
+        Returns:
+            Force, finite, with the shape and dtype of x; zero for N = 1 and for identical particles.
         """
         total = x.shape[0]
         n = total // ensembles
         if n < 2:
             return torch.zeros_like(x)
         x = x.detach()
-        chunks = x.split(self.chunk_size or total)
+        chunks = torch.split(x, self.chunk_size or total)
         with torch.enable_grad():
             if len(chunks) == 1:
                 leaf = x.requires_grad_()
@@ -71,7 +82,7 @@ class RepulsiveForce:
                 return torch.autograd.grad(features, leaf, self._feature_gradient(features.detach(), n))[0]
         with torch.no_grad():
             features = torch.cat([self._features_of(chunk) for chunk in chunks])
-        gradients = self._feature_gradient(features, n).split(self.chunk_size)
+        gradients = torch.split(self._feature_gradient(features, n), len(chunks[0]))
         force = []
         with torch.enable_grad():
             for chunk, gradient in zip(chunks, gradients, strict=True):
@@ -80,31 +91,25 @@ class RepulsiveForce:
         return torch.cat(force)
 
     def potential(self, features: Tensor) -> Tensor:
-        """U_i for features (..., N, D) -> (..., N); its gradient reaches f_i only through row i."""
-        n = features.shape[-2]
-        squared = squared_distances(features, features.detach())
-        log_kernel = self.kernel.log(squared)
-        own = torch.eye(n, dtype=torch.bool, device=features.device)
-        if self.form == "sum_log":
-            return log_kernel.masked_fill(own, 0.0).sum(-1)
-        if self.form == "sum":
-            return log_kernel.exp().masked_fill(own, 0.0).sum(-1)
-        return log_kernel.masked_fill(own, 0.0 if self.include_self else -torch.inf).logsumexp(-1)
+        """Potentials U_i for features (..., N, D): (..., N)."""
+        return POTENTIALS[self.form](features, self.kernel, self.include_self)
 
     def kernel_matrix(self, x: Tensor) -> Tensor:
-        """k_ij between particles x (N, ...), without gradient: (N, N), ones on the diagonal."""
+        """Kernel values k_ij between particles x (N, ...), without gradient: (N, N), with ones on the diagonal."""
         with torch.no_grad():
-            features = torch.cat([self._features_of(chunk) for chunk in x.split(self.chunk_size or len(x))])
-            squared = squared_distances(features, features)
-            return self.kernel.log(squared).exp()
+            chunks = torch.split(x, self.chunk_size or len(x))
+            features = torch.cat([self._features_of(chunk) for chunk in chunks])
+            return self.kernel.log(squared_distances(features, features)).exp()
 
     def _features_of(self, x: Tensor) -> Tensor:
         images = x if self.decode is None else self.decode(x)
         return self.features(images).flatten(1)
 
     def _feature_gradient(self, features: Tensor, n: int) -> Tensor:
-        """dU_i / df_i, (M N, D), in single precision at least: squared distances overflow in half."""
+        """Gradient of sum_i U_i, (M N, D), in single precision at least: squared distances overflow in half."""
+        dtype = torch.promote_types(features.dtype, torch.float32)
         with torch.enable_grad():
-            leaf = features.to(torch.promote_types(features.dtype, torch.float32)).requires_grad_()
-            gradient = torch.autograd.grad(self.potential(leaf.unflatten(0, (-1, n))).sum(), leaf)[0]
+            leaf = features.to(dtype).requires_grad_()
+            by_ensemble = leaf.reshape(-1, n, leaf.shape[-1])
+            gradient = torch.autograd.grad(self.potential(by_ensemble).sum(), leaf)[0]
         return gradient.to(features.dtype)

@@ -1,4 +1,4 @@
-"""Kernels between the particles' features (section 6.1; Liu & Wang, 2016, for the bandwidth)."""
+"""Kernels that compare particles by their features (section 6.1; Liu & Wang, 2016, for the bandwidth)."""
 
 import math
 
@@ -9,22 +9,45 @@ from ..errors import UserError
 
 
 def squared_distances(features: Tensor, others: Tensor) -> Tensor:
-    """Squared Euclidean distances |f_i - g_j|^2, (..., N, D) and (..., M, D) -> (..., N, M).
+    """Squared Euclidean distances |f_i - g_j|^2.
 
-    Written as differences, not as |f|^2 + |g|^2 - 2 f.g: near-identical particles would lose all their digits.
+    Computed from differences, not as |f|^2 + |g|^2 - 2 f.g, which would lose all digits for nearly equal particles.
+
+    Args:
+        features: f, (..., N, D).
+        others: g, (..., M, D).
+
+    Returns:
+        (..., N, M)
+
+    Example:
+        >>> x = torch.tensor([[0.0, 0.0], [3.0, 4.0]])
+        >>> squared_distances(x, x)
+        tensor([[ 0., 25.],
+                [25.,  0.]])
     """
     return (features.unsqueeze(-2) - others.unsqueeze(-3)).square().sum(-1)
 
 
 class RBFKernel:
-    """k(f_i, f_j) = exp(-|f_i - f_j|^2 / h).
+    """Gaussian kernel k(f_i, f_j) = exp(-|f_i - f_j|^2 / h).
 
     Args:
         bandwidth: h itself, a positive number in squared feature units; or "median": h = m^2 / log N with m the
-            median of the pairwise distances i != j, recomputed in each step (section 6.1).
+            median of the pairwise distances i != j, computed anew in each step (section 6.1).
 
     Raises:
-        UserError: another bandwidth.
+        UserError: the bandwidth is neither "median" nor a positive number.
+
+    Example:
+        >>> x = torch.tensor([[0.0], [1.0], [3.0]])
+        >>> squared = squared_distances(x, x)
+        >>> RBFKernel(bandwidth=2.0).log(squared).exp()
+        tensor([[1.0000, 0.6065, 0.0111],
+                [0.6065, 1.0000, 0.1353],
+                [0.0111, 0.1353, 1.0000]])
+        >>> RBFKernel("median").h(squared)  # the distances are 1, 2 and 3, so h = 2^2 / log 3
+        tensor([[3.6410]])
     """
 
     def __init__(self, bandwidth: float | str = "median") -> None:
@@ -34,7 +57,14 @@ class RBFKernel:
         self.bandwidth = bandwidth
 
     def h(self, squared: Tensor) -> Tensor:
-        """Bandwidth, a constant for the gradient: (..., N, N) squared distances of one ensemble -> (..., 1, 1)."""
+        """Bandwidth of each ensemble, constant for the gradient.
+
+        Args:
+            squared: squared distances within each ensemble, (..., N, N).
+
+        Returns:
+            (..., 1, 1)
+        """
         n = squared.shape[-1]
         if self.bandwidth != "median":
             return squared.new_full((*squared.shape[:-2], 1, 1), float(self.bandwidth))
@@ -43,18 +73,26 @@ class RBFKernel:
         i, j = torch.triu_indices(n, n, offset=1, device=squared.device)
         distances = squared.detach()[..., i, j].sqrt()
         median = _median(distances)
-        # More than half of the pairs coincide: the mean still sets a scale, and where all do, any scale gives no force.
+        # The median is 0 where most pairs coincide; the mean then sets the scale. Where all pairs coincide the force is
+        # zero at any scale.
         scale = torch.where(median > 0, median, distances.mean(-1))
         scale = torch.where(scale > 0, scale, torch.ones_like(scale))
         return (scale.square() / math.log(n))[..., None, None]
 
     def log(self, squared: Tensor) -> Tensor:
-        """Log k, (..., N, N) like the squared distances of one ensemble."""
+        """Logarithm of the kernel.
+
+        Args:
+            squared: squared distances within each ensemble, (..., N, N).
+
+        Returns:
+            log k, (..., N, N)
+        """
         return -squared / self.h(squared)
 
 
 def _median(values: Tensor) -> Tensor:
-    """Median over the last axis, the mean of the two middle values where their number is even."""
+    """Median over the last axis: the mean of the two middle values where their number is even."""
     ordered = values.sort(-1).values
     count = values.shape[-1]
     return (ordered[..., (count - 1) // 2] + ordered[..., count // 2]) / 2

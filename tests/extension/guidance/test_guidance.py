@@ -217,7 +217,7 @@ class TestCameraCondition:
     def test_eps_phi_is_told_no_direction_of_view(self) -> None:
         guidance = build("repulsive-vsd-guidance", camera_condition="mvp", view_dependent_prompting=True)
         front = torch.zeros(1)
-        views = guidance.views(prompt_utils(), front, front + 180, front, {"mvp_mtx": torch.zeros(1, 4, 4)})
+        views = guidance.cameras(prompt_utils(), front, front + 180, front, {"mvp_mtx": torch.zeros(1, 4, 4)})
         assert torch.equal(views.embedding.conditional, guidance.prior.embed("a mushroom").conditional)
 
     def test_without_condition_cameras_change_nothing(self) -> None:

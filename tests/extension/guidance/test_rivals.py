@@ -6,7 +6,7 @@ import pytest
 import torch
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.extension.guidance.base import RepulsiveGuidance
-from threestudio_rsd.repulsion import OrderTwoForce
+from threestudio_rsd.repulsion import RepulsiveForce
 
 from tests.extension.guidance.test_guidance import build, call
 
@@ -37,7 +37,9 @@ def test_esd_trains_its_network_with_cameras_too() -> None:
 def test_order_two_is_the_force_that_acts() -> None:
     guidance = build(gamma=10.0, force_form="order_two", features="euclidean", kernel_input="clean")
     latents = torch.randn(3, 4, 16, 16)
-    force = OrderTwoForce("euclidean", decode=lambda x: guidance.prior.decode(x, clamp=False))(latents)
+    force = RepulsiveForce("euclidean", decode=lambda x: guidance.prior.decode(x, clamp=False), form="order_two")(
+        latents
+    )
     assert float(call(guidance, latents)["force_norm"]) == pytest.approx(float(force.norm()), rel=1e-4)
 
 

@@ -7,18 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...distillation import Method, RepulsiveDistillation, TimestepSchedule, Views, loss_with_gradient
+from ...distillation import CameraCondition, Method, RepulsiveDistillation, TimestepSchedule, loss_with_gradient
 from ...errors import UserError, one_of
 from ...host import BaseModule, C, get_device, info
 from ...particles import particle_noise
 from ...priors import Prior, PromptEmbedding
-from ...repulsion import OrderTwoForce, RBFKernel, RepulsiveForce, load_features
-from ...repulsion.force import FORMS
+from ...repulsion import POTENTIALS, RBFKernel, RepulsiveForce, load_features
 from ..prior_config import PriorConfig, configured_prior, configured_seed
 from ..prompt_embedding import embedding_of_views
 
 REDUCTIONS = ("sum", "mean")
-FORCE_FORMS = (*FORMS, "order_two")
 
 
 class RepulsiveGuidance(BaseModule):
@@ -69,7 +67,7 @@ class RepulsiveGuidance(BaseModule):
     def configure(self) -> None:
         cfg = self.cfg
         one_of("loss_reduction", cfg.loss_reduction, REDUCTIONS)
-        one_of("force_form", cfg.force_form, FORCE_FORMS)
+        one_of("force_form", cfg.force_form, tuple(POTENTIALS))
         _check_range("repulsion_min_step_percent", cfg.repulsion_min_step_percent, 0, 1)
         _check_range("repulsion_max_step_percent", cfg.repulsion_max_step_percent, 0, 1)
         _check_range("repulsion_every", cfg.repulsion_every, 1, math.inf)
@@ -89,13 +87,9 @@ class RepulsiveGuidance(BaseModule):
         """The force, or None where gamma is 0 throughout: then no feature network is loaded."""
         if self.cfg.gamma == 0:
             return None
-        features = load_features(self.cfg.features, bundled=self.prior.is_bundled, device=device)
-        kernel = RBFKernel(self.cfg.bandwidth)
-        if self.cfg.force_form == "order_two":
-            return OrderTwoForce(features, kernel, self._decode_unclamped, self.cfg.chunk_size)
         return RepulsiveForce(
-            features,
-            kernel,
+            load_features(self.cfg.features, bundled=self.prior.is_bundled, device=device),
+            RBFKernel(self.cfg.bandwidth),
             decode=self._decode_unclamped,
             include_self=self.cfg.include_self,
             form=self.cfg.force_form,
@@ -152,8 +146,8 @@ class RepulsiveGuidance(BaseModule):
         noise = particle_noise(
             self.seed, "noise", self.step, len(particles), tuple(particles.shape[1:]), particles.device
         )
-        views = self.views(prompt_utils, elevation, azimuth, camera_distances, batch)
-        result = self.distillation(particles, t, noise, embedding, self._gamma_at(t), views, v)
+        cameras = self.cameras(prompt_utils, elevation, azimuth, camera_distances, batch)
+        result = self.distillation(particles, t, noise, embedding, self._gamma_at(t), cameras, v)
         gradient = result.gradient
         if self.grad_clip is not None:
             gradient = gradient.clamp(-self.grad_clip, self.grad_clip)
@@ -166,16 +160,18 @@ class RepulsiveGuidance(BaseModule):
             "force_norm": 0.0 if result.force is None else result.force.norm(),
             "timestep": float(t),
             "gamma": float(self.gamma),
-            **self.method_losses(particles, embedding, views),
+            **self.method_losses(particles, embedding, cameras),
         }
 
-    def views(
+    def cameras(
         self, prompt_utils: Any, elevation: Tensor, azimuth: Tensor, camera_distances: Tensor, batch: dict[str, Any]
-    ) -> Views | None:
-        """What the base method's own network is told about the views."""
+    ) -> CameraCondition | None:
+        """Cameras of the views, for a base method whose own network takes them; None: it takes none."""
         return None
 
-    def method_losses(self, particles: Tensor, embedding: PromptEmbedding, views: Views | None) -> dict[str, Tensor]:
+    def method_losses(
+        self, particles: Tensor, embedding: PromptEmbedding, cameras: CameraCondition | None
+    ) -> dict[str, Tensor]:
         """Losses of what the base method trains beside the particles."""
         return {}
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...distillation import VSD, Views
+from ...distillation import VSD, CameraCondition
 from ...errors import UserError, one_of
 from ...host import register
 from ...particles import particle_chances, particle_noise, particle_timesteps
@@ -53,9 +53,9 @@ class RepulsiveVSDGuidance(RepulsiveGuidance):
         one_of("camera_condition", self.cfg.camera_condition, tuple(CAMERA_MATRICES))
         return True
 
-    def views(
+    def cameras(
         self, prompt_utils: Any, elevation: Tensor, azimuth: Tensor, camera_distances: Tensor, batch: dict[str, Any]
-    ) -> Views | None:
+    ) -> CameraCondition | None:
         """Cameras, and the prompt without direction of view, where eps_phi is told them.
 
         Raises:
@@ -71,17 +71,19 @@ class RepulsiveVSDGuidance(RepulsiveGuidance):
             )
         text = prompt_utils.get_text_embeddings(elevation, azimuth, camera_distances, False).to(self.prior.device)
         conditional, negative = text.chunk(2)
-        return Views(matrices.flatten(1), PromptEmbedding(conditional, negative, negative))
+        return CameraCondition(matrices.flatten(1), PromptEmbedding(conditional, negative, negative))
 
-    def method_losses(self, particles: Tensor, embedding: PromptEmbedding, views: Views | None) -> dict[str, Tensor]:
+    def method_losses(
+        self, particles: Tensor, embedding: PromptEmbedding, cameras: CameraCondition | None
+    ) -> dict[str, Tensor]:
         """Denoising loss of eps_phi on this step's particles, at a timestep and noise of its own."""
         n, shape, device = len(particles), tuple(particles.shape[1:]), particles.device
         t = particle_timesteps(self.seed, self.step, n, self.prior.num_train_timesteps, device)
         noise = particle_noise(self.seed, "vsd_noise", self.step, n, shape, device)
-        if views is None:
+        if cameras is None:
             return {"loss_lora": self.method.loss(particles, t, noise, embedding)}
-        cameras = self._without_some(views.cameras)
-        return {"loss_lora": self.method.loss(particles, t, noise, views.embedding, cameras)}
+        matrices = self._without_some(cameras.matrices)
+        return {"loss_lora": self.method.loss(particles, t, noise, cameras.embedding, matrices)}
 
     def _without_some(self, cameras: Tensor) -> Tensor:
         """The cameras (N, 16), some of them zeros, which stand for no camera."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ...errors import UserError
 from ...host import BaseLift3DSystem, find
 from ...particles.clipping import clip_particle_gradients
-from ...priors.files import is_bundled
+from ...priors.pipelines import is_bundled
 from ...toyworld import view_diversity
 from .base_2d import measuring_networks
 from .render_losses import total_loss

@@ -1,10 +1,14 @@
-"""Interval of noise levels in which classifier-free guidance acts (Kynkaanniemi et al., 2024, arXiv 2404.07724)."""
+"""Noise levels lambda = sigma / alpha, and intervals of them.
+
+Classifier-free guidance that acts in an interval of noise levels only keeps samples diverse (Kynkaanniemi et al., 2024,
+arXiv 2404.07724).
+"""
 
 import math
 from dataclasses import dataclass
 
 from ..errors import UserError
-from ..priors import Prior
+from .base import Prior
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,11 @@ class NoiseLevelInterval:
     def contains(self, level: float) -> bool:
         """Test whether a noise level lies in the interval."""
         return self.low < level <= self.high
+
+
+def is_inside(interval: NoiseLevelInterval | None, prior: Prior, t: int) -> bool:
+    """Test whether the noise level of a timestep lies in an interval; None contains all levels."""
+    return interval is None or interval.contains(noise_level(prior, t))
 
 
 def noise_level(prior: Prior, t: int) -> float:

@@ -121,17 +121,17 @@ def test_fixed_noise_samples_the_mixture_and_fresh_noise_collapses() -> None:
     prior, n_particles = ring(), 1600
     exact = RepulsiveDistillation(SDS(prior, 1.0), weighting_strategy="exact")
     noise = NoiseSource("fixed", seed=1)(0, n_particles, (2,))
-    nearest, offset = assignment(distill(exact, noise, 100), prior)
+    nearest, offset = assignment(distill(exact, noise, 500), prior)
     counts = nearest.bincount(minlength=8).float()
     assert float(((counts - 200) ** 2 / 200).sum()) < 24.3  # chi-squared with 7 degrees of freedom, p = .001
     assert float(offset.std()) == pytest.approx(DEVIATION, rel=0.1)
     source = NoiseSource("fresh", seed=1)
-    x, steps, optimizer_rate = torch.zeros(n_particles, 2), timesteps(500), 0.05
-    sds = RepulsiveDistillation(SDS(prior, 1.0), weighting_strategy="sds")
+    x, steps = torch.zeros(n_particles, 2), timesteps(250)
+    sds = RepulsiveDistillation(SDS(prior, 1.0), weighting_strategy="uniform")
     for step, t in enumerate(steps):
-        x = x - optimizer_rate * sds(x, t, source(step, n_particles, (2,)), prior.embed()).gradient
+        x = x - 0.05 * sds(x, t, source(step, n_particles, (2,)), prior.embed()).gradient
     _, offset = assignment(x, prior)
-    assert float(offset.std()) < 0.6 * DEVIATION
+    assert float(offset.std()) < 0.8 * DEVIATION
 
 
 def test_the_force_parts_the_particles_of_a_mixture() -> None:

@@ -1,8 +1,8 @@
-"""What a step of repulsive SDS costs on the bundled prior, and what its parts cost, as ratios to the U-Net call.
+"""Time of a step of repulsive SDS on the bundled prior, and of its parts, as ratios to the time of the U-Net call.
 
-    python benchmarks/step_parts.py --n 8
+    python benchmarks/step_parts.py --n-particles 8
 
-Parts are timed in turn, round by round, so that a busy machine slows all of them alike; the median counts.
+The parts are timed in turn, round by round, so that a busy machine slows all of them alike. Times are medians.
 """
 
 import argparse
@@ -18,9 +18,9 @@ from threestudio_rsd.repulsion import RepulsiveForce, load_features
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--n", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("-n", "--n-particles", type=int, default=8, help="number of particles N")
+    parser.add_argument("--rounds", type=int, default=15, help="timings of each part")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of torch")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
@@ -28,8 +28,8 @@ def main() -> None:
     force = RepulsiveForce(dino, decode=lambda latents: prior.decode(latents, clamp=False))
     distillation = RepulsiveDistillation(SDS(prior), force, kernel_input="clean")
     embedding = prior.embed("a mushroom")
-    x, noise = torch.randn(2, args.n, *prior.latent_shape)
-    images = torch.rand(args.n, 3, 64, 64)
+    x, noise = torch.randn(2, args.n_particles, *prior.latent_shape)
+    images = torch.rand(args.n_particles, 3, 64, 64)
     parts: dict[str, Callable[[], object]] = {
         "U-Net (2 N images)": lambda: prior.noise_predictions(x, 500, embedding),
         "decode (no gradient)": torch.no_grad()(lambda: prior.decode(x)),

@@ -1,8 +1,8 @@
-"""Which gamma, kernel input and order of t? Text to image on the bundled prior, one line of a CSV for each run.
+"""Comparison of gamma, kernel input and timestep schedule: text to image on the bundled prior, one CSV line per run.
 
     python benchmarks/text2image_settings.py --prompt "a mushroom" --output outputs/settings
 
-Baselines: N independent runs of one particle (random t, each with a t of its own), and N particles together at gamma 0.
+Baselines: N independent runs of one particle, each with its own random t, and N particles together at gamma 0.
 """
 
 import argparse
@@ -25,19 +25,19 @@ COLUMNS = ("prompt", "t", "kernel_input", "gamma", "dino", "clip", "colors", "cl
 
 
 def distil(
-    prior: Prior, prompt: str, n: int, steps: int, schedule: str, kernel_input: str, gamma: float, seed: int
+    prior: Prior, prompt: str, n_particles: int, steps: int, schedule: str, kernel_input: str, gamma: float, seed: int
 ) -> tuple[torch.Tensor, float]:
-    """Particles after SDS with repulsion, (n, ...), and seconds per step."""
+    """Particles after SDS with repulsion, (N, ...), and seconds per step."""
     features = load_features("dino", bundled=True)
     force = RepulsiveForce(features, decode=lambda latents: prior.decode(latents, clamp=False))
     distillation = RepulsiveDistillation(SDS(prior, guidance_scale=7.5), force, kernel_input)
     timesteps = TimestepSchedule(schedule, steps, seed)
     embedding = prior.embed(prompt)
-    x = initial_particles(n, prior.latent_shape, seed).requires_grad_()
+    x = initial_particles(n_particles, prior.latent_shape, seed).requires_grad_()
     adam = torch.optim.Adam([x], LEARNING_RATE, betas=(0.9, 0.99))
     started = time.perf_counter()
     for step in range(steps):
-        noise = particle_noise(seed, "noise", step, n, prior.latent_shape)
+        noise = particle_noise(seed, "noise", step, n_particles, prior.latent_shape)
         x.grad = distillation(x, timesteps(step, 20, 979), noise, embedding, gamma).gradient
         adam.step()
     return x.detach(), (time.perf_counter() - started) / steps
@@ -45,14 +45,15 @@ def distil(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--prompt", default="a mushroom")
-    parser.add_argument("--n", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--gammas", default="5,10,20,60")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, default=Path("outputs/settings"))
+    parser.add_argument("--prompt", default="a mushroom", help="prompt of all runs")
+    parser.add_argument("-n", "--n-particles", type=int, default=8, help="number of particles N")
+    parser.add_argument("--steps", type=int, default=200, help="steps of each run")
+    parser.add_argument("--gammas", default="5,10,20,60", help="repulsion weights, separated by commas")
+    parser.add_argument("--seed", type=int, default=0, help="seed of particles, noise and timesteps")
+    parser.add_argument("--output", type=Path, default=Path("outputs/settings"), help="folder of the table and images")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    n = args.n_particles
     args.output.mkdir(parents=True, exist_ok=True)
     prior = load_prior("bundled")
     judge = ToyworldJudge.from_folder(data_path("load/toyworld/judge"))
@@ -66,7 +67,7 @@ def main() -> None:
         values = [f"{float(diversity(network(images))):.3f}" for network in networks.values()]
         right = float((labels["class"] == truth[0]).float().mean()) if truth else float("nan")
         row = [args.prompt, schedule, kernel_input, gamma, *values, modes_covered(labels["color"]), right]
-        with open(args.output / f"{name}.csv", "a", newline="") as file:
+        with (args.output / f"{name}.csv").open("a", newline="") as file:
             writer = csv.writer(file)
             if file.tell() == 0:
                 writer.writerow(COLUMNS)
@@ -76,16 +77,16 @@ def main() -> None:
 
     with torch.no_grad():
         alone = [
-            distil(prior, args.prompt, 1, args.steps, "random", "clean", 0.0, 1000 + args.seed * args.n + i)
-            for i in range(args.n)
+            distil(prior, args.prompt, 1, args.steps, "random", "clean", 0.0, 1000 + args.seed * n + i)
+            for i in range(n)
         ]
         report(torch.cat([x for x, _ in alone]), sum(s for _, s in alone), "random", "independent", 0)
         for schedule in ("random", "descending"):
-            report(*distil(prior, args.prompt, args.n, args.steps, schedule, "clean", 0.0, args.seed), schedule, "-", 0)
+            report(*distil(prior, args.prompt, n, args.steps, schedule, "clean", 0.0, args.seed), schedule, "-", 0)
         for gamma in map(float, args.gammas.split(",")):
             for schedule in ("descending", "random"):
                 for kernel_input in ("clean", "noisy"):
-                    result = distil(prior, args.prompt, args.n, args.steps, schedule, kernel_input, gamma, args.seed)
+                    result = distil(prior, args.prompt, n, args.steps, schedule, kernel_input, gamma, args.seed)
                     report(*result, schedule, kernel_input, gamma)
 
 

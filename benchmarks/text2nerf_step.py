@@ -1,8 +1,9 @@
-"""Time of a text-to-3D step: N particles, rendered one after the other or in one call.
+"""Time of a text-to-3D step with N particles, rendered one after the other or in one call.
 
     OMP_NUM_THREADS=1 python benchmarks/text2nerf_step.py
 
-Ratios are to the step of one particle at the same image size, gamma = 0 and gamma = 20, interleaved in one run.
+Times are ratios to the step of one particle at gamma 0 and the same image size. All variants step in turn, so that a
+busy machine slows them alike.
 """
 
 import argparse
@@ -19,13 +20,13 @@ CONFIG = "configs/text2nerf/dreamfusion-bundled.yaml"
 
 
 class Steps:
-    """A system that can be stepped without a trainer."""
+    """A system with its data and optimizer, stepped without a trainer."""
 
-    def __init__(self, n: int, size: int, batched: bool, gamma: float) -> None:
+    def __init__(self, n_particles: int, size: int, batched: bool, gamma: float) -> None:
         torch.manual_seed(0)
         overrides = {
-            "system.geometry.n_particles": n,
-            "data.batch_size": n,
+            "system.geometry.n_particles": n_particles,
+            "data.batch_size": n_particles,
             "data.width": size,
             "data.height": size,
             "system.renderer.batched": str(batched).lower(),
@@ -54,8 +55,8 @@ class Steps:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=15)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=15, help="steps timed of each variant")
     args = parser.parse_args()
     warnings.filterwarnings("ignore")
     rows = []

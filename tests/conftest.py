@@ -1,4 +1,4 @@
-"""Every test runs offline, on the embedded host, with a cache of its own."""
+"""Fixtures of all tests, which run offline, with the stand-in for threestudio and with a cache of their own."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""A wheel carries the package with its configs and data, and works in an empty folder."""
+"""The wheel contains the package with its configs and data, and works in an empty folder."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def run(*arguments: str, **options) -> subprocess.CompletedProcess:
-    finished = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, **options)
+    finished = subprocess.run([sys.executable, *arguments], check=False, capture_output=True, text=True, **options)
     assert finished.returncode == 0, f"{arguments}\n{finished.stdout}\n{finished.stderr}"
     return finished
 
@@ -31,7 +31,7 @@ def is_data(path: Path) -> bool:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory) -> Path:
-    """A copy of the sources: a build leaves files behind, and files left by an older build would join the wheel."""
+    """Copy of the sources, without the files of earlier builds, which a wheel would include."""
     target = tmp_path_factory.mktemp("source") / "threestudio-rsd"
     unwanted = (".git", ".venv", "build", "dist", "outputs", "*.egg-info", "__pycache__", ".*_cache")
     shutil.copytree(ROOT, target, symlinks=True, ignore=shutil.ignore_patterns(*unwanted))
@@ -53,7 +53,7 @@ def installed(wheel, tmp_path_factory) -> Path:
     return target
 
 
-def test_wheel_carries_configs_and_data(wheel):
+def test_wheel_contains_configs_and_data(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     expected = shipped_files("configs", "*.yaml") | shipped_files("load", "*")
     assert "threestudio_rsd/configs/text2image/sds.yaml" in expected
@@ -61,7 +61,7 @@ def test_wheel_carries_configs_and_data(wheel):
 
 
 def test_wheel_from_sdist_equals_wheel(source, wheel, tmp_path):
-    """The links configs and load become real folders on the way through the sdist."""
+    """The links `configs` and `load` become folders in the sdist."""
     code = "import sys, setuptools.build_meta as backend; backend.build_sdist(sys.argv[1])"
     run("-c", code, str(tmp_path), cwd=source)
     (sdist,) = tmp_path.glob("*.tar.gz")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from threestudio_rsd.cli import main as cli
-from threestudio_rsd.extension.systems.base_2d import ParticlesConfig
+from threestudio_rsd.extension.systems.base_2d import ImageParticlesConfig
 from threestudio_rsd.host import find
 from threestudio_rsd.inverse import SolverConfig
 from threestudio_rsd.inverse.operators import OperatorConfig
@@ -77,7 +77,7 @@ def value(config: Path, key: str) -> Any:
     system = content["system"]
     classes = {
         "data.operator": OperatorConfig,
-        "system.particles": ParticlesConfig,
+        "system.particles": ImageParticlesConfig,
         "system.solver": SolverConfig,
         "system": find(content["system_type"]).Config,
         "system.guidance": find(system.get("guidance_type", "repulsive-sds-guidance")).Config,
@@ -91,13 +91,16 @@ def value(config: Path, key: str) -> Any:
 
 def is_key(key: str) -> bool:
     """Whether one of the paper's own configs or its classes has this key."""
-    for config in CONFIGS:
-        try:
-            value(config, key)
-            return True
-        except KeyError:
-            continue
-    return False
+    return any(has_value(config, key) for config in CONFIGS)
+
+
+def has_value(config: Path, key: str) -> bool:
+    """Test whether `value` finds a key."""
+    try:
+        value(config, key)
+    except KeyError:
+        return False
+    return True
 
 
 def test_all_in_backticks_is_so() -> None:
@@ -161,7 +164,7 @@ def test_settings_on_the_bundled_prior_are_those_of_the_methods() -> None:
         settings = [token.split(": ", 1) for token in re.findall(r"`([^`]+)`", here)]
         found[method.strip()] = {key: yaml.safe_load(value) for key, value in settings}
     methods = read_methods().items()
-    assert found == {name: method.bundled.settings for name, method in methods if method.bundled.settings}
+    assert found == {name: method.bundled.overrides for name, method in methods if method.bundled.overrides}
 
 
 def test_extras_exist() -> None:

@@ -1,4 +1,4 @@
-"""Random diffusers pipelines, small enough to build in a test."""
+"""Tiny diffusers pipelines with random weights, built within a test."""
 
 import importlib.util
 import json
@@ -19,7 +19,7 @@ def _clip_tokenizer(folder: Path):
 
 
 def tiny_stable_diffusion(path: Path, prediction_type: str = "epsilon") -> str:
-    """Write a latent pipeline: images of 32, latents (4, 8, 8)."""
+    """Write a latent pipeline with images (3, 32, 32) and latents (4, 8, 8); return its folder."""
     from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -79,12 +79,12 @@ def tiny_stable_diffusion(path: Path, prediction_type: str = "epsilon") -> str:
 
 
 def _t5_text_encoder(path: Path) -> None:
-    """A T5 encoder of width 16 and its tokenizer; needs sentencepiece."""
+    """Write a T5 encoder of width 16 and its tokenizer; needs sentencepiece."""
     import sentencepiece
     from transformers import T5Config, T5EncoderModel
 
     (path / "tokenizer").mkdir(parents=True)
-    with open(path / "tokenizer" / "spiece.model", "wb") as file:
+    with (path / "tokenizer" / "spiece.model").open("wb") as file:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(["a photo of a red mushroom", "the quick brown fox jumps over lazy dogs"] * 5),
             model_writer=file,
@@ -103,7 +103,10 @@ def _t5_text_encoder(path: Path) -> None:
 
 
 def tiny_deep_floyd(path: Path) -> str:
-    """Write a pixel-space pipeline, 16x16, with a learned variance; with text encoder if there is sentencepiece."""
+    """Write a pixel-space pipeline with images (3, 16, 16) and a learned variance; return its folder.
+
+    It has a text encoder if sentencepiece is installed.
+    """
     from diffusers import DDPMScheduler, UNet2DConditionModel
 
     torch.manual_seed(0)

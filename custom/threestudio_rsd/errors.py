@@ -33,6 +33,11 @@ def require(module: str, extra: str | None = None) -> ModuleType:
 def one_of(key: str, value: object, accepted: Sequence[object]) -> None:
     """Check that `value` is one of `accepted`.
 
+    Args:
+        key: name of the setting, for the message.
+        value: value to check.
+        accepted: accepted values.
+
     Raises:
         UserError: it is not; names the key, the value and the accepted values.
     """
@@ -42,6 +47,10 @@ def one_of(key: str, value: object, accepted: Sequence[object]) -> None:
 
 def positive(key: str, value: float) -> None:
     """Check that `value` is a finite number above 0.
+
+    Args:
+        key: name of the setting, for the message.
+        value: number to check.
 
     Raises:
         UserError: it is not; names the key, the value and what is accepted.
@@ -62,6 +71,12 @@ def in_range(key: str, value: float, low: float, high: float | None = None, kind
 
     Raises:
         UserError: it is not; names the key, the value and the accepted range.
+
+    Example:
+        >>> in_range("n_particles", 4, 1)
+        >>> in_range("entropy_weight", 1.5, 0.0, 1.0)
+        Traceback (most recent call last):
+        threestudio_rsd.errors.UserError: entropy_weight=1.5 is impossible; accepted: a number from 0 to 1.
     """
     if math.isfinite(value) and value >= low and (high is None or value <= high):
         return
@@ -71,5 +86,5 @@ def in_range(key: str, value: float, low: float, high: float | None = None, kind
 
 
 def first_line(error: Exception) -> str:
-    """First line of an error's text, to be quoted in a sentence."""
+    """First line of an error's message without its period, to be quoted in a sentence; its class where it is empty."""
     return (str(error).strip().split("\n")[0] or type(error).__name__).rstrip(".")

@@ -1,28 +1,37 @@
 """Paths of shipped files, and writing output files."""
 
-import os
 from pathlib import Path
 
 from .errors import UserError
 
 
 def data_path(relative: str) -> Path:
-    """Path of a shipped file or folder, such as `load/toyworld/dino` or `configs/text2image/sds.yaml`.
+    """Path of a file or folder that is shipped with this package.
+
+    Args:
+        relative: path within the package, such as `load/toyworld/dino` or `configs/text2image/sds.yaml`.
 
     Raises:
-        UserError: nothing of that name ships.
+        UserError: it does not exist.
+
+    Example:
+        >>> data_path("configs/text2image/sds.yaml").is_file()
+        True
     """
     path = Path(__file__).parent / relative
     if not path.exists():
-        raise UserError(f"{relative!r} does not ship with threestudio-rsd: {path} is missing; reinstall the package.")
+        raise UserError(f"{relative!r} is not shipped with threestudio-rsd: {path} is missing; reinstall the package.")
     return path
 
 
 def make_folder(folder: Path) -> None:
-    """Make an output folder, or say in one sentence why not.
+    """Make an output folder, with its parents.
+
+    Args:
+        folder: folder of the option --output; may exist.
 
     Raises:
-        UserError: it cannot be made.
+        UserError: the folder cannot be made.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -31,8 +40,15 @@ def make_folder(folder: Path) -> None:
 
 
 def write_whole(path: Path, text: str) -> Path:
-    """Write a file of text whole or not at all."""
+    """Write a text file, so that an interruption leaves the old file or none, never a part of the new one.
+
+    Args:
+        path: file to write or replace.
+        text: content, written as UTF-8.
+
+    Returns:
+        `path`
+    """
     unfinished = path.with_name(path.name + ".tmp")
     unfinished.write_text(text, encoding="utf-8")
-    os.replace(unfinished, path)
-    return path
+    return unfinished.replace(path)

@@ -1,46 +1,67 @@
-"""Work spread over processes of one thread each, which small networks use better than one process of many threads."""
+"""`process_map`: apply a function to many items in several processes of one thread each.
+
+Small networks run faster in several processes of one thread than in one process of several threads.
+"""
 
 import signal
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import multiprocessing
 from tqdm import tqdm
 
-Job = TypeVar("Job")
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def map_jobs(
-    function: Callable[[Job], Result], jobs: Sequence[Job], sizes: Sequence[int], workers: int, description: str
+def process_map(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    workers: int,
+    *,
+    description: str | None = None,
+    unit: str = "it",
+    sizes: Sequence[int] | None = None,
+    set_up: Callable[[], object] | None = None,
 ) -> list[Result]:
-    """`function` of every job, in the jobs' order, with a progress bar that counts images.
+    """Results of `function` for each item, in the order of the items, with a progress bar.
+
+    An exception in a worker is raised here, and ends the other workers. So does Ctrl-C.
 
     Args:
-        function: a module's own, so that other processes find it.
-        jobs: its arguments.
-        sizes: images of each job.
-        workers: processes; with 1 all happens in this one.
-        description: of the progress bar.
-    """
-    results: list[Any] = []
-    with tqdm(total=sum(sizes), desc=description, unit="image", leave=False) as bar:
+        function: function of one item. It must be picklable, as functions at the top level of a module are.
+        items: arguments of the calls, which must be picklable.
+        workers: number of processes; with 1 everything runs in the calling process, with its own threads.
+        description: text in front of the progress bar.
+        unit: name of what the progress bar counts.
+        sizes: amount by which each item moves the progress bar, such as its number of images; None: 1 each.
+        set_up: picklable function that each worker process calls once before its first item.
 
-        def collect(found: Any) -> None:
+    Example:
+        >>> process_map(len, ["a", "bcd"], workers=1)
+        [1, 3]
+    """
+    sizes = [1] * len(items) if sizes is None else sizes
+    results: list[Result] = []
+    with tqdm(total=sum(sizes), desc=description, unit=unit, leave=False) as bar:
+
+        def collect(found: Iterable[Result]) -> None:
             for result, size in zip(found, sizes, strict=True):
                 results.append(result)
                 bar.update(size)
 
         if workers == 1:
-            collect(map(function, jobs))
+            collect(map(function, items))
         else:
             context = multiprocessing.get_context("spawn")
-            with context.Pool(min(workers, max(1, len(jobs))), _set_up) as pool:
-                collect(pool.imap(function, jobs))
+            with context.Pool(min(workers, max(1, len(items))), _start_worker, (set_up,)) as pool:
+                collect(pool.imap(function, items))
     return results
 
 
-def _set_up() -> None:
+def _start_worker(set_up: Callable[[], object] | None) -> None:
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends the pool
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which then ends the pool
+    if set_up is not None:
+        set_up()

@@ -1,4 +1,4 @@
-"""Keeps libraries from talking over our own progress bars and messages."""
+"""Silencing of the messages and progress bars of libraries."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Load a transformers model without its report and progress bar."""
+    """Context in which transformers loads models without reports and progress bars."""
     from transformers.utils import logging
 
     verbosity, had_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

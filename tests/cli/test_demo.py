@@ -1,31 +1,44 @@
-"""The demo end to end, and its arguments."""
+"""`rsd demo` end to end, and its mistakes."""
+
+import inspect
 
 import pytest
-from threestudio_rsd.cli import demo
 from threestudio_rsd.cli import main as cli
 from threestudio_rsd.errors import UserError
+from threestudio_rsd.report.page import write_report
+
+# Until report/ has write_report(source, output, title, note, command)
+HAS_PAGE = "title" in inspect.signature(write_report).parameters
 
 
+@pytest.mark.skipif(not HAS_PAGE, reason="report/ is not merged")
 @pytest.mark.slow
 def test_demo_ends_with_table_grids_and_page(tmp_path, capsys):
     output = tmp_path / "an output"
     prompt = 'a "red" house: yes #1'
-    assert cli.main(["demo", "--steps", "2", "--n", "2", "--prompt", prompt, "--output", str(output)]) == 0
+    assert cli.main(["demo", "--steps", "2", "-n", "2", "--prompt", prompt, "--output", str(output)]) == 0
     printed = capsys.readouterr().out
-    closing = printed[printed.index("diversity, dino") :]
+    closing = printed[printed.index("diversity, DINO") :]
     for label in ("without repulsion", "gamma = 20", "plain sampling"):
         assert label in closing
     assert len(list(output.glob("runs/gamma-*/save/it2-test.png"))) == 2
     page = (output / "demo.html").read_text()
-    assert page.count('src="data:image/png;base64,') == 3
+    assert page.count('src="data:image/') == 3
     assert "a &quot;red&quot; house: yes #1" in page
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--n", "0"], ["--steps", "-1"], ["--gamma", "nan"], ["--gamma", "0"], ["--seed", "-1"], ["--prompt", " "]],
+    [
+        ["--n-particles", "0"],
+        ["--steps", "-1"],
+        ["--gamma", "nan"],
+        ["--gamma", "0"],
+        ["--seed", "-1"],
+        ["--prompt", " "],
+    ],
 )
 def test_impossible_arguments_are_one_sentence(arguments, tmp_path):
     with pytest.raises(UserError, match=arguments[0]):
-        demo.main([*arguments, "--output", str(tmp_path / "new")])
+        cli.run_command(["demo", *arguments, "--output", str(tmp_path / "new")])
     assert not (tmp_path / "new").exists()

@@ -1,12 +1,19 @@
+"""`rsd demo 3d` end to end with small images, and its mistakes."""
+
+import inspect
 import json
 import re
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
-from threestudio_rsd.cli import demo_3d
+from threestudio_rsd.cli import demo
 from threestudio_rsd.cli.main import main
 from threestudio_rsd.files import data_path
+from threestudio_rsd.report.page import write_report
+
+# Until report/ has write_report(source, output, title, note, command)
+HAS_PAGE = "title" in inspect.signature(write_report).parameters
 
 SMALL = {"width": 16, "height": 16, "eval_width": 32, "eval_height": 32, "n_val_views": 1, "n_test_views": 3}
 
@@ -14,18 +21,19 @@ SMALL = {"width": 16, "height": 16, "eval_width": 32, "eval_height": 32, "n_val_
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch) -> None:
     """The demo's config with small images."""
-    config = OmegaConf.load(data_path(demo_3d.CONFIG))
+    config = OmegaConf.load(data_path(demo.NERF))
     config.data.update(SMALL)
     config.trainer.enable_progress_bar = False
     config.system.metrics_every = 1
     config.trainer.log_every_n_steps = 1
     OmegaConf.save(config, tmp_path / "small.yaml")
-    monkeypatch.setattr(demo_3d, "CONFIG", str(tmp_path / "small.yaml"))
+    monkeypatch.setattr(demo, "NERF", str(tmp_path / "small.yaml"))
 
 
+@pytest.mark.skipif(not HAS_PAGE, reason="report/ is not merged")
 def test_the_demo_ends_in_table_sheets_videos_and_page(small, tmp_path, capsys) -> None:
     output = tmp_path / "demo"
-    assert main(["demo", "3d", "--n", "2", "--steps", "2", "--prompt", "a cup", "--output", str(output)]) == 0
+    assert main(["demo", "3d", "-n", "2", "--steps", "2", "--prompt", "a cup", "--output", str(output)]) == 0
     said = capsys.readouterr().out
     assert "without repulsion" in said
     assert "gamma = 20" in said
@@ -35,13 +43,13 @@ def test_the_demo_ends_in_table_sheets_videos_and_page(small, tmp_path, capsys) 
     assert all(file.stat().st_size > 0 for file in named)
     page = (output / "3d-demo.html").read_text()
     assert page.count("<video") == 2
-    assert page.count('src="data:image/png') == 2
+    assert page.count('src="data:image/') == 2
     assert not re.search(r'(src|href)="(?!data:|#)', page), "the page needs no other file"
     metrics = [json.loads(file.read_text()) for file in output.glob("runs/*/save/metrics.json")]
     assert sorted(record["gamma"] for record in metrics) == [0, 20]
 
 
-@pytest.mark.parametrize("arguments", [["--n", "0"], ["--gamma", "0"], ["--prompt", " "]])
+@pytest.mark.parametrize("arguments", [["--n-particles", "0"], ["--gamma", "0"], ["--prompt", " "]])
 def test_impossible_arguments_are_named(arguments, tmp_path, capsys) -> None:
     assert main(["demo", "3d", "--output", str(tmp_path / "demo"), *arguments]) == 2
     assert arguments[0] in capsys.readouterr().err

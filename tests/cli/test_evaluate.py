@@ -1,4 +1,4 @@
-"""rsd evaluate on small folders, with the networks that ship."""
+"""`rsd evaluate` on small folders, with the shipped networks."""
 
 import json
 import sys
@@ -6,17 +6,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from threestudio_rsd.cli import evaluate
+from threestudio_rsd.cli.main import run_command
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.evaluation import instruments
 from threestudio_rsd.evaluation.image_sets import read_image_sets
 from threestudio_rsd.evaluation.instruments import Instruments, Options, embed
 from threestudio_rsd.images import save_image
-from threestudio_rsd.metrics import diversity
+from threestudio_rsd.metrics import diversity, view_diversity
 from threestudio_rsd.repulsion import load_features
-from threestudio_rsd.toyworld import judge_objects, truth_metrics, view_diversity
-from threestudio_rsd.toyworld.model_card import choose_scenes, save_renders
+from threestudio_rsd.toyworld import judge_objects, truth_metrics
+from threestudio_rsd.toyworld.model_card import save_renders
 from threestudio_rsd.toyworld.render import render_scenes
+from threestudio_rsd.toyworld.world import choose_scenes
 from torch import Tensor, nn
 
 GUIDED = {
@@ -50,7 +51,7 @@ def save_trial(folder: Path, metrics: dict, config: dict) -> Path:
 
 def run(tmp_path: Path, *arguments: str) -> list[dict]:
     output = tmp_path / "new" / "metrics.json"
-    assert evaluate.main([*arguments, "--output", str(output)]) == 0
+    assert run_command(["evaluate", *arguments, "--output", str(output)]) == 0
     return json.loads(output.read_text())["sets"]
 
 
@@ -61,7 +62,7 @@ def test_a_run_is_measured_with_what_its_config_says(tmp_path, mushrooms, capsys
     assert found["prompts"] == ["a mushroom"]
     assert found["bundled"]
     assert found["images"] == 6
-    assert (found["guide"], found["judge"], found["reference_features"]) == ("dino", "clip", "judge")
+    assert (found["guide"], found["held_out"], found["reference_features"]) == ("dino", "clip", "judge")
     metrics = {key: value["mean"] for key, value in found["metrics"].items()}
     for name in ("dino", "clip"):
         expected = float(diversity(load_features(name, bundled=True)(mushrooms)))
@@ -84,11 +85,11 @@ def test_a_run_is_measured_with_what_its_config_says(tmp_path, mushrooms, capsys
     assert "mostly bias" in shown
 
 
-def test_a_guide_that_judges_alone_is_told(tmp_path, mushrooms, capsys) -> None:
+def test_a_missing_held_out_network_is_reported(tmp_path, mushrooms, capsys) -> None:
     trial = save_trial(tmp_path / "trial", {"prompt": "a mushroom"}, GUIDED)
     save_images(trial / "save" / "test", mushrooms[:2])
     (found,) = run(tmp_path, str(trial), "--features", "dino", "--metrics", "diversity")
-    assert found["judge"] is None
+    assert found["held_out"] is None
     assert list(found["metrics"]) == ["diversity_dino"]
     assert "add one to --features" in capsys.readouterr().out
 
@@ -179,7 +180,7 @@ def test_prompts_that_do_not_fit_are_named(tmp_path, mushrooms) -> None:
     with pytest.raises(UserError, match="2 prompts for 3 images"):
         read_image_sets([folder])
     (folder / "prompts.json").write_text('{"particle_00.png": "a"}')
-    with pytest.raises(UserError, match="particle_01.png"):
+    with pytest.raises(UserError, match=r"particle_01\.png"):
         read_image_sets([folder])
 
 
@@ -252,7 +253,7 @@ def test_truths_by_name_one_for_all_or_an_error(tmp_path, mushrooms) -> None:
         read_image_sets([truths], truth=save_images(tmp_path / "others", mushrooms[:2], "other_{}.png"))
 
 
-def test_mixed_sizes_are_resized_by_the_networks_and_told(tmp_path, mushrooms, capsys) -> None:
+def test_mixed_sizes_are_resized_by_the_networks_and_reported(tmp_path, mushrooms, capsys) -> None:
     images = save_images(tmp_path / "images", mushrooms[:2])
     save_image(torch.rand(3, 40, 80), images / "wide.png")
     (found,) = run(tmp_path, str(images), "--bundled", "--features", "dino,euclidean", "--prompt", "a mushroom")
@@ -282,7 +283,7 @@ def test_features_keep_the_order_of_images_of_any_sizes() -> None:
         (["{}/images", "--reference", "{}/nowhere"], "--reference='.*nowhere' does not exist"),
         (["{}/images", "--truth", "{}/nowhere"], "--truth='.*nowhere' does not exist"),
         (["{}/images", "--device", "abacus"], "--device='abacus' cannot be used"),
-        (["{}/images", "--output", "{}"], "is a folder"),
+        (["{}/images", "--output", "{}"], "a file, not a folder"),
     ],
 )
 def test_mistakes_are_named_in_a_sentence(arguments, named, tmp_path, mushrooms) -> None:
@@ -292,5 +293,5 @@ def test_mistakes_are_named_in_a_sentence(arguments, named, tmp_path, mushrooms)
         (tmp_path / folder).mkdir()
     (tmp_path / "broken" / "a.png").write_text("no image")
     with pytest.raises(UserError, match=named) as error:
-        evaluate.main([argument.format(tmp_path) for argument in arguments])
+        run_command(["evaluate", *(argument.format(tmp_path) for argument in arguments)])
     assert "\n" not in str(error.value)

@@ -1,4 +1,4 @@
-"""Sweeps: most with a stand-in for `rsd launch` that starts at once, one with the real thing."""
+"""`rsd sweep`, mostly with a stand-in for `rsd launch` that starts at once."""
 
 import fcntl
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
-from threestudio_rsd.cli.sweep import main
+from threestudio_rsd.cli.main import run_command
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.runs import preloaded, run, workers
 from threestudio_rsd.runs.run import Run
@@ -28,7 +28,7 @@ gamma, seed = values.get("system.guidance.gamma", 0), values.get("seed", 0)
 checkpoint = folder / "ckpts" / "last.ckpt"
 
 def interrupted(*_):
-    if gamma == 66:  # is deaf
+    if gamma == 66:  # ignores the interruption
         return
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     checkpoint.write_text("")
@@ -45,7 +45,7 @@ if gamma == 13 and not (root / "mended").exists():
 if gamma == 14:
     os.kill(os.getpid(), signal.SIGKILL)
 (folder / "save").mkdir(parents=True)
-metrics = {"diversity": {"dino": gamma / 100 + seed / 1000}, "colors": 3, "classes_correct": 1.0}
+metrics = {"diversity": {"dino": gamma / 100 + seed / 1000}, "colors": 3, "class_accuracy": 1.0}
 metrics |= {"seconds_per_step": 0.1, "threads": os.environ.get("OMP_NUM_THREADS")}
 (folder / "save" / "metrics.json").write_text(json.dumps(metrics))
 """
@@ -60,6 +60,10 @@ def stand_in(tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr(preloaded, "PRELOADED", [])
     monkeypatch.setattr(run, "launcher", lambda: [sys.executable, "-m", "stand_in"])
     return tmp_path / "sweep"
+
+
+def main(arguments: list[str]) -> int:
+    return run_command(["sweep", *arguments])
 
 
 def sweep(output: Path, *arguments: str) -> int:
@@ -84,8 +88,8 @@ def test_finished_runs_are_kept_and_new_ones_join_them(stand_in, monkeypatch, ca
     assert all(int(run["metrics"]["threads"]) >= 1 for run in record["runs"])
     figures = record["summary"][1]["figures"]
     assert record["summary"][1]["settings"] == {"system.guidance.gamma": 10}
-    assert figures["diversity.dino"]["mean"] == pytest.approx(0.1005)
-    assert figures["diversity.dino"]["interval"] == pytest.approx([0.1, 0.101])
+    assert figures["diversity_dino"]["mean"] == pytest.approx(0.1005)
+    assert figures["diversity_dino"]["interval"] == pytest.approx([0.1, 0.101])
     printed = capsys.readouterr().out
     assert "gamma = 10" in printed
     assert "4 of 4 runs are finished" in printed
@@ -122,15 +126,15 @@ def test_a_failed_run_is_listed_and_tried_again(stand_in, capsys) -> None:
 
 
 @pytest.fixture
-def heeds_interruptions():
-    """Where the tests run in the background, a shell has them ignore Ctrl-C."""
+def accepts_interruptions():
+    """SIGINT raises KeyboardInterrupt, also where a shell runs the tests in the background, with SIGINT ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
 def _press(times: int, output: Path, runs: int) -> threading.Thread:
-    """Ctrl-C, some times, once that many runs have started."""
+    """Send SIGINT to this process the given number of times, once that many runs have started."""
 
     def press() -> None:
         while not (output / "starts.txt").is_file() or len(starts(output)) < runs:
@@ -144,7 +148,7 @@ def _press(times: int, output: Path, runs: int) -> threading.Thread:
     return thread
 
 
-def test_after_an_interruption_the_runs_go_on_from_their_checkpoints(stand_in, heeds_interruptions) -> None:
+def test_after_an_interruption_the_runs_go_on_from_their_checkpoints(stand_in, accepts_interruptions) -> None:
     arguments = ("--gamma", "77", "--seeds", "0:3", "--workers", "2")
     pressed = _press(1, stand_in, runs=2)
     assert sweep(stand_in, *arguments) == 130
@@ -158,7 +162,7 @@ def test_after_an_interruption_the_runs_go_on_from_their_checkpoints(stand_in, h
     assert starts(stand_in)[5:] == ["77 2 True"]
 
 
-def test_a_second_interruption_ends_what_does_not_listen(stand_in, heeds_interruptions) -> None:
+def test_a_second_interruption_kills_runs_that_ignore_the_first(stand_in, accepts_interruptions) -> None:
     pressed = _press(2, stand_in, runs=1)
     started = time.monotonic()
     assert sweep(stand_in, "--gamma", "66") == 130
@@ -181,11 +185,11 @@ def test_results_of_another_config_are_not_mixed(stand_in, tmp_path) -> None:
     OmegaConf.save(parsed, run.folder / "configs" / "parsed.yaml")
     assert main(arguments) == 0
     config.write_text(text.replace("lr: 0.03", "lr: 0.04"))
-    with pytest.raises(UserError, match="system.optimizer.args.lr=0.03, which is now 0.04"):
+    with pytest.raises(UserError, match=r"system\.optimizer\.args\.lr=0\.03, which is now 0.04"):
         main(arguments)
 
 
-def test_one_sweep_at_a_time_has_a_folder(stand_in) -> None:
+def test_a_folder_is_locked_by_one_sweep_at_a_time(stand_in) -> None:
     stand_in.mkdir()
     with (stand_in / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -264,7 +268,7 @@ def test_jobs_of_a_cluster_save_before_they_are_moved_and_go_on(stand_in, monkey
 
 
 def _preempt(job) -> None:
-    """As Slurm does: a signal to every process of the job."""
+    """Send the preemption signal to every process of a job, as Slurm does."""
     log = job.paths.stdout
     pid = int(log.name.split("_")[0])
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -285,9 +289,9 @@ def test_a_sweep_of_the_bundled_prior(tmp_path, monkeypatch, capsys) -> None:
     record = json.loads((tmp_path / "a sweep" / "sweep.json").read_text())
     assert [run["metrics"]["gamma"] for run in record["runs"]] == [0, 10]
     assert all(run["metrics"]["prompt"] == 'a "red" house: #1' for run in record["runs"])
-    assert {"diversity.dino", "colors", "seconds_per_step"} <= set(record["summary"][0]["figures"])
+    assert {"diversity_dino", "colors", "seconds_per_step"} <= set(record["summary"][0]["figures"])
     capsys.readouterr()
     assert main(arguments) == 0
     assert "2 runs, of which 2 are finished" in capsys.readouterr().out
-    with pytest.raises(UserError, match="system.guidance.gama"):
+    with pytest.raises(UserError, match=r"system\.guidance\.gama"):
         main([*arguments, "--set", "system.guidance.gama=1"])

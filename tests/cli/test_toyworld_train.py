@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize(
     ("option", "message"),
-    [("--share=0", "--share 0.0"), ("--workers=0", "--workers 0"), ("--only=dragon", "dragon")],
+    [("--share=0", "--share=0 "), ("--workers=0", "--workers=0 "), ("--only=dragon", "dragon")],
 )
 def test_impossible_options_are_one_sentence(tmp_path, capsys, option: str, message: str) -> None:
     assert main(["toyworld", "train", f"--output={tmp_path / 'work'}", option]) == 2

@@ -1,4 +1,4 @@
-"""Batches of the camera datamodules; also a program, for the real threestudio.
+"""Batches of the camera datamodules; also a program that saves them, for threestudio.
 
 python camera_values.py OUTPUT.pt
 """
@@ -24,11 +24,11 @@ STEPS = (1, 19, 20, 70)  # threestudio draws step 0 from the progressive ranges 
 
 
 def values(case: str) -> dict[str, torch.Tensor]:
-    """Everything in the training batches of STEPS and in both evaluations, by place and name."""
+    """Tensors of the training batches of STEPS and of both evaluations, by batch and name."""
     from threestudio_rsd.host import find
 
     name, config = CASES[case]
-    torch.manual_seed(5)  # the seed of a run, which the cameras of particles go by
+    torch.manual_seed(5)  # the seed of a run, which seeds the cameras of particles
     data = find(name)({**SMALL, **config})
     data.setup()
     batches = {}

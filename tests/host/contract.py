@@ -1,12 +1,11 @@
-"""What the registered modules count on, whichever host there is.
+"""Contract test of `threestudio_rsd.host`: checks that must pass with threestudio and with its stand-in.
 
-Each `check_*` takes the module `threestudio_rsd.host`. As a program, this file runs all of them and prints
-`{name: "" or traceback}` as the last line: so the real threestudio is tested in a process of its own.
+Each `check_*` takes the module `threestudio_rsd.host`. As a program, which tests threestudio in a process of its own,
+this file runs all checks and prints `{"host": ..., "results": {name: "" or traceback}}` as the last line.
 """
 
 import json
 import math
-import os
 import tempfile
 import traceback
 from dataclasses import dataclass, field
@@ -29,6 +28,11 @@ def config(text: str = "", **kwargs):
 
     defaults = {"tag": "contract", "use_timestamp": False, "exp_root_dir": tempfile.mkdtemp()}
     return host.load_config(text or "{}", from_string=True, **{**defaults, **kwargs})
+
+
+def check_all_names_are_offered(host):
+    missing = [name for name in host.__all__ if not hasattr(host, name)]
+    assert not missing
 
 
 def check_register_and_find(host):
@@ -124,9 +128,9 @@ def check_overrides_and_trial_folder(host):
     cfg = config("{name: run, trainer: {max_steps: 3}}", cli_args=["trainer.max_steps=5", "system.a.b=[1,2]"])
     assert cfg.trainer.max_steps == 5
     assert host.config_to_primitive(cfg.system) == {"a": {"b": [1, 2]}}
-    assert cfg.trial_dir == os.path.join(cfg.exp_root_dir, "run", "contract")
+    assert cfg.trial_dir == str(Path(cfg.exp_root_dir, "run", "contract"))
     stamped = config("name: run", use_timestamp=True)
-    assert stamped.trial_dir.startswith(os.path.join(stamped.exp_root_dir, "run", "contract@"))
+    assert stamped.trial_dir.startswith(str(Path(stamped.exp_root_dir, "run", "contract@")))
     again = config("name: run", use_timestamp=True, timestamp="@then")
     assert again.trial_name == "contract@then"
 
@@ -146,8 +150,8 @@ def check_schedules(host):
         ([0, 0.0, 1.0, 10, 3.0, 30], 0, 20, 2.0),
         ([0, 0.0, 1.0, 10, 3.0, 30], 0, 40, 3.0),
     ]:
-        value = OmegaConf.create(value) if isinstance(value, list) else value
-        assert host.C(value, epoch, step) == expected, (value, epoch, step)
+        schedule = OmegaConf.create(value) if isinstance(value, list) else value
+        assert host.C(schedule, epoch, step) == expected, (value, epoch, step)
     assert math.isclose(host.C(OmegaConf.create([0, 1.0, 4.0, 10]), 0, 5, interpolation="exp"), 2.0)
     raises(host.C, "fast", 0, 0)
     raises(host.C, None, 0, 0)
@@ -257,7 +261,7 @@ def check_saving(host):
     folder = tempfile.mkdtemp()
     saver.set_save_dir(folder)
     assert saver.get_save_dir() == folder
-    assert os.path.isdir(os.path.dirname(saver.get_save_path("deep/er/file.txt")))
+    assert Path(saver.get_save_path("deep/er/file.txt")).parent.is_dir()
 
     red = torch.zeros(4, 6, 3)
     red[..., 0] = 1.0
@@ -360,7 +364,7 @@ def check_batches_update_the_system_and_the_data(host):
     from torch.utils.data import DataLoader, Dataset
 
     class Data(Dataset, host.Updateable):
-        steps: list = []
+        steps: list = []  # noqa: RUF012 all copies of the data set share it
 
         def __len__(self):
             return 3
@@ -405,19 +409,22 @@ def check_batches_update_the_system_and_the_data(host):
 CHECKS = {name: function for name, function in list(globals().items()) if name.startswith("check_")}
 
 
+def failure(check, host) -> str:
+    """Traceback of a check, or an empty string if it passes."""
+    try:
+        check(host)
+    except Exception:
+        return traceback.format_exc()
+    return ""
+
+
 def main() -> None:
     from real_threestudio import prelude
 
     prelude()
     from threestudio_rsd import host
 
-    results = {}
-    for name, check in CHECKS.items():
-        try:
-            check(host)
-            results[name] = ""
-        except Exception:
-            results[name] = traceback.format_exc()
+    results = {name: failure(check, host) for name, check in CHECKS.items()}
     print(json.dumps({"host": host.HOST, "results": results}))
 
 

@@ -1,7 +1,4 @@
-"""What `implicit-volume` makes of given weights; also a program, for the real threestudio.
-
-As a program, it prints the values of all cases as JSON.
-"""
+"""Outputs of `implicit-volume` for given weights; also a program that prints them as JSON, for threestudio."""
 
 import json
 import math
@@ -19,12 +16,12 @@ CASES = {
     "number": {"density_bias": -1.0, "density_activation": "trunc_exp", "n_feature_dims": 5},
     "fading in": {"pos_encoding_config": {**WAVES, "n_masking_step": 100, "include_xyz": True}},
 }
-STEP = 40  # of the training, for what fades in
+STEP = 40  # training step, for octaves that fade in
 RADIUS = 1.5
 
 
 def weights(shape: torch.Size) -> torch.Tensor:
-    """The same numbers everywhere, whatever the version of PyTorch."""
+    """Fixed numbers that do not depend on the version of PyTorch."""
     n = math.prod(shape)
     return (torch.arange(1, n + 1, dtype=torch.float64) * 12.9898).sin().view(shape).float() / shape[-1] ** 0.5
 

@@ -1,7 +1,7 @@
-"""Running a program of the tests in a real threestudio, if there is one.
+"""Runs a program of the tests in threestudio, if there is a checkout.
 
-THREESTUDIO_ROOT is its checkout, THREESTUDIO_PYTHON the interpreter (by default this one), and THREESTUDIO_PRELUDE,
-if that is set, a module file to import and whose install() to call first: what fits the machine to threestudio.
+THREESTUDIO_ROOT is the checkout, and THREESTUDIO_PYTHON the interpreter (default: the present one). THREESTUDIO_PRELUDE
+is an optional Python file whose `install()` is called first, to prepare threestudio for the machine.
 """
 
 import importlib
@@ -16,15 +16,15 @@ CUSTOM = Path(__file__).parents[2] / "custom"
 
 
 def prelude() -> None:
-    """For the program: fit the machine to threestudio."""
+    """Call `install()` of THREESTUDIO_PRELUDE; programs do so before they import threestudio."""
     module = os.environ.get("THREESTUDIO_PRELUDE")
     if module:
-        sys.path.insert(0, os.path.dirname(module))
+        sys.path.insert(0, str(Path(module).parent))
         importlib.import_module(Path(module).stem).install()
 
 
 def run_in_threestudio(program: Path, *arguments: str) -> str:
-    """Output of a Python file in the real threestudio; skips the test without one."""
+    """Run a Python file in threestudio and return its output; skip the test if there is no threestudio."""
     root = os.environ.get("THREESTUDIO_ROOT")
     if not root:
         pytest.skip("THREESTUDIO_ROOT is not set to a checkout of threestudio")
@@ -36,6 +36,7 @@ def run_in_threestudio(program: Path, *arguments: str) -> str:
         capture_output=True,
         text=True,
         timeout=600,
+        check=False,
     )
     assert process.returncode == 0, process.stderr
     return process.stdout

@@ -1,6 +1,6 @@
-"""Renders of one density field by whichever host there is: images, samples, grid and gradients, from fixed seeds.
+"""Renders of a density field with fixed seeds: images, samples, grid and gradients.
 
-As a program, this file writes those of the real threestudio.
+As a program, this file saves those of threestudio.
 """
 
 import random

@@ -1,4 +1,4 @@
-"""Gradient of the host's own SDS guidance, whichever host there is: run as a program, it saves what both can compare.
+"""Gradients of the SDS guidance of threestudio or its stand-in; also a program that saves them.
 
 python stock_gradients.py OUTPUT.pt KIND=MODEL ...
 """

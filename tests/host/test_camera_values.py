@@ -1,4 +1,4 @@
-"""threestudio's cameras and ours: same seed in, same rays, matrices and lights out; alone and under N particles."""
+"""Cameras equal threestudio's for the same seed: rays, matrices and lights, also those of N particles."""
 
 from pathlib import Path
 
@@ -22,5 +22,6 @@ def test_same_batches_as_threestudio(case: str, real_values) -> None:
     ours, theirs = camera_values.values(case), real_values[case]
     assert set(ours) == set(theirs)
     for key, value in theirs.items():
-        assert ours[key].shape == value.shape and ours[key].dtype == value.dtype, key
+        assert ours[key].shape == value.shape, key
+        assert ours[key].dtype == value.dtype, key
         torch.testing.assert_close(ours[key], value, rtol=1e-4, atol=1e-4, msg=lambda text, key=key: f"{key}: {text}")

@@ -1,7 +1,4 @@
-"""Both hosts keep the same promises.
-
-The real threestudio is tested where there is one, see real_threestudio.py.
-"""
+"""Contract test of `threestudio_rsd.host`, with the stand-in and with threestudio (see real_threestudio.py)."""
 
 import json
 from pathlib import Path
@@ -21,7 +18,7 @@ def real_results():
 
 
 @pytest.mark.parametrize("name", contract.CHECKS)
-def test_embedded_host(name):
+def test_stand_in(name):
     assert host.HOST == "embedded"
     contract.CHECKS[name](host)
 

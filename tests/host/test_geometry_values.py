@@ -1,4 +1,4 @@
-"""threestudio's `implicit-volume` and ours: same weights in, same density, features and normals out."""
+"""`implicit-volume` equals threestudio's for the same weights: density, features and normals."""
 
 import json
 from pathlib import Path

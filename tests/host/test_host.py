@@ -46,9 +46,16 @@ def test_own_config_goes_first(tmp_path, monkeypatch):
     assert find_config("configs/text2image/sds.yaml") == "configs/text2image/sds.yaml"
 
 
-@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
+def test_help_without_a_command(capsys):
+    assert main([]) == 0
+    assert "usage: rsd COMMAND" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"]])
 def test_help(arguments, capsys):
-    assert main(arguments) == 0
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 0
     assert "usage: rsd COMMAND" in capsys.readouterr().out
 
 

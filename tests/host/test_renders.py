@@ -1,4 +1,4 @@
-"""threestudio's renderer, materials and backgrounds and ours of the same names: same weights in, same images out."""
+"""Renderer, materials and backgrounds equal threestudio's for the same weights."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def real_renders(tmp_path_factory) -> dict[str, dict[str, torch.Tensor]]:
 
 
 @pytest.mark.parametrize("name", MATERIALS)
-def test_everything_that_is_rendered_is_that_of_the_real_one(real_renders, name: str) -> None:
+def test_all_outputs_equal_those_of_threestudio(real_renders, name: str) -> None:
     ours, theirs = renders(host, name), real_renders[name]
     assert set(ours) == set(theirs)
     for key, value in theirs.items():

@@ -1,4 +1,4 @@
-"""threestudio's guidance modules and ours of the same names: same images and random numbers, same gradient."""
+"""Gradients of SDS guidance modules equal threestudio's for the same images and random numbers."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.tiny_models import tiny_deep_floyd, tiny_stable_diffusion
 from .real_threestudio import run_in_threestudio
 from .stock_gradients import all_gradients
 
-INDEX = {  # what diffusers' IFPipeline looks for
+INDEX = {  # model_index.json, which diffusers' IFPipeline reads
     "_class_name": "IFPipeline",
     "scheduler": ["diffusers", "DDPMScheduler"],
     "tokenizer": ["transformers", "T5Tokenizer"],
@@ -44,7 +44,7 @@ def real_gradients(models, tmp_path_factory) -> dict[str, torch.Tensor]:
     return torch.load(output, weights_only=True)
 
 
-def test_gradients_are_those_of_the_real_ones(real_gradients, models) -> None:
+def test_gradients_equal_those_of_threestudio(real_gradients, models) -> None:
     for name, ours in all_gradients(models).items():
         theirs = real_gradients[name]
         assert theirs.abs().sum() > 0

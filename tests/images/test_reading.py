@@ -1,4 +1,4 @@
-"""Images of every size and mode."""
+"""Reading of image files of every size and mode."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def first_pixel(image: Image.Image, file: Path, **options) -> list[float]:
     return [round(value, 3) for value in read_image(file, 4)[:, 0, 0].tolist()]
 
 
-def test_modes(tmp_path: Path) -> None:
+def test_every_mode_becomes_rgb(tmp_path: Path) -> None:
     file = tmp_path / "image.png"
     assert first_pixel(Image.new("L", (8, 8), 51), file) == [0.2] * 3
     assert first_pixel(Image.new("1", (8, 8), 1), file) == [1.0] * 3
@@ -39,11 +39,11 @@ def test_modes(tmp_path: Path) -> None:
     assert first_pixel(Image.new("CMYK", (8, 8), (0, 0, 0, 0)), tmp_path / "image.jpg") == [1.0] * 3
 
 
-def test_photographs_are_turned_upright(tmp_path: Path) -> None:
+def test_exif_orientation_is_applied(tmp_path: Path) -> None:
     pixels = np.zeros((16, 16, 3), np.uint8)
     pixels[:, :8] = 255
     exif = Image.Exif()
-    exif[0x0112] = 6  # the camera stood on its side: turn by 90 degrees clockwise
+    exif[0x0112] = 6  # rotate by 90 degrees clockwise
     Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
     image = read_image(tmp_path / "turned.png", 16)
     assert (image[:, :7] > 0.9).all()
@@ -58,13 +58,13 @@ def test_the_center_square_is_kept(tmp_path: Path) -> None:
     assert read_image(tmp_path / "wide.png", 64).shape == (3, 64, 64)
 
 
-def test_nothing_changes_at_the_same_size(tmp_path: Path) -> None:
+def test_pixels_do_not_change_at_the_same_size(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "same.png")
     assert torch.equal(read_image(tmp_path / "same.png", 16) * 255, torch.from_numpy(pixels).permute(2, 0, 1).float())
 
 
-def test_folders_are_listed_by_name(tmp_path: Path) -> None:
+def test_folders_are_listed_in_order_of_names(tmp_path: Path) -> None:
     for name in ("b.PNG", "a.jpg", "c.tiff", "notes.txt", ".hidden.png"):
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "folder.png").mkdir()
@@ -72,7 +72,7 @@ def test_folders_are_listed_by_name(tmp_path: Path) -> None:
     assert list_images(tmp_path / "b.PNG") == [tmp_path / "b.PNG"]
 
 
-def test_what_is_not_there_is_named(tmp_path: Path) -> None:
+def test_missing_images_raise(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for path, words in [("missing.png", "missing.png.*does not exist"), ("empty", "empty.*holds no image")]:
         with pytest.raises(UserError, match=words):
@@ -81,7 +81,7 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
         list_images("")
 
 
-def test_broken_files_are_named(tmp_path: Path) -> None:
+def test_broken_files_raise(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_bytes(b"no image")
     Image.effect_noise((64, 64), 50).save(tmp_path / "whole.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:600])

@@ -19,10 +19,10 @@ class FirstValues:
     def __init__(self, seen: int) -> None:
         self.seen = seen
 
-    def A(self, x: Tensor) -> Tensor:
+    def A(self, x: Tensor) -> Tensor:  # noqa: N802 deepinv's name
         return x[:, : self.seen]
 
-    def A_adjoint(self, y: Tensor) -> Tensor:
+    def A_adjoint(self, y: Tensor) -> Tensor:  # noqa: N802 deepinv's name
         return torch.cat([y, torch.zeros(len(y), self.total - self.seen)], dim=1)
 
     total = 2
@@ -35,7 +35,7 @@ class FirstValues:
 class Square:
     """A nonlinear operator."""
 
-    def A(self, x: Tensor) -> Tensor:
+    def A(self, x: Tensor) -> Tensor:  # noqa: N802 deepinv's name
         return x.square()
 
 
@@ -302,7 +302,7 @@ def test_impossible_measurements_are_named(measurement: Tensor, message: str) ->
 
 def test_operators_that_do_not_take_the_priors_images_are_named() -> None:
     class ForThree:
-        def A(self, x: Tensor) -> Tensor:
+        def A(self, x: Tensor) -> Tensor:  # noqa: N802 deepinv's name
             return x @ torch.zeros(3, 3)
 
     with pytest.raises(UserError, match="ForThree does not take the prior's images"):

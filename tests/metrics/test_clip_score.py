@@ -6,8 +6,8 @@ from threestudio_rsd.errors import UserError
 from threestudio_rsd.files import data_path
 from threestudio_rsd.metrics.clip_score import clip_score, load_text_encoder
 from threestudio_rsd.repulsion import load_features
-from threestudio_rsd.toyworld.model_card import choose_scenes
 from threestudio_rsd.toyworld.render import render_scenes
+from threestudio_rsd.toyworld.world import choose_scenes
 
 FOLDER = str(data_path("load/toyworld/clip"))
 

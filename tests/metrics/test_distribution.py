@@ -62,7 +62,7 @@ def test_frechet_distance_with_fewer_samples_than_dimensions() -> None:
     features = torch.randn(5, 20)
     assert frechet_distance(features, features + 1) == pytest.approx(20, rel=1e-4)
     for wrong in (features[:1], torch.randn(5, 19)):
-        with pytest.raises(UserError, match="cannot be compared|too few"):
+        with pytest.raises(UserError, match=r"cannot be compared|too few"):
             frechet_distance(features, wrong)
 
 
@@ -131,7 +131,7 @@ def test_without_inceptions_weights_it_is_said_where_they_go(monkeypatch, tmp_pa
 
     monkeypatch.setattr(feature_extractor_inceptionv3, "load_state_dict_from_url", unreachable)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    with pytest.raises(UserError, match="no route.*checkpoints"):
+    with pytest.raises(UserError, match=r"no route.*checkpoints"):
         load_inception()
 
 

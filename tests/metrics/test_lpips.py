@@ -18,5 +18,5 @@ def test_weights_that_cannot_be_downloaded_give_one_sentence(load: Callable, mon
         raise URLError("no network")
 
     monkeypatch.setattr(models, "alexnet", unreachable)
-    with pytest.raises(UserError, match="AlexNet.*no network.*alexnet-owt"):
+    with pytest.raises(UserError, match=r"AlexNet.*no network.*alexnet-owt"):
         load()

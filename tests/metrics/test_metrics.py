@@ -47,7 +47,7 @@ def test_modes_covered_counts_combinations() -> None:
 
 
 def test_a_judge_without_weights_is_named(tmp_path) -> None:
-    with pytest.raises(UserError, match="model.safetensors"):
+    with pytest.raises(UserError, match=r"model.safetensors"):
         ToyworldJudge.from_folder(tmp_path)
 
 

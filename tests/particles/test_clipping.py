@@ -1,4 +1,4 @@
-"""Gradient clipping that keeps particles apart."""
+"""Gradient clipping for each particle on its own."""
 
 import torch
 from threestudio_rsd.particles.clipping import clip_particle_gradients
@@ -16,7 +16,7 @@ def gradients(particle):
     return torch.cat([parameter.grad.flatten() for parameter in particle.parameters()])
 
 
-def test_it_is_torchs_clipping_of_each_particle():
+def test_equals_torch_clipping_of_each_particle():
     torch.manual_seed(0)
     clipped = make_particles()
     torch.manual_seed(0)
@@ -27,7 +27,7 @@ def test_it_is_torchs_clipping_of_each_particle():
         assert torch.equal(gradients(particle), gradients(other))
 
 
-def test_a_spike_does_not_scale_the_others():
+def test_a_large_gradient_does_not_scale_the_others():
     particles = make_particles()
     before = gradients(particles[2]).clone()
     clip_particle_gradients(particles, 0.5)
@@ -35,5 +35,5 @@ def test_a_spike_does_not_scale_the_others():
     torch.testing.assert_close(gradients(particles[1]).norm(), torch.tensor(0.5))
 
 
-def test_particles_without_gradient():
+def test_particles_without_gradient_are_accepted():
     clip_particle_gradients([nn.Linear(1, 1), nn.Identity()], 1.0)

@@ -1,4 +1,4 @@
-"""Several optimizers behind one."""
+"""Several optimizers as one."""
 
 import copy
 
@@ -26,7 +26,7 @@ def weights(layers):
     return torch.cat([parameter.detach().flatten() for layer in layers for parameter in layer.parameters()])
 
 
-def test_it_steps_as_its_optimizers_do():
+def test_steps_equal_those_of_its_optimizers():
     layers, optimizers = make()
     steps(layers, JointOptimizer(optimizers))
     alone, (adam, sgd) = make()
@@ -37,21 +37,21 @@ def test_it_steps_as_its_optimizers_do():
     assert torch.equal(weights(layers), weights(alone))
 
 
-def test_groups_are_shared():
+def test_parameter_groups_are_shared():
     _, optimizers = make()
     joint = JointOptimizer(optimizers)
     joint.param_groups[1]["lr"] = 0.25
     assert optimizers[1].param_groups[0]["lr"] == 0.25
 
 
-def test_closures_are_called_once():
+def test_a_closure_is_called_once():
     _layers, optimizers = make()
     calls = []
     assert JointOptimizer(optimizers).step(lambda: calls.append(1) or 7.0) == 7.0
     assert calls == [1]
 
 
-def test_a_resumed_run_goes_on_alike():
+def test_a_restored_state_continues_identically():
     layers, optimizers = make()
     joint = JointOptimizer(optimizers)
     steps(layers, joint)
@@ -66,7 +66,7 @@ def test_a_resumed_run_goes_on_alike():
     assert torch.equal(weights(layers), weights(others))
 
 
-def test_states_of_another_number_are_refused():
+def test_a_state_of_another_number_of_optimizers_raises():
     _, optimizers = make()
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="zip"):
         JointOptimizer(optimizers[:1]).load_state_dict(JointOptimizer(optimizers).state_dict())

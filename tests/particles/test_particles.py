@@ -1,4 +1,4 @@
-"""Randomness per particle, and images in and out."""
+"""Random numbers per particle, initial particles, and image files."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def test_particle_i_does_not_depend_on_n(seed: int, step: int, n: int, more: int
     assert torch.equal(particle_timesteps(seed, step, n + more, 1000)[:n], particle_timesteps(seed, step, n, 1000))
 
 
-def test_particles_steps_streams_and_seeds_differ() -> None:
+def test_noise_differs_between_particles_steps_streams_and_seeds() -> None:
     draws = [
         particle_noise(seed, stream, step, 3, (8,))
         for seed in (0, 1)
@@ -35,7 +35,7 @@ def test_noise_is_standard_normal() -> None:
     assert abs(noise.std() - 1) < 0.03
 
 
-def test_initial_particles_scale() -> None:
+def test_scale_zero_starts_from_zeros() -> None:
     assert torch.equal(initial_particles(2, (4,), 0, scale=0.0), torch.zeros(2, 4))
 
 
@@ -49,14 +49,14 @@ def test_images_are_read_in_order_resized_and_gray_becomes_rgb(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", ["missing.png", "empty", "broken.png"])
-def test_unreadable_images_are_named(tmp_path: Path, name: str) -> None:
+def test_unreadable_images_raise(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken.png").write_bytes(b"no image")
     with pytest.raises(UserError, match="init_path"):
         read_images(str(tmp_path / name), 16)
 
 
-def test_grid_holds_every_image(tmp_path: Path) -> None:
+def test_grid_contains_every_image(tmp_path: Path) -> None:
     images = torch.linspace(0, 1, 5)[:, None, None, None].expand(5, 3, 4, 4)
     save_grid(images, tmp_path / "grid.png", columns=3, gap=1)
     picture = Image.open(tmp_path / "grid.png")

@@ -1,3 +1,5 @@
+"""One batched call for several modules of the same architecture."""
+
 import pytest
 import torch
 from threestudio_rsd.particles.stacked import call_stacked, have_one_architecture
@@ -31,5 +33,5 @@ def test_one_call_equals_a_loop_with_gradients():
 
 
 @pytest.mark.parametrize(("other", "alike"), [(Scaled(), True), (Scaled(5), False), (nn.Linear(3, 4), False)])
-def test_modules_of_one_architecture_are_told(other, alike):
+def test_modules_of_the_same_architecture_are_recognized(other, alike):
     assert have_one_architecture([Scaled(), other]) == alike

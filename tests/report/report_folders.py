@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 GAMMAS, PROMPTS, SEEDS = (0, 10), ("a car", "a <mushroom>"), (0, 1)
+RESTORED = ("a car", "a house")  # names of images of inverse problems
 COLORS = {  # of the grid of every gamma, prompt and seed
     (gamma, prompt, seed): (40 + 15 * gamma, 60 + 90 * PROMPTS.index(prompt), 50 + 100 * seed)
     for gamma, prompt, seed in itertools.product(GAMMAS, PROMPTS, SEEDS)
@@ -28,7 +29,7 @@ def make_trial(
     Image.new("RGB", (n * 66 - 2, 64), color).save(folder / "save" / "it20-test.png")
     metrics = {"prompt": prompt, "n_particles": n, "steps": 20, "gamma": gamma, "seconds_per_step": 0.25, "colors": 2}
     metrics |= {"diversity": {"dino": 0.2 + gamma / 50 + seed / 20, "clip": 0.1 + gamma / 100 + seed / 25}}
-    metrics |= {"vendi": {"dino": 1.5}, "classes_correct": 1.0 - gamma / 80}
+    metrics |= {"vendi": {"dino": 1.5}, "class_accuracy": 1.0 - gamma / 80}
     (folder / "save" / "metrics.json").write_text(json.dumps(metrics))
     add_config(folder, gamma, prompt, seed)
     (folder / "csv_logs" / "version_0").mkdir(parents=True)
@@ -48,9 +49,38 @@ def add_config(folder: Path, gamma: float, prompt: str = "a car", seed: int = 0)
     (folder / "configs" / "parsed.yaml").write_text(text)
 
 
-def add_turntable(folder: Path) -> None:
+def add_sampling(folder: Path) -> None:
+    """Make a trial one of plain sampling, which logs nothing."""
+    (folder / "csv_logs" / "version_0" / "metrics.csv").unlink()
+    config = folder / "configs" / "parsed.yaml"
+    config.write_text(config.read_text().replace("particle-image-system", "ancestral-sampling-system"))
+
+
+def add_answers(folder: Path, shade: int, truth: tuple[int, int, int] = (9, 9, 9)) -> None:
+    """Make a trial one of inverse problems: three answers to each of RESTORED, whose color `shade` sets."""
+    values = {
+        "psnr": 20.5,
+        "psnr_of_mean": 22.0,
+        "diversity_clip": 0.1,
+        "diversity_dino": shade / 255,
+    }
+    metrics = {"n_particles": 3, "steps": 20, "mean": values | {"residual": 0.01}}
+    (folder / "save" / "metrics.json").write_text(json.dumps(metrics))
+    for number, name in enumerate(RESTORED):
+        images = {f"particle_{index:02d}": (shade, 80 * index, 0) for index in range(3)}
+        images |= {"particle_00_x": (0, 0, 0), "measurement": (0, number, 0), "truth": truth}
+        images |= {"mean": (shade, 1, 1), "deviation": (shade, 2, 2)}
+        (folder / "save" / "test" / name).mkdir(parents=True)
+        for stem, color in images.items():
+            Image.new("RGB", (64, 64), color).save(folder / "save" / "test" / name / f"{stem}.png")
+
+
+def add_turntable(folder: Path, views: int = 4) -> None:
     """Make a trial one of 3D objects: a contact sheet and a video."""
     import imageio.v3 as imageio
+
+    metrics = json.loads((folder / "save" / "metrics.json").read_text())
+    (folder / "save" / "metrics.json").write_text(json.dumps(metrics | {"views": views, "view_accuracy": 0.5}))
 
     grid = folder / "save" / "it20-test.png"
     grid.rename(folder / "save" / "it20-test-sheet.png")
@@ -76,7 +106,7 @@ def make_sweep(folder: Path, left_out: bool = False) -> Path:
 
 def make_reproduction(folder: Path) -> Path:
     """A reproduction of two curve points, a bound and separate runs, with one case missing."""
-    arms = []
+    settings = []
     for label, curve, role, position in (
         ("VSD, gamma 0", "VSD", "method", 0),
         ("VSD, gamma 10", "VSD", "method", 10),
@@ -86,21 +116,17 @@ def make_reproduction(folder: Path) -> Path:
         folders = [f"../runs/{label}-{i}".replace(" ", "_") for i in range(2 if role == "independent" else 1)]
         for each in folders:
             make_trial(folder / each, position or 0, n=1 if role == "independent" else 2)
-        gain = 0.1 * len(arms)
+        gain = 0.1 * len(settings)
         values = {"diversity_dino": 0.2 + gain, "diversity_clip": 0.1 + gain, "clip_score": 0.3 - gain / 5}
         figures = {key: {"mean": value, "interval": [value - 0.02, value + 0.03]} for key, value in values.items()}
         figures["frechet"] = {"mean": 30.0 - 50 * gain, "interval": None}
-        arms.append({"label": label, "curve": curve, "role": role, "position": position, "config": "vsd.yaml"})
-        arms[-1] |= {"settings": {}, "figures": figures, "paper": {"diversity": 0.17, "aesthetic": 5.38}}
-        arms[-1]["runs"] = [{"prompt": "a car", "seed": 0, "folders": folders, "values": values}]
-    metrics = {"diversity_clip": {"name": "diversity, CLIP", "better": "higher"}}
-    metrics |= {"diversity_dino": {"name": "diversity, DINO", "better": "higher"}}
-    metrics |= {"clip_score": {"name": "CLIP score", "better": "higher"}, "recall": {"name": "recall", "better": ""}}
-    metrics |= {"frechet": {"name": "Fréchet distance", "better": "lower"}}
+        settings.append({"label": label, "curve": curve, "role": role, "position": position, "config": "vsd.yaml"})
+        settings[-1] |= {"overrides": {}, "figures": figures, "paper": {"diversity": 0.17, "aesthetic": 5.38}}
+        settings[-1]["runs"] = [{"prompt": "a car", "seed": 0, "folders": folders, "values": values}]
     record = {"name": "fig3", "title": "Figure 3", "claim": "More <diversity>.", "command": "rsd reproduce fig3"}
     record |= {"versions": {"torch": "2.0"}, "prior": "bundled", "quick": False, "particles": 2, "steps": 20}
-    record |= {"networks": {"guide": "dino", "judge": "clip"}, "metrics": metrics, "arms": arms}
-    record["missing"] = [{"arm": "VSD, gamma 10", "prompt": "a car", "seed": 1, "error": "killed"}]
+    record |= {"networks": {"guide": "dino", "held_out": "clip"}, "settings": settings}
+    record["missing"] = [{"setting": "VSD, gamma 10", "prompt": "a car", "seed": 1, "error": "killed"}]
     (folder / "reproduction.json").write_text(json.dumps(record))
     return folder
 
@@ -109,7 +135,7 @@ def make_table(folder: Path) -> Path:
     """A table of solvers; RSD with gamma 0 and 10 is a curve."""
     rows = {}
     for label, settings in {
-        "PSLD": {"solver": "psld"},
+        "PSLD": {"name": "psld"},
         "RSD, gamma 0, ours": {"x_step": "adam"},
         "RSD, gamma 10, ours": {"x_step": "adam", "gamma": 10.0},
     }.items():

@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from threestudio_rsd.cli.report import main
+from threestudio_rsd.cli.main import run_command
 
 from tests.report.report_folders import COLORS, add_turntable, make_reproduction, make_sweep, make_trial
 
@@ -35,7 +35,7 @@ def open_page(browser):
 
     def open_it(folder, width=1300, **options):
         if not (folder / "report.html").exists():
-            assert main([str(folder)]) == 0
+            assert run_command(["report", str(folder)]) == 0
         context = browser.new_context(viewport={"width": width, "height": 900}, **options)
         contexts.append(context)
         page = context.new_page()
@@ -130,7 +130,7 @@ def test_curves_can_be_chosen(tmp_path, open_page):
     folder.mkdir()
     record = make_reproduction(folder) / "reproduction.json"
     content = json.loads(record.read_text())
-    content["arms"][2]["curve"] = "other"  # a curve of one point needs no button of its own
+    content["settings"][2]["curve"] = "other"  # a curve of one point needs no button of its own
     record.write_text(json.dumps(content))
     page = open_page(folder)
     assert page.get_by_role("radio", name=": all").all_inner_texts() == ["VSD: all"]
@@ -157,7 +157,7 @@ def test_light_and_dark(sweep, open_page):
 
 
 def test_without_script_everything_can_be_seen(sweep, browser):
-    main([str(sweep)])
+    run_command(["report", str(sweep)])
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto((sweep / "report.html").as_uri())

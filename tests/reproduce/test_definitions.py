@@ -1,4 +1,4 @@
-"""The paper's experiments: every file is understood, and every run that they name can be built."""
+"""Definitions of the paper's experiments: every file can be read, and every run can be built."""
 
 from pathlib import Path
 
@@ -32,19 +32,19 @@ def test_figures_come_first_by_number() -> None:
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_experiments_are_understood(name) -> None:
+def test_experiments_can_be_read(name) -> None:
     experiment, methods = read_experiment(name), read_methods()
     assert {"bundled", "gpu"} == experiment.needs.keys()
-    assert len({arm.label for arm in experiment.arms}) == len(experiment.arms)
-    for arm in experiment.arms:
-        assert arm.method in methods
-        assert arm.role in ROLES
-        assert (arm.curve is None) == (arm.position is None)
+    assert len({setting.label for setting in experiment.settings}) == len(experiment.settings)
+    for setting in experiment.settings:
+        assert setting.method in methods
+        assert setting.role in ROLES
+        assert (setting.curve is None) == (setting.position is None)
     assert any(any(word in prompt for word in CLASSES) for prompt in experiment.bundled.prompts or [])
 
 
 @pytest.mark.parametrize("name", ["fig3", "fig11", "table2", "table3", "table4", "table5", "table6"])
-def test_what_is_measured_has_all_classes_and_four_seeds(name) -> None:
+def test_tables_use_all_classes_and_four_seeds(name) -> None:
     experiment = read_experiment(name)
     assert len(experiment.bundled.prompts or []) == len(CLASSES)
     assert len(experiment.bundled.seeds or []) == 4
@@ -68,16 +68,16 @@ def test_every_run_on_the_bundled_prior_can_be_built(tmp_path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "word"),
-    [({"clam": "a typing mistake"}, "clam"), ({"arms": [{"label": "a", "methd": "vsd"}]}, "methd"), ({}, "title")],
+    [({"clam": "a typing mistake"}, "clam"), ({"settings": [{"label": "a", "methd": "vsd"}]}, "methd"), ({}, "title")],
 )
 def test_mistakes_in_a_file_name_the_key(change, word) -> None:
-    content = {"claim": "", "needs": {}, "prior": "", "prompts": ["a"], "seeds": [0], "arms": []}
+    content = {"claim": "", "needs": {}, "prior": "", "prompts": ["a"], "seeds": [0], "settings": []}
     with pytest.raises(UserError, match=f"table9: .*{word}"):
         parse(Experiment, {**content, **change}, "table9")
 
 
 def test_an_unknown_name_lists_the_known() -> None:
-    with pytest.raises(UserError, match="fig99.*fig3.*table6"):
+    with pytest.raises(UserError, match=r"fig99.*fig3.*table6"):
         read_settings("fig99")
 
 

@@ -1,16 +1,16 @@
-"""The toy problem reproduces the design's table, and is computed by the package's own force."""
+"""The toy problem reproduces the table of the design, and steps as a plain implementation does."""
 
 import functools
 import json
+from pathlib import Path
 
 import pytest
 import torch
-from threestudio_rsd.cli.main import main
 from threestudio_rsd.distillation import SDS, SVGD, RepulsiveDistillation
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.priors import GaussianMixturePrior
-from threestudio_rsd.reproduce import gaussian_toy, toy_figure
-from threestudio_rsd.reproduce.definitions import read_settings
+from threestudio_rsd.reproduce import definitions, gaussian_toy
+from threestudio_rsd.reproduce.definitions import read_settings, read_toy_figure
 from threestudio_rsd.repulsion import RepulsiveForce
 
 REALIZATIONS = 100
@@ -40,16 +40,16 @@ def test_reproduces_the_table_within_sampling_error(order, kernel_input):
 
 
 @pytest.mark.parametrize("form", ["log_sum", "sum"])
-def test_batched_force_equals_one_ensemble_at_a_time(form):
+def test_force_on_many_ensembles_equals_one_ensemble_at_a_time(form):
     force = RepulsiveForce("euclidean", form=form)
     ensembles = torch.randn(5, 4, 2, generator=torch.Generator().manual_seed(0))
     separate = torch.stack([force(ensemble) for ensemble in ensembles])
-    torch.testing.assert_close(gaussian_toy.batched_force(force, ensembles), separate)
+    torch.testing.assert_close(force(ensembles.flatten(0, 1), ensembles=5).view_as(ensembles), separate)
 
 
 @pytest.mark.parametrize(("method", "kernel_input"), [("rsd", "noisy"), ("rsd", "clean"), ("svgd", "noisy")])
 def test_a_step_equals_the_plain_implementation(method, kernel_input, monkeypatch):
-    """One gradient step of the batch is what RepulsiveDistillation gives for each realization by itself."""
+    """One gradient step of the batch equals RepulsiveDistillation on each realization alone."""
     monkeypatch.setattr(torch.optim, "Adam", lambda params, lr: torch.optim.SGD(params, lr=1.0))
     prior = gaussian_toy.make_prior(gaussian_toy.FOUR_MODES)
     after = gaussian_toy.simulate(
@@ -84,31 +84,43 @@ def test_a_mixture_takes_another_noise_schedule():
     torch.testing.assert_close(prior.alpha(3), level[3].sqrt())
 
 
-def test_command_writes_table_and_figure(tmp_path, capsys, monkeypatch):
+@pytest.fixture
+def _few_steps(monkeypatch):
     monkeypatch.setattr(gaussian_toy, "simulate", functools.partial(gaussian_toy.simulate, steps=3))
-    assert gaussian_toy.main(["--realizations", "2", "--output", str(tmp_path / "new" / "toy")]) == 0
+
+
+@pytest.mark.usefixtures("_few_steps")
+def test_run_writes_table_and_figure(tmp_path, capsys):
+    folder = tmp_path / "new" / "toy"
+    assert gaussian_toy.run(None, realizations=2, output=folder, command="rsd toy") == folder
     printed = capsys.readouterr().out
     assert "SVGD" in printed
     assert "descending t, clean" in printed
-    data = json.loads((tmp_path / "new" / "toy" / "toy.json").read_text())
+    data = json.loads((folder / "toy.json").read_text())
     lines = sum(
         len(gaussian_toy.ORDERS) * (2 * len(gammas) + 1)
         for gammas in (gaussian_toy.CURVE_GAMMAS, gaussian_toy.FOUR_MODE_GAMMAS)
     )
+    assert data["command"] == "rsd toy"
     assert len(data["rows"]) == lines
-    assert (tmp_path / "new" / "toy" / "toy.csv").read_text().count("\n") == lines + 1
-    assert (tmp_path / "new" / "toy" / "toy.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "toy.csv").read_text().count("\n") == lines + 1
+    assert (folder / "toy.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("arguments", [["--realizations", "0"], ["--seed", "-1"], ["--output", "/dev/null/toy"]])
-def test_impossible_arguments_are_one_sentence(arguments):
-    with pytest.raises(UserError, match=arguments[0]):
-        gaussian_toy.main(arguments)
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [({"realizations": 0}, "--realizations=0"), ({"seed": -1}, "--seed=-1"), ({"output": "/dev/null/toy"}, "--output")],
+)
+def test_impossible_arguments_are_named(change, word, tmp_path):
+    arguments = {"realizations": 1, "seed": 0, "output": tmp_path, **change}
+    arguments["output"] = Path(arguments["output"])
+    with pytest.raises(UserError, match=word):
+        gaussian_toy.run(None, **arguments, command="rsd toy")
 
 
-def test_the_figure_is_made_and_the_claim_stands_beside_it(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(gaussian_toy, "simulate", functools.partial(gaussian_toy.simulate, steps=3))
-    assert main(["reproduce", "fig9", "--quick", "--output", str(tmp_path)]) == 0
+@pytest.mark.usefixtures("_few_steps")
+def test_the_figure_is_drawn_and_the_claim_printed(tmp_path, capsys):
+    gaussian_toy.run("fig9", quick=True, output=tmp_path, command="rsd reproduce fig9 --quick")
     printed = capsys.readouterr().out
     assert read_settings("fig9")["claim"] in printed
     data = json.loads((tmp_path / "fig9-quick" / "toy.json").read_text())
@@ -121,12 +133,12 @@ def test_the_figure_is_made_and_the_claim_stands_beside_it(tmp_path, capsys, mon
 
 
 def test_the_figure_has_the_papers_realizations():
-    assert toy_figure.read_figure("fig9").realizations == 200
+    assert read_toy_figure("fig9").realizations == 200
 
 
 @pytest.mark.parametrize("change", [{"realization": 3}, {"quick": {"steps": 3}}])
 def test_an_unknown_key_of_the_figure_is_named(change, monkeypatch):
     content = {**read_settings("fig9"), **change}
-    monkeypatch.setattr(toy_figure, "read_settings", lambda _: content)
-    with pytest.raises(UserError, match="realization|steps"):
-        toy_figure.read_figure("fig9")
+    monkeypatch.setattr(definitions, "read_settings", lambda _: content)
+    with pytest.raises(UserError, match=r"realization|steps"):
+        read_toy_figure("fig9")

@@ -1,4 +1,4 @@
-"""`rsd reproduce` for inverse problems: what is run on which prior, what is computed once, what the numbers are."""
+"""Solver tables: rows and settings on each prior, reuse of finished work, and metrics of the answers."""
 
 import json
 from pathlib import Path
@@ -7,18 +7,17 @@ import pytest
 import torch
 from threestudio_rsd.cli.main import main
 from threestudio_rsd.errors import UserError
-from threestudio_rsd.evaluation import inverse_instruments
-from threestudio_rsd.evaluation.inverse_instruments import InverseInstruments
+from threestudio_rsd.evaluation import instruments
 from threestudio_rsd.files import data_path
 from threestudio_rsd.images.reading import read_image
 from threestudio_rsd.inverse import SolverConfig
+from threestudio_rsd.inverse.operators import OperatorConfig
 from threestudio_rsd.metrics import diversity, psnr
-from threestudio_rsd.reproduce import inverse_rows, solver_tables
-from threestudio_rsd.reproduce.definitions import list_experiments, read_settings
-from threestudio_rsd.reproduce.inverse_rows import choose_rows, read_comparison
+from threestudio_rsd.reproduce import definitions, solver_tables
+from threestudio_rsd.reproduce.definitions import list_experiments, read_settings, read_solver_table
 from threestudio_rsd.repulsion import features, load_features
-from threestudio_rsd.toyworld.model_card import choose_scenes
 from threestudio_rsd.toyworld.render import render_scenes
+from threestudio_rsd.toyworld.world import choose_scenes
 
 from tests.tiny_models import tiny_stable_diffusion
 
@@ -61,20 +60,20 @@ def missing(device: str) -> None:
 @pytest.fixture(autouse=True)
 def _no_download(monkeypatch) -> None:
     """Without LPIPS; Inception's place is taken by the mean color."""
-    monkeypatch.setattr(inverse_instruments, "load_lpips", missing)
-    monkeypatch.setattr(inverse_instruments, "load_inception", lambda device: lambda images: images.mean((2, 3)))
+    monkeypatch.setattr(instruments, "load_lpips", missing)
+    monkeypatch.setattr(instruments, "load_inception", lambda device: lambda images: images.mean((2, 3)))
 
 
 @pytest.fixture
 def few_references(monkeypatch) -> None:
-    monkeypatch.setattr(inverse_instruments, "REFERENCES", 20)
+    monkeypatch.setattr(solver_tables, "REFERENCES", 20)
 
 
 def keep_rows(monkeypatch, name: str, kept: slice) -> None:
     """Let an experiment have some of its rows only."""
-    comparison = read_comparison(name)
-    comparison.rows = comparison.rows[kept]
-    monkeypatch.setattr(solver_tables, "read_comparison", lambda _: comparison)
+    table = read_solver_table(name)
+    table.rows = table.rows[kept]
+    monkeypatch.setattr(solver_tables, "read_solver_table", lambda _: table)
 
 
 def read_table(folder: Path) -> dict:
@@ -82,53 +81,53 @@ def read_table(folder: Path) -> dict:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_comparisons_are_understood(name) -> None:
-    comparison = read_comparison(name)
-    assert {"bundled", "gpu"} == comparison.needs.keys()
+def test_tables_can_be_read(name) -> None:
+    table = read_solver_table(name)
+    assert {"bundled", "gpu"} == table.needs.keys()
     for prior in ("bundled", "org/model"):
-        labels = [row.label for row in choose_rows(comparison, prior)[0]]
+        labels = [row.label for row in table.choose_rows(prior)[0]]
         assert len(set(labels)) == len(labels) > 1
 
 
 @pytest.mark.parametrize("name", MEASURED)
 def test_bundled_settings_are_those_of_the_measured_tables(name) -> None:
-    comparison = read_comparison(name)
-    rows, left_out = choose_rows(comparison, "bundled")
+    table = read_solver_table(name)
+    rows, left_out = table.choose_rows("bundled")
     assert not left_out
     assert {row.label: row.settings for row in rows} == MEASURED[name]
     assert {row.label for row in rows if row.prior == "bundled-pixel"} <= {"RED-diff, 1000 steps", "DPS"}
-    assert comparison.bundled.images == 50
-    assert comparison.bundled.settings == {"n_steps": 100, "n_particles": 2}
+    assert table.bundled.images == 50
+    assert table.bundled.settings == {"n_steps": 100, "n_particles": 2}
     hidden = ("random", 0.8) if name == "table8" else ("half-box", 0.8)
-    assert (comparison.operator.name, comparison.operator.share, comparison.operator.side) == (*hidden, "left")
+    assert (table.operator.name, table.operator.share, table.operator.side) == (*hidden, "left")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_other_priors_have_the_settings_of_the_paper(name) -> None:
-    comparison = read_comparison(name)
-    rows, left_out = choose_rows(comparison, "org/model")
+    table = read_solver_table(name)
+    rows, left_out = table.choose_rows("org/model")
     assert [row.label for row in left_out] == (["RED-diff, 1000 steps", "DPS"] if name == "table7" else [])
     for row in rows:
         assert row.prior == "org/model"
         assert "ours" not in row.label
-        solver = SolverConfig(**{**comparison.settings, **row.settings})
+        solver = SolverConfig(**{**table.settings, **row.settings})
         assert (solver.n_steps, solver.n_particles, solver.kernel_input) == (1000, 4, "noisy")
         if solver.name == "rsd":
             assert (solver.lr_x, solver.lr_z, solver.x_step) == (0.4, 0.8, "adam")
-            weights = (0.001, 0.009) if comparison.operator.name == "random" else (0.01, 0.075)
+            weights = (0.001, 0.009) if table.operator.name == "random" else (0.01, 0.075)
             assert (solver.regularization, solver.coupling) == weights
         if solver.name == "psld":
             assert solver.likelihood_step == 1
 
 
 @pytest.mark.parametrize("prior", ["bundled", "org/model"])
-def test_figures_show_what_the_tables_computed(prior) -> None:
+def test_figures_show_rows_of_the_tables(prior) -> None:
     def work(name: str) -> list[tuple]:
-        comparison = read_comparison(name)
-        return [(comparison.operator, row.prior, row.settings) for row in choose_rows(comparison, prior)[0]]
+        table = read_solver_table(name)
+        return [(table.operator, row.prior, row.settings) for row in table.choose_rows(prior)[0]]
 
-    for figure, table in (("fig18", "table1"), ("fig19", "table1"), ("fig22", "table8")):
-        assert all(each in work(table) for each in work(figure))
+    for figure, other in (("fig18", "table1"), ("fig19", "table1"), ("fig22", "table8")):
+        assert all(each in work(other) for each in work(figure))
 
 
 @pytest.mark.parametrize(
@@ -144,9 +143,9 @@ def test_figures_show_what_the_tables_computed(prior) -> None:
 )
 def test_an_unknown_key_is_named(change, word, monkeypatch) -> None:
     content = {**read_settings("table1"), **change}
-    monkeypatch.setattr(inverse_rows, "read_settings", lambda _: content)
+    monkeypatch.setattr(definitions, "read_settings", lambda _: content)
     with pytest.raises(UserError, match=word):
-        read_comparison("table1")
+        read_solver_table("table1")
 
 
 def test_a_table_is_made_and_its_finished_rows_are_kept(tmp_path, monkeypatch, capsys, few_references) -> None:
@@ -187,7 +186,7 @@ def test_the_same_work_is_done_once(tmp_path, monkeypatch, few_references) -> No
     assert sheets[0] == sheets[1]
 
 
-def test_a_row_that_was_cut_off_goes_on(tmp_path, monkeypatch, few_references) -> None:
+def test_an_interrupted_row_continues(tmp_path, monkeypatch, few_references) -> None:
     pytest.importorskip("deepinv")
     keep_rows(monkeypatch, "table1", slice(1, 2))
     monkeypatch.setattr(solver_tables, "BATCH", 1)
@@ -209,7 +208,7 @@ def test_a_row_that_was_cut_off_goes_on(tmp_path, monkeypatch, few_references) -
     assert (cut["values"], cut["frechet"]) == (whole["values"], whole["frechet"])
 
 
-def test_results_made_otherwise_are_not_mixed(tmp_path, monkeypatch, capsys, few_references) -> None:
+def test_results_of_other_settings_are_not_overwritten(tmp_path, monkeypatch, capsys, few_references) -> None:
     pytest.importorskip("deepinv")
     keep_rows(monkeypatch, "table1", slice(1, 2))
     command = ["reproduce", "table1", "--images", "1", "--output", str(tmp_path)]
@@ -253,21 +252,21 @@ def local_networks(monkeypatch) -> None:
 def test_another_prior_restores_the_users_images(tmp_path, photographs, local_networks, monkeypatch, capsys) -> None:
     pytest.importorskip("deepinv")
     prior = tiny_stable_diffusion(tmp_path / "tiny")
-    options = ["--prior", prior, "--images", str(photographs), "--n", "2", "--output", str(tmp_path / "out")]
+    options = ["--prior", prior, "--images", str(photographs), "-n", "2", "--output", str(tmp_path / "out")]
     assert main(["reproduce", "table1", *options, "--steps", "2"]) == 0
     record = read_table(tmp_path / "out" / "table1")
     assert list(record["rows"]) == list(MEASURED["table1"])[:5]
     assert record["floor_frechet"] is None
-    assert "LPIPS is left out: its weights" in capsys.readouterr().out
+    assert "Left out: lpips: its weights" in capsys.readouterr().out
     for label, row in record["rows"].items():
-        assert row["values"].keys() >= {"psnr", "ssim", "diversity", "diversity_clip"}
-        assert not row["values"].keys() & {"consistent", "colors"}
+        assert row["values"].keys() >= {"psnr", "ssim", "diversity_dino", "diversity_clip"}
+        assert not row["values"].keys() & {"class_accuracy", "colors"}
         assert all(len(values) == 2 for values in row["values"].values())
         assert row["frechet"] > 0
         assert row["made_with"]["prior"] == prior
         settings = {key: value for key, value in MEASURED["table1"][label].items() if key != "likelihood_step"}
         assert row["made_with"]["settings"] == settings
-    monkeypatch.setattr(inverse_instruments, "load_inception", missing)
+    monkeypatch.setattr(instruments, "load_inception", missing)
     assert main(["reproduce", "table7", *options, "--quick"]) == 0
     rows = read_table(tmp_path / "out" / "table7-quick")["rows"]
     assert {label: row["frechet"] for label, row in rows.items()} == {"PSLD": None, "RSD, gamma 0, D.2": None}
@@ -285,7 +284,7 @@ def test_a_prior_without_its_feature_network_stops_before_the_first_row(tmp_path
 
 
 @pytest.mark.parametrize("renders", [True, False])
-def test_numbers_are_those_of_the_images(renders, few_references, photographs) -> None:
+def test_metrics_are_those_of_the_images(renders, few_references, photographs) -> None:
     if renders:
         scene = choose_scenes(3, 5)
         images, classes = render_scenes(scene), scene.object_class
@@ -293,12 +292,17 @@ def test_numbers_are_those_of_the_images(renders, few_references, photographs) -
         images, classes = torch.stack([read_image(file, 64, "") for file in sorted(photographs.iterdir())]), None
     noise = 0.05 * torch.randn(len(images), 2, *images.shape[1:])
     answers = (images[:, None] + noise).clamp(0, 1)
-    values = InverseInstruments(images, classes, True, "cpu").measure(answers, images, classes)
+    operator = OperatorConfig()
+    task = solver_tables.RestorationTask(operator, images, classes, None, n_particles=2, steps=1, seed=0)
+    measured = task.instruments(True, "cpu").measure(solver_tables._image_set("a row", answers, task))
+    values = {key: found.values for key, found in measured.items()}
     dino = load_features("dino", bundled=True)
     for index, (pair, image) in enumerate(zip(answers, images, strict=True)):
         assert values["psnr"][index] == pytest.approx(float(psnr(pair, image.expand_as(pair)).mean()), abs=1e-4)
-        assert values["diversity"][index] == pytest.approx(float(diversity(dino(pair))), abs=1e-4)
-    assert ("consistent" in values) == renders
+        of_mean = psnr(pair.mean(0, keepdim=True), image[None])
+        assert values["psnr_of_mean"][index] == pytest.approx(float(of_mean), abs=1e-4)
+        assert values["diversity_dino"][index] == pytest.approx(float(diversity(dino(pair))), abs=1e-4)
+    assert ("class_accuracy" in values) == renders
 
 
 @pytest.mark.parametrize(
@@ -307,7 +311,7 @@ def test_numbers_are_those_of_the_images(renders, few_references, photographs) -
         (["table99"], "table99"),
         (["table1", "--images", "0"], "--images=0"),
         (["table1", "--images", "nowhere"], "--images='nowhere'"),
-        (["table1", "--n", "0"], "--n=0"),
+        (["table1", "-n", "0"], "n-particles"),
         (["table1", "--seed", "-1"], "--seed=-1"),
         (["table1", "--prior", "paper"], "--images FOLDER"),
         (["table1", "--prior", "org/model", "--images", "3"], "--images FOLDER"),

@@ -18,7 +18,7 @@ from threestudio_rsd.runs.grid import (
     read_prompts,
     short_names,
 )
-from threestudio_rsd.standalone.utils.tags import safe_tag
+from threestudio_rsd.standalone.utils.experiment import safe_tag
 
 KEYS = st.lists(
     st.sampled_from(

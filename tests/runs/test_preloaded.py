@@ -99,7 +99,7 @@ def test_the_server_hears_no_signal_of_the_terminal(start) -> None:
 
 
 def _server() -> int:
-    return preloaded.forkserver._forkserver._forkserver_pid
+    return preloaded.running_server({}).pid
 
 
 def test_a_server_ends_with_the_program_that_was_killed(tmp_path) -> None:
@@ -110,7 +110,7 @@ def test_a_server_ends_with_the_program_that_was_killed(tmp_path) -> None:
         "preloaded.PRELOADED = []\n"
         "fork = preloaded.Fork(['python', '-m', 'this'], pathlib.Path('log.txt'), os.environ)\n"
         "while fork.poll() is None: time.sleep(0.02)\n"
-        "print(preloaded.forkserver._forkserver._forkserver_pid, fork.poll(), flush=True)\n"
+        "print(preloaded.running_server({}).pid, fork.poll(), flush=True)\n"
         "time.sleep(60)\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "custom")}

@@ -1,4 +1,4 @@
-"""A working folder of its own for each test, and the toy system's config in it."""
+"""Fixtures: a working folder for each test with the toy system's config, and `rsd launch` on it."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from . import toy_system
 
 @pytest.fixture
 def workplace(tmp_path, monkeypatch):
-    """Empty folder that is the working directory, but for `toy.yaml`."""
+    """Working directory that contains only `toy.yaml`."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "toy.yaml").write_text(toy_system.CONFIG)
     return tmp_path
@@ -15,7 +15,7 @@ def workplace(tmp_path, monkeypatch):
 
 @pytest.fixture
 def rsd(workplace, capsys):
-    """Runs `rsd launch` on the toy config: (mode, overrides...) -> exit code and what was written to stderr."""
+    """Function that runs `rsd launch` on the toy config: (mode, *overrides) -> (exit code, text on stderr)."""
     from threestudio_rsd.cli.main import main
 
     def run(mode, *overrides, config="toy.yaml"):

@@ -1,4 +1,4 @@
-"""A system and its data, small enough for tests: points that are pulled to the origin with some noise."""
+"""Small system and data for tests: points are trained to lie at the origin, with random targets near it."""
 
 from dataclasses import dataclass, field
 
@@ -111,7 +111,7 @@ class ToySystem(BaseSystem):
         return loss
 
     def validation_step(self, batch, batch_idx):
-        torch.randn(3)  # validation must not move the generator of training
+        torch.randn(3)  # validation must not change the random numbers of training
         image = self.points.detach().view(-1, 2, 1).clamp(0, 1).expand(-1, -1, 3)
         self.save_image_grid(f"it{self.true_global_step}-val.png", [{"type": "rgb", "img": image, "kwargs": {}}])
 

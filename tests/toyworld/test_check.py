@@ -10,12 +10,13 @@ from threestudio_rsd.errors import UserError
 from threestudio_rsd.files import data_path
 from threestudio_rsd.images import read_images
 from threestudio_rsd.toyworld import model_card, sampling
-from threestudio_rsd.toyworld.check import table
-from threestudio_rsd.toyworld.check.table import Counts, Labeled, Row
-from threestudio_rsd.toyworld.model_card import SIDE, choose_scenes, side_by_side
+from threestudio_rsd.toyworld.check import CheckRow, Counts, Labeled, probe, table
+from threestudio_rsd.toyworld.check import rows as measures
+from threestudio_rsd.toyworld.check.drawing import prompts
+from threestudio_rsd.toyworld.model_card import SIDE, side_by_side
 from threestudio_rsd.toyworld.render import render
 from threestudio_rsd.toyworld.truth import true_distribution
-from threestudio_rsd.toyworld.world import CLASSES, COLORS, VIEWS, Camera, sample_scenes
+from threestudio_rsd.toyworld.world import CLASSES, COLORS, VIEWS, Camera, choose_scenes, sample_scenes
 
 from ..oracle_judge import OracleJudge, labeled_images
 
@@ -24,17 +25,17 @@ JUDGE = OracleJudge()
 
 def perfect(counts: Counts, name: str) -> Labeled:
     """What a model would sample that follows every prompt."""
-    _, labels = table._prompts(counts, pixel=True)[name]
+    _, labels = prompts(counts, pixel=True)[name]
     return Labeled(labeled_images(labels), labels)
 
 
 @pytest.mark.parametrize(
     ("rows", "name"),
     [
-        (table.class_rows, "open 3"),
-        (table.color_rows, "colored"),
-        (table.view_rows, "viewed"),
-        (table.pixel_rows, "pixel"),
+        (measures.class_rows, "open 3"),
+        (measures.color_rows, "colored"),
+        (measures.view_rows, "viewed"),
+        (measures.pixel_rows, "pixel"),
     ],
 )
 def test_a_model_that_follows_its_prompts_scores_1(rows, name: str) -> None:
@@ -43,9 +44,9 @@ def test_a_model_that_follows_its_prompts_scores_1(rows, name: str) -> None:
 
 def test_a_model_that_knows_one_class_one_color_and_one_view_misses() -> None:
     for rows, name, attribute, share in (
-        (table.class_rows, "open 3", "class", 1 / 8),
-        (table.color_rows, "colored", "color", 1 / 8),
-        (table.view_rows, "viewed", "view", 1 / 4),
+        (measures.class_rows, "open 3", "class", 1 / 8),
+        (measures.color_rows, "colored", "color", 1 / 8),
+        (measures.view_rows, "viewed", "view", 1 / 4),
     ):
         labels = perfect(Counts(), name).labels
         blind = Labeled(labeled_images({**labels, attribute: torch.zeros_like(labels[attribute])}), labels)
@@ -56,7 +57,7 @@ def test_a_model_that_knows_one_class_one_color_and_one_view_misses() -> None:
 
 
 def test_prompts_say_what_is_asked() -> None:
-    for request, labels in table._prompts(Counts(2, 1, 1, 1), pixel=True).values():
+    for request, labels in prompts(Counts(2, 1, 1, 1), pixel=True).values():
         for i, prompt in enumerate(request.prompts):
             assert CLASSES[labels["class"][i]] in prompt
             assert [color for color in COLORS if color in prompt.split()] == (
@@ -68,7 +69,7 @@ def test_prompts_say_what_is_asked() -> None:
 
 
 def test_every_combination_is_asked_for_equally_often() -> None:
-    _, labels = table._prompts(Counts(), pixel=False)["colored"]
+    _, labels = prompts(Counts(), pixel=False)["colored"]
     pairs = labels["class"] * len(COLORS) + labels["color"]
     assert torch.bincount(pairs).tolist() == [Counts().per_caption] * 64
 
@@ -76,26 +77,26 @@ def test_every_combination_is_asked_for_equally_often() -> None:
 def test_the_guidance_scale_with_the_fewest_colors_counts() -> None:
     all_colors, two_colors = torch.arange(8).repeat(4), torch.arange(2).repeat(16)
     images = {1.0: labeled_images({"color": all_colors}), 3.0: labeled_images({"color": two_colors})}
-    covered, bits = table.diversity_rows(JUDGE, images)
+    covered, bits = measures.diversity_rows(JUDGE, images)
     assert covered.measured == 2
     assert covered.verdict == "missed by 6"
     assert bits.measured == pytest.approx(1)
     assert bits.verdict == "missed by 1.80 bits"
-    assert all(row.passed for row in table.diversity_rows(JUDGE, {1.0: images[1.0]}))
+    assert all(row.passed for row in measures.diversity_rows(JUDGE, {1.0: images[1.0]}))
 
 
 def test_entropy_within_a_class_sees_what_all_classes_together_hide() -> None:
     classes = torch.arange(8).repeat_interleave(8)
     one_color_each = Labeled(labeled_images({"class": classes, "color": classes}), {"class": classes})
-    assert all(row.passed for row in table.diversity_rows(JUDGE, {3.0: one_color_each.images}))
-    assert table.within_class_rows(JUDGE, one_color_each)[0].measured == 0
+    assert all(row.passed for row in measures.diversity_rows(JUDGE, {3.0: one_color_each.images}))
+    assert measures.within_class_rows(JUDGE, one_color_each)[0].measured == 0
 
 
 def test_distances_to_the_truth_are_small_for_the_truth() -> None:
     scenes = [sample_scenes(n, torch.Generator().manual_seed(seed)) for seed, n in enumerate((2000, 400, 400))]
     reference, held_out, samples = (Labeled(labeled_images(s.labels()), s.labels()) for s in scenes)
     collapsed = samples.images[:1].repeat(400, 1, 1, 1) + 1e-4 * torch.rand(400, 3, 8, 8)
-    rows = table.truth_rows(JUDGE, {1.0: samples.images, 3.0: collapsed}, reference, held_out)
+    rows = measures.truth_rows(JUDGE, {1.0: samples.images, 3.0: collapsed}, reference, held_out)
     near, near_variation, far, far_variation = (row.measured for row in rows)
     assert near < 0.01 < far
     assert near_variation < 0.35 < 0.9 < far_variation
@@ -110,25 +111,19 @@ def test_probe_reads_labels_that_lie_in_the_features() -> None:
         parts = [torch.nn.functional.one_hot(labels[name], sizes[name]) for name in ("class", "color", "view")]
         return torch.cat(parts, 1) * 100 + 7 + 0.1 * torch.randn(len(labels["class"]), 20)
 
-    rows = table.probe_rows(features(scenes[0]), scenes[0], features(scenes[1]), scenes[1])
+    rows = probe.probe_rows(features(scenes[0]), scenes[0], features(scenes[1]), scenes[1])
     assert [row.measured for row in rows] == [1, 1, 1]
     assert all(row.passed for row in rows)
-    noise = table.probe_rows(torch.randn(600, 20), scenes[0], torch.randn(300, 20), scenes[1])
+    noise = probe.probe_rows(torch.randn(600, 20), scenes[0], torch.randn(300, 20), scenes[1])
     assert noise[0].measured < 0.3
     assert not any(row.passed for row in noise)
 
 
-def test_psnr_of_a_known_error() -> None:
-    images = torch.full((2, 3, 4, 4), 0.5)
-    off = torch.stack([images[0] + 0.1, images[1] - 0.01])
-    assert table.mean_psnr(off, images) == pytest.approx((20 + 40) / 2, rel=1e-4)
-
-
 def test_autoencoder_and_clip_that_ship_are_measured() -> None:
     images, scenes = sampling.draw_renders(24, 5, workers=1)
-    (psnr,) = table.autoencoder_rows(data_path("load/toyworld/text-to-image/vae"), images)
+    (psnr,) = measures.autoencoder_rows(data_path("load/toyworld/text-to-image/vae"), images)
     assert 20 < psnr.measured < 60
-    (clip,) = table.clip_rows(data_path("load/toyworld/clip"), Labeled(images, scenes.labels()))
+    (clip,) = measures.clip_rows(data_path("load/toyworld/clip"), Labeled(images, scenes.labels()))
     assert clip.measured > 0.4  # chance is 1 in 64
 
 
@@ -140,7 +135,7 @@ def test_every_class_has_a_front_that_differs_from_its_back() -> None:
 
 @pytest.mark.parametrize(("measured", "code"), [(0.95, 0), (0.949, 1)])
 def test_exit_code_and_json(measured: float, code: int, tmp_path, monkeypatch, capsys) -> None:
-    rows = [Row("colors", measured, 0.95), Row("for information", 0.1)]
+    rows = [CheckRow("colors", measured, 0.95), CheckRow("for information", 0.1)]
     monkeypatch.setattr(table, "check", lambda folder, workers: rows)
     file = tmp_path / "new" / "check.json"
     assert main(["toyworld", "check", "--output", str(file)]) == code

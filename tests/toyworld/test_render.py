@@ -111,7 +111,7 @@ def test_large_flat_colors_are_the_palette_s() -> None:
 
 
 def test_unknown_values_are_named() -> None:
-    with pytest.raises(UserError, match="object_class.*dragon.*mushroom"):
+    with pytest.raises(UserError, match=r"object_class.*dragon.*mushroom"):
         render("dragon", "red")
     with pytest.raises(UserError, match="color = 8 is out of range"):
         render("car", 8)

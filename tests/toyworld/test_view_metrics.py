@@ -1,7 +1,8 @@
 import pytest
 import torch
 from threestudio_rsd.files import data_path
-from threestudio_rsd.toyworld import CLASSES, Camera, ToyworldJudge, judge_objects, render, view_diversity
+from threestudio_rsd.metrics import view_diversity
+from threestudio_rsd.toyworld import CLASSES, Camera, ToyworldJudge, judge_objects, render
 
 AZIMUTH, ELEVATION = torch.arange(8) * 45.0, torch.full((8,), 15.0)
 

@@ -1,1 +1,3 @@
-"""The command `rsd`: argument parsing and printing, one file per sub-command."""
+"""The command `rsd`: one file for each of its commands, which parses arguments and prints results."""
+
+__all__ = ["main"]

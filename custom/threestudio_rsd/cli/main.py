@@ -1,59 +1,37 @@
-"""The command `rsd`."""
+"""The command `rsd`: its argument parser, and how its errors are shown."""
 
-import argparse
 import errno
-import importlib
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 
 from ..errors import UserError
+from . import demo, evaluate, launch, report, reproduce, sweep, toy, toyworld
+from .options import COMMAND, CommandParser
 
-USAGE = """usage: rsd COMMAND ...
-
-commands:
-  launch    train, validate, test or export an experiment (the arguments of threestudio's launch.py)
-  demo      one prompt, several particles, without and with repulsion, as one page;
-            `rsd demo 3d`: the same for NeRFs;
-            `rsd demo inverse`: several answers to each of three images whose half is hidden
-  evaluate  every metric of runs, folders and images
-  sweep     a grid of runs, here or on a cluster; what is finished is not run again
-  reproduce a figure or table of the paper, its numbers beside ours
-  report    one page of any run, sweep or reproduction: images side by side, trade-offs, numbers, curves
-  toy       the paper's two-dimensional problem
-  toyworld  the bundled world: render it, check its networks, train them anew
-
-`rsd COMMAND --help` says more; --verbose shows the traceback of an error."""
-
-COMMANDS = {
-    "demo": ".demo",
-    "evaluate": ".evaluate",
-    "report": ".report",
-    "reproduce": ".reproduce",
-    "sweep": ".sweep",
-    "toy": "..reproduce.gaussian_toy",
-    "toyworld": ".toyworld",
-}
-MODES = ("train", "validate", "test", "export")
 USER_ERROR = 2
 INTERRUPTED = 130
-OUTSIDE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)  # the machine's fault, not the program's
+# Errors of writing that the machine's state explains, such as a full disk
+OUTSIDE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command.
+    """Run a command, and print its error in one sentence.
 
     Args:
-        argv: arguments without the program's name; those of the process by default.
+        argv: arguments without the program's name; None: those of the process.
 
     Returns:
-        Exit code: 0, 1 where a check is missed, 2 for a mistake of the user's, 130 after Ctrl-C.
+        Exit code: 0; 1 if a run or a check failed; 2 for a mistake of the user; 130 after Ctrl-C.
+
+    Raises:
+        SystemExit: with code 0 after --help.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     verbose = "--verbose" in arguments
-    os.environ.setdefault("RSD_HOST", "embedded")  # also where a threestudio is installed, which has its own launcher
     try:
-        return _dispatch(arguments, verbose)
+        return run_command(arguments)
     except UserError as error:
         return _fail(str(error), verbose)
     except OSError as error:
@@ -65,41 +43,47 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _launch(arguments: Sequence[str]) -> int:
-    """`rsd launch`."""
-    from ..runs.launching import launch
+def run_command(arguments: Sequence[str]) -> int:
+    """Run a command.
 
-    args, overrides = _launch_parser().parse_known_args(arguments)
-    mode = next(mode for mode in MODES if getattr(args, mode))
-    return launch(args.config, mode, overrides, args.gpu, args.verbose, ["rsd", "launch", *arguments])
+    Args:
+        arguments: arguments without the program's name.
 
+    Returns:
+        Exit code, as for `main`.
 
-def _dispatch(arguments: list[str], verbose: bool) -> int:
-    command = arguments[0] if arguments else "--help"
-    if command in ("-h", "--help"):
-        print(USAGE)
+    Raises:
+        UserError: a mistake of the user.
+    """
+    os.environ.setdefault("RSD_HOST", "embedded")  # an installed threestudio has its own launcher
+    args, further = build_parser().parse_known_args(arguments)
+    args.command = shlex.join(["rsd", *(argument for argument in arguments if argument != "--verbose")])
+    if args.function is None:
+        args.parser.print_help()
         return 0
-    if command == "launch":
-        return _launch(arguments[1:])
-    if command in COMMANDS:
-        module = importlib.import_module(COMMANDS[command], __package__)
-        return module.main([argument for argument in arguments[1:] if argument != "--verbose"]) or 0
-    raise UserError(f"Command {command!r} is unknown; accepted: launch, {', '.join(COMMANDS)}.")
+    if args.function is launch.run:
+        args.overrides, args.command = further, ["rsd", *arguments]
+    elif further:
+        args.parser.error(f"unknown arguments: {' '.join(further)}")
+    return args.function(args)
 
 
-def _launch_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="rsd launch",
-        description="Run an experiment. Further arguments override the config: system.guidance.gamma=20",
+def build_parser() -> CommandParser:
+    """Parser of `rsd` with all commands.
+
+    Returns:
+        Parser whose results have `function`, which runs the command, or None where a command is missing.
+    """
+    parser = CommandParser(
+        prog="rsd",
+        usage="rsd COMMAND ...",
+        description="Repulsive score distillation: N different images, objects or answers from one diffusion model.",
+        epilog="`rsd COMMAND --help` describes a command. `rsd demo 3d` and `rsd demo inverse` are further demos.",
     )
-    parser.add_argument("--config", required=True, help="YAML file, or the name of one that ships")
-    parser.add_argument("--gpu", default="0", help="GPUs, such as 0 or 1,2; CUDA_VISIBLE_DEVICES wins; CPU if none")
-    modes = parser.add_mutually_exclusive_group(required=True)
-    modes.add_argument("--train", action="store_true", help="train, then test")
-    modes.add_argument("--validate", action="store_true", help="validate the checkpoint resume=PATH")
-    modes.add_argument("--test", action="store_true", help="test the checkpoint resume=PATH")
-    modes.add_argument("--export", action="store_true", help="export from the checkpoint resume=PATH")
-    parser.add_argument("--verbose", action="store_true", help="debug messages, and tracebacks of errors")
+    parser.set_defaults(function=None, verbose=False)
+    commands = parser.add_subparsers(metavar=COMMAND, title="commands", prog="rsd")
+    for command in (launch, demo, evaluate, sweep, reproduce, report, toy, toyworld):
+        command.add_parser(commands)
     return parser
 
 

@@ -1,56 +1,213 @@
-"""Arguments that the demos share."""
+"""Parser class, argument types and options that the commands share."""
 
 import argparse
 import json
 import math
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NoReturn, TypeAlias
 
 from ..errors import UserError
 
-
-def add_numbers(parser: argparse.ArgumentParser, n: int, gamma: float, steps: int, output: str) -> None:
-    """Add --n, --gamma, --steps, --output and --seed, with these defaults."""
-    parser.add_argument("--n", type=int, default=n, help=f"number of particles (default: {n})")
-    parser.add_argument("--gamma", type=float, default=gamma, help=f"repulsion weight (default: {gamma:g})")
-    parser.add_argument("--steps", type=int, default=steps, help=f"optimization steps (default: {steps})")
-    parser.add_argument("--output", type=Path, default=Path(output), help=f"folder (default: {output})")
-    parser.add_argument("--seed", type=int, default=0, help="of particles, noise and timesteps (default: 0)")
+Parsers: TypeAlias = "argparse._SubParsersAction[CommandParser]"
+COMMAND = "COMMAND"  # metavar of commands
+MAX_SEED = 2**63 - 1  # largest seed of torch.Generator
+CHOICE = re.compile(r"invalid choice: (.+?) \(.*choose from (.+)\)", re.DOTALL)
 
 
-def check_numbers(args: argparse.Namespace) -> None:
-    """Check --n, --steps, --gamma and --seed.
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows the default of every option that has one."""
 
-    Raises:
-        UserError: one of them is impossible.
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default is None or action.default is False or action.default == []:
+            return action.help
+        return super()._get_help_string(action)
+
+
+class CommandParser(argparse.ArgumentParser):
+    """Parser of a command; mistakes are raised as `UserError`.
+
+    Args:
+        add_arguments: adds the arguments. It is called when the parser is first used, so that the arguments of one
+            command may depend on libraries and files that other commands do not need.
+        **options: those of `argparse.ArgumentParser`.
     """
-    for name in ("n", "steps"):
-        value = getattr(args, name)
-        if value < 1:
-            raise UserError(f"--{name}={value} is impossible; accepted: an integer of at least 1.")
-    if not (math.isfinite(args.gamma) and args.gamma > 0):
-        raise UserError(f"--gamma={args.gamma} is impossible; accepted: a number above 0.")
-    if args.seed < 0:
-        raise UserError(f"--seed={args.seed} is impossible; accepted: an integer of at least 0.")
+
+    def __init__(self, add_arguments: "Callable[[CommandParser], None] | None" = None, **options: Any) -> None:
+        super().__init__(formatter_class=HelpFormatter, **options)
+        self._add_arguments = add_arguments
+        self.set_defaults(parser=self)
+        self.add_argument(
+            "--verbose", action="store_true", default=argparse.SUPPRESS, help="show debug messages and tracebacks"
+        )
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if self._add_arguments is not None:
+            add_arguments, self._add_arguments = self._add_arguments, None
+            add_arguments(self)
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(_sentence(message, self.prog))
 
 
-def check_prompt(prompt: str) -> None:
-    """Raise UserError for a prompt that says nothing."""
-    if not prompt.strip():
-        raise UserError(f"--prompt={prompt!r} is empty; accepted: a text such as 'a mushroom'.")
+def add_command(
+    commands: Parsers,
+    name: str,
+    run: Callable[[argparse.Namespace], int] | None,
+    add_arguments: Callable[[CommandParser], None],
+    description: str,
+    epilog: str | None = None,
+) -> None:
+    """Add a command to a parser.
+
+    Args:
+        commands: what `add_subparsers` of the parser returned.
+        name: as the user types it.
+        run: computes the exit code; None: the command only shows its help, since it needs a further command.
+        add_arguments: adds the arguments to the command's parser.
+        description: sentence about the command, shown in its own help and in the list of commands.
+        epilog: text at the end of its help.
+    """
+
+    def complete(parser: CommandParser) -> None:
+        parser.set_defaults(function=run)
+        add_arguments(parser)
+
+    summary = (description[0].lower() + description[1:]).rstrip(".").replace("%", "%%")
+    commands.add_parser(name, add_arguments=complete, help=summary, description=description, epilog=epilog)
 
 
-def run_overrides(args: argparse.Namespace, tag: str) -> list[str]:
-    """Overrides of a demo's run: its folder OUTPUT/runs/TAG, seed and prompt."""
-    return [
-        f"exp_root_dir={quoted(str(args.output))}",
-        "name=runs",
-        f"tag={tag}",
-        "use_timestamp=false",
-        f"seed={args.seed}",
-        f"system.prompt_processor.prompt={quoted(args.prompt)}",
-    ]
+def positive_int(text: str) -> int:
+    """Argument type: an integer of at least 1."""
+    return _integer(text, 1)
 
 
-def quoted(text: str) -> str:
-    """A text as the value of an override, which is read as YAML."""
+def non_negative_int(text: str) -> int:
+    """Argument type: an integer of at least 0, small enough for a seed."""
+    return _integer(text, 0)
+
+
+def positive_float(text: str) -> float:
+    """Argument type: a number above 0."""
+    value = _number(text)
+    if value is None or value <= 0:
+        raise impossible(text, "a number above 0")
+    return value
+
+
+def number_between(low: float, high: float) -> Callable[[str], float]:
+    """Argument type: a number from `low` to `high`."""
+
+    def parse(text: str) -> float:
+        value = _number(text)
+        if value is None or not low <= value <= high:
+            raise impossible(text, f"a number from {low:g} to {high:g}")
+        return value
+
+    return parse
+
+
+def non_empty(text: str) -> str:
+    """Argument type: text that is not blank, such as a prompt."""
+    if not text.strip():
+        raise impossible(repr(text), "a text such as 'a mushroom'")
+    return text
+
+
+def existing_file(text: str) -> Path:
+    """Argument type: a file that exists."""
+    if not Path(text).is_file():
+        raise impossible(repr(text), "an existing file")
+    return Path(text)
+
+
+def existing_folder(text: str) -> Path:
+    """Argument type: a folder that exists."""
+    if not Path(text).is_dir():
+        raise impossible(repr(text), "an existing folder")
+    return Path(text)
+
+
+def new_file(text: str) -> Path:
+    """Argument type: a file to be written."""
+    if Path(text).is_dir():
+        raise impossible(repr(text), "a file, not a folder")
+    return Path(text)
+
+
+def impossible(value: str, accepted: str) -> argparse.ArgumentTypeError:
+    """Error of an argument type; argparse adds the option's name."""
+    return argparse.ArgumentTypeError(f"{value} is impossible; accepted: {accepted}.")
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "--n-particles": {"type": positive_int, "metavar": "N", "help": "number of particles"},
+    "--gamma": {"type": positive_float, "help": "repulsion weight"},
+    "--steps": {"type": positive_int, "help": "optimization steps"},
+    "--seed": {"type": non_negative_int, "help": "seed of the random draws"},
+    "--prompt": {"type": non_empty, "help": "text that the particles show"},
+    "--prior": {"help": "diffusion model: bundled, a hub id or a folder"},
+    "--output": {"type": Path, "metavar": "FOLDER", "help": "folder of the results"},
+    "--device": {"help": "device of the networks, such as cpu; the first GPU by default, the CPU where there is none"},
+    "--workers": {"type": positive_int, "metavar": "N", "help": "number of processes that work at a time"},
+    "--set": {"action": "extend", "nargs": "+", "metavar": "KEY=VALUE"},
+}
+SHORT = {"--n-particles": "-n"}
+
+
+def add_option(parser: argparse.ArgumentParser, name: str, default: Any = None, help: str | None = None) -> None:
+    """Add one of OPTIONS.
+
+    Args:
+        parser: parser of a command.
+        name: a key of OPTIONS.
+        default: value where the option is not given.
+        help: text of the help, where that of OPTIONS is not specific enough.
+    """
+    names = [SHORT[name], name] if name in SHORT else [name]
+    texts = {} if help is None else {"help": help}
+    parser.add_argument(*names, default=default, **{**OPTIONS[name], **texts})
+
+
+def default_device(device: str | None) -> str:
+    """Value of --device: as given, else cuda where PyTorch can use a GPU, else cpu."""
+    import torch
+
+    return device or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def quote(text: str) -> str:
+    """A text as the value of a config override, which is read as YAML."""
     return json.dumps(text, ensure_ascii=False)
+
+
+def _integer(text: str, low: int) -> int:
+    value = int(text) if re.fullmatch(r"[+-]?\d+", text.strip()) else None
+    if value is None or not low <= value <= MAX_SEED:
+        raise impossible(text, f"an integer of at least {low}")
+    return value
+
+
+def _number(text: str) -> float | None:
+    """The number in a text; None where it is no finite number."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _sentence(message: str, prog: str) -> str:
+    """Argparse's message about a mistake in the form of this package's errors."""
+    argument = re.fullmatch(r"argument (?:\S+/)?(\S+): (.+)", message, re.DOTALL)
+    if argument is None:
+        return f"{message[0].upper()}{message[1:]}; `{prog} --help` lists what is accepted."
+    name, text = argument.groups()
+    choice = CHOICE.match(text)
+    if choice is not None:
+        value, accepted = choice[1], choice[2].replace("'", "")
+        subject = f"Command {value}" if name == COMMAND else f"{name}={value}"
+        return f"{subject} is unknown; accepted: {accepted}."
+    return f"{name}={text}" if "accepted: " in text else f"{name}: {text}; `{prog} --help` lists what is accepted."

@@ -1,29 +1,37 @@
-"""`rsd report FOLDER`: one self-contained page of a run, a sweep or a reproduction."""
+"""`rsd report FOLDER`: one self-contained page about a run, a sweep or a reproduction."""
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
-from ..report.page import PAGE, write_report
-from ..report.readers import ACCEPTED
+from .options import CommandParser, Parsers, add_command, new_file
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Write the page of a folder.
+def add_parser(commands: Parsers) -> None:
+    """Add `rsd report`."""
+    add_command(
+        commands,
+        "report",
+        run,
+        _add_arguments,
+        "Write one HTML page about a run, a sweep or a reproduction: images side by side, trade-offs, numbers, curves.",
+        "The page needs neither a network nor other files.",
+    )
 
-    Raises:
-        UserError: nothing in the folder can be reported, or the page cannot be written where it should.
-    """
-    args = _parser().parse_args(list(argv or []))
+
+def run(args: argparse.Namespace) -> int:
+    """Write the page of a folder."""
+    from ..report.page import write_report
+
     print(write_report(args.folder, args.output))
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="rsd report",
-        description="One HTML page that needs no network: images side by side, trade-offs, numbers, curves, configs.",
+def _add_arguments(parser: CommandParser) -> None:
+    parser.add_argument(
+        "folder",
+        type=Path,
+        metavar="FOLDER",
+        help="folder that `rsd reproduce`, `rsd sweep`, `rsd toy` or a demo wrote, trial folder of a run, or folder of "
+        "trial folders",
     )
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help=ACCEPTED.removeprefix("accepted: "))
-    parser.add_argument("--output", type=Path, metavar="FILE", help=f"default: FOLDER/{PAGE}")
-    return parser
+    parser.add_argument("--output", type=new_file, metavar="FILE", help="page to write; FOLDER/report.html by default")

@@ -1,110 +1,54 @@
-"""`rsd sweep`: a grid of runs, here or on a cluster; what is finished is not run again."""
+"""`rsd sweep`: the runs of a grid of settings, on this machine or on a cluster."""
 
 import argparse
-import json
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-from omegaconf import OmegaConf
+from typing import TYPE_CHECKING
 
 from ..errors import UserError
-from ..files import make_folder, write_whole
-from ..runs.checking import check_runs
-from ..runs.grid import (
-    GAMMA_KEYS,
-    PROMPT_KEYS,
-    SEED_KEY,
-    Axis,
-    expand_grid,
-    parse_axis,
-    parse_seeds,
-    parse_values,
-    read_prompts,
-)
-from ..runs.launching import find_config
-from ..runs.run import OWN_KEYS, Run
-from ..runs.run_set import BEGUN, FAILED, FINISHED, USER_STOPPED, WAITING, Outcome, RunSet, hold_folder
-from ..runs.sweep import format_summary, summarize
-from ..runs.workers import ClusterWorkers, LocalWorkers, Workers, slurm_executor
+from ..files import make_folder
+from .options import CommandParser, Parsers, add_command, add_option, non_empty
+
+if TYPE_CHECKING:
+    from ..runs.grid import Axis
+    from ..runs.run import Run
+    from ..runs.sweep import Sweep
+    from ..runs.workers import Workers
 
 BACKENDS = ("local", "slurm")
 
 
-class Sweep(RunSet):
-    """The runs of a grid, and `sweep.json`, which says at any time how it stands with them.
-
-    Args:
-        command: what the user typed.
-        config: YAML file.
-        axes: keys and values.
-        output: folder.
-
-    Raises:
-        UserError: an impossible grid, or a folder of results that were made otherwise.
-    """
-
-    def __init__(self, command: str, config: str, axes: Sequence[Axis], output: Path) -> None:
-        self.command, self.config, self.axes, self.output = command, config, axes, output
-        before = self._recorded_errors()
-        super().__init__(_runs(config, axes, output), before)
-
-    def summary(self) -> list[dict[str, Any]]:
-        """Means over seeds and prompts of what has finished, see `summarize`."""
-        finished = [(each.run.settings, each.metrics) for each in self.of_state(FINISHED)]
-        return summarize([(settings, metrics) for settings, metrics in finished if metrics is not None])
-
-    def write(self) -> None:
-        """Write sweep.json."""
-        record = {
-            "command": self.command,
-            "config": self.config,
-            "grid": {key: list(values) for key, values in self.axes},
-            "runs": [self._entry(outcome) for outcome in self.outcomes.values()],
-            "summary": self.summary(),
-        }
-        write_whole(self.output / "sweep.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-
-    def _entry(self, outcome: Outcome) -> dict[str, Any]:
-        run = outcome.run
-        return {
-            "tag": run.tag,
-            "settings": run.settings,
-            "state": outcome.state,
-            "folder": run.folder.relative_to(self.output).as_posix(),
-            "log": run.log.relative_to(self.output).as_posix(),
-            "error": outcome.error,
-            "metrics": outcome.metrics,
-        }
-
-    def _recorded_errors(self) -> dict[str, str]:
-        """Errors of the runs that an earlier start has seen fail, by tag."""
-        try:
-            runs = json.loads((self.output / "sweep.json").read_text(encoding="utf-8"))["runs"]
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                f"{str(self.output / 'sweep.json')!r} cannot be read; remove it, or choose another --output."
-            ) from error
-        return {run["tag"]: run["error"] for run in runs if run["state"] == FAILED}
+def add_parser(commands: Parsers) -> None:
+    """Add `rsd sweep`."""
+    add_command(
+        commands,
+        "sweep",
+        run,
+        _add_arguments,
+        "Run `rsd launch` for every combination of some settings. Finished runs are not repeated.",
+        "The same command again continues: finished runs are kept, interrupted ones resume from their last checkpoint, "
+        "failed ones are tried again (not with --no-retry). Ctrl-C lets the runs save and end; a second one ends them "
+        "at once. Values are those of a config: 10,20 or noisy,clean or [0,0,20,300],20.",
+    )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run a grid of settings: a line for each run, `sweep.json`, and a table of means.
+def run(args: argparse.Namespace) -> int:
+    """Run a grid of settings: prints a line for each run and a table of means, and writes `sweep.json`.
 
     Returns:
-        0; 1 if a run has failed; 130 if the user stopped it.
+        0; 1 if a run failed; 130 if the user stopped it.
 
     Raises:
-        UserError: a mistake of the user's; nothing is started then.
+        UserError: a mistake of the user; nothing is started then.
     """
-    argv = list(argv or [])
-    args = _parser().parse_args(argv)
+    from ..runs.checking import check_runs
+    from ..runs.launching import find_config
+    from ..runs.run_set import BEGUN, FAILED, FINISHED, WAITING, hold_folder
+    from ..runs.sweep import Sweep, one_run_for_each_value
+
     check_worker_arguments(args)
     config = find_config(args.config)
-    sweep = Sweep(shlex.join(["rsd", "sweep", *argv]), config, _axes(args, config), args.output)
+    sweep = Sweep(args.command, config, _axes(args, config), args.output)
     if args.list:
         return _list(sweep)
     wanted = (BEGUN, WAITING, FAILED) if args.retry else (BEGUN, WAITING)
@@ -113,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     stopped = False
     if runs and args.check:
         print("Checking the settings", flush=True)
-        check_runs(config, [run.overrides() for run in _one_for_each_value(runs)])
+        check_runs(config, [each.overrides() for each in one_run_for_each_value(runs)])
     make_folder(args.output)
     with hold_folder(args.output):
         if runs:
@@ -124,70 +68,48 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _report(sweep, stopped)
 
 
-def _axes(args: argparse.Namespace, config: str) -> list[Axis]:
-    """Seeds vary slowest, then prompts: a sweep that is stopped has all settings for its first seeds."""
-    axes: list[Axis] = []
-    if args.seeds is not None:
-        axes.append((SEED_KEY, parse_seeds(args.seeds)))
-    if args.prompts is not None:
-        axes.append((_key_of(config, PROMPT_KEYS), read_prompts(args.prompts)))
-    if args.gamma is not None:
-        axes.append((_key_of(config, GAMMA_KEYS), parse_values(args.gamma, "--gamma")))
-    for argument in args.set:
-        key, values = parse_axis(argument)
-        if key in OWN_KEYS:
-            raise UserError(f"--set {key} is impossible, for the sweep sets it; accepted: other keys of the config.")
-        axes.append((key, values))
-    if not axes:
-        raise UserError("There is nothing to vary; accepted: at least one of --gamma, --seeds, --prompts and --set.")
-    return axes
+def add_worker_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add --backend, --workers and --slurm."""
+    parser.add_argument("--backend", choices=BACKENDS, default="local", help="where the runs are computed")
+    add_option(
+        parser,
+        "--workers",
+        help="number of runs at a time, among which GPUs are shared; 1 by default, no limit on Slurm",
+    )
+    parser.add_argument(
+        "--slurm",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="options of the jobs, such as partition=gpu gpus_per_node=1 time=240 (minutes; a run that takes longer "
+        "continues in a new job)",
+    )
 
 
-def _key_of(config: str, keys: Sequence[str]) -> str:
-    """Which of these keys is the config's: the first whose section it has."""
-    try:
-        loaded = OmegaConf.load(config)
-        present = [key for key in keys if OmegaConf.select(loaded, key.rpartition(".")[0]) is not None]
-    except Exception:  # a file that is no config: load_config, which comes next, says what is wrong with it
-        present = []
-    return (present or keys)[0]
+def check_worker_arguments(args: argparse.Namespace) -> None:
+    """Check --slurm.
+
+    Raises:
+        UserError: it is given without --backend slurm.
+    """
+    if args.slurm and args.backend != "slurm":
+        raise UserError(f"--slurm {args.slurm[0]} needs --backend slurm.")
 
 
-def _runs(config: str, axes: Sequence[Axis], output: Path) -> list[Run]:
-    """The runs of a grid, each of which has a config that can be loaded and a folder without other work in it."""
-    from ..standalone.engine.checks import check_seed
-    from ..standalone.utils.experiment import load_config
+def make_workers(args: argparse.Namespace, runs: "Sequence[Run]") -> "Workers":
+    """The workers that --backend, --workers, --slurm and --output describe.
 
-    runs = [Run(config, settings, output) for settings in expand_grid(axes)]
-    for run in runs:
-        resolved = load_config(config, cli_args=run.overrides(), n_gpus=1)
-        check_seed(resolved.seed)
-        run.check_folder(resolved)
-    return runs
-
-
-def _one_for_each_value(runs: Sequence[Run]) -> list[Run]:
-    """As few runs as come first with a value that no earlier one has; seeds and prompts need no check each."""
-    seen: set[tuple[str, str]] = set()
-    chosen: list[Run] = []
-    for run in runs:
-        values = {
-            (key, json.dumps(value))
-            for key, value in run.settings.items()
-            if key != SEED_KEY and key not in PROMPT_KEYS
-        }
-        if not chosen or values - seen:
-            chosen.append(run)
-            seen |= values
-    return chosen
-
-
-def make_workers(args: argparse.Namespace, runs: Sequence[Run]) -> Workers:
-    """What --backend, --workers, --slurm and --output ask for.
+    Args:
+        args: parsed arguments.
+        runs: runs to compute.
 
     Raises:
         UserError: an option of Slurm that is not accepted, or no Slurm.
     """
+    from ..runs.grid import parse_axis
+    from ..runs.workers import ClusterWorkers, LocalWorkers, slurm_executor
+
     if args.backend == "local":
         return LocalWorkers(runs, args.workers or 1)
     options = {}
@@ -199,8 +121,45 @@ def make_workers(args: argparse.Namespace, runs: Sequence[Run]) -> Workers:
     return ClusterWorkers(runs, slurm_executor(args.output / "slurm", options, args.workers))
 
 
-def _report(sweep: Sweep, stopped: bool) -> int:
-    finished, failed = sweep.of_state(FINISHED), sweep.of_state(FAILED)
+def _axes(args: argparse.Namespace, config: str) -> "list[Axis]":
+    """Keys and values of the grid. Seeds vary slowest, then prompts: an interrupted sweep has all settings for them."""
+    from ..runs.grid import GAMMA_KEYS, PROMPT_KEYS, SEED_KEY, parse_axis, parse_seeds, parse_values, read_prompts
+    from ..runs.run import OWN_KEYS
+
+    axes: list[Axis] = []
+    if args.seeds is not None:
+        axes.append((SEED_KEY, parse_seeds(args.seeds)))
+    if args.prompts is not None:
+        axes.append((_key_of(config, PROMPT_KEYS), read_prompts(args.prompts)))
+    if args.gamma is not None:
+        axes.append((_key_of(config, GAMMA_KEYS), parse_values(args.gamma, "--gamma")))
+    for argument in args.set:
+        key, values = parse_axis(argument)
+        if key in OWN_KEYS:
+            raise UserError(f"--set {key} is impossible: the sweep sets it; accepted: other keys of the config.")
+        axes.append((key, values))
+    if not axes:
+        raise UserError("There is nothing to vary; accepted: at least one of --gamma, --seeds, --prompts and --set.")
+    return axes
+
+
+def _key_of(config: str, keys: Sequence[str]) -> str:
+    """The first of these keys whose section the config has."""
+    from omegaconf import OmegaConf
+
+    try:
+        loaded = OmegaConf.load(config)
+        present = [key for key in keys if OmegaConf.select(loaded, key.rpartition(".")[0]) is not None]
+    except Exception:  # the file is no config: `load_config`, which is called next, describes the error
+        present = []
+    return (present or keys)[0]
+
+
+def _report(sweep: "Sweep", stopped: bool) -> int:
+    from ..runs.run_set import FAILED, FINISHED, USER_STOPPED
+    from ..runs.sweep import format_summary
+
+    finished = sweep.of_state(FINISHED)
     if finished:
         print(f"\n{format_summary(sweep.summary())}\n")
         print("Means over seeds and prompts; in brackets: 95 % bootstrap intervals over the runs.")
@@ -209,73 +168,37 @@ def _report(sweep: Sweep, stopped: bool) -> int:
         print(line)
     if stopped:
         return USER_STOPPED
-    return 1 if failed else 0
+    return 1 if sweep.of_state(FAILED) else 0
 
 
-def _list(sweep: Sweep) -> int:
+def _list(sweep: "Sweep") -> int:
+    from ..runs.run_set import describe
+
     for outcome in sweep.outcomes.values():
-        print(f"{outcome.state:<11} {outcome.run.tag}" + (f": {outcome.error}" if outcome.error else ""))
+        print(describe(outcome))
     return 0
 
 
-def add_worker_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add --backend, --workers and --slurm."""
-    parser.add_argument("--backend", choices=BACKENDS, default="local", help="where to run (default: local)")
-    parser.add_argument(
-        "--workers", type=int, help="runs at a time (default: 1; on Slurm as many as it gives); GPUs are dealt out"
-    )
-    parser.add_argument(
-        "--slurm",
-        action="extend",
-        nargs="+",
-        default=[],
-        metavar="KEY=VALUE",
-        help="options of the jobs: partition=gpu gpus_per_node=1 time=240 (minutes; a longer run goes on in a new job)",
-    )
-
-
-def check_worker_arguments(args: argparse.Namespace) -> None:
-    """Raise UserError for an impossible --workers or --slurm."""
-    if args.workers is not None and args.workers < 1:
-        raise UserError(f"--workers={args.workers} is impossible; accepted: an integer of at least 1.")
-    if args.slurm and args.backend != "slurm":
-        raise UserError(f"--slurm {args.slurm[0]} needs --backend slurm.")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="rsd sweep",
-        description="Every combination of some settings, a run of `rsd launch` for each.",
-        epilog="The same command again goes on: finished runs are kept, runs that were interrupted go on from their "
-        "last checkpoint, failed ones are tried again (not with --no-retry). Ctrl-C lets the runs save and end; a "
-        "second one ends them at once. Values are those of a config: 10,20 or noisy,clean or [0,0,20,300],20.",
-    )
-    parser.add_argument("--config", required=True, help="YAML file, or the name of one that ships")
-    parser.add_argument("--gamma", help="repulsion weights, such as 0,10,20")
+def _add_arguments(parser: CommandParser) -> None:
+    parser.add_argument("--config", type=non_empty, required=True, help="YAML file, or the name of a shipped config")
+    parser.add_argument("--gamma", metavar="VALUES", help="repulsion weights, such as 0,10,20")
     parser.add_argument("--seeds", help="0:5 for 0 to 4, or a list such as 0,3")
-    parser.add_argument("--prompts", type=Path, help="text file, a prompt a line (default: the config's prompt)")
     parser.add_argument(
-        "--set",
-        action="extend",
-        nargs="+",
-        default=[],
-        metavar="KEY=VALUES",
-        help="values of any key of the config, such as system.guidance.kernel_input=noisy,clean",
+        "--prompts", type=Path, metavar="FILE", help="text file, one prompt a line; the config's prompt by default"
     )
+    add_option(parser, "--set", [], "values of any key of the config, such as system.guidance.kernel_input=noisy,clean")
     add_worker_arguments(parser)
     parser.add_argument(
         "--retry",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="run again what has failed in an earlier start (default: yes); --no-retry only lists it",
+        help="run again what failed in an earlier start; --no-retry only lists it",
     )
-    parser.add_argument("--output", type=Path, default=Path("outputs/sweep"), help="default: outputs/sweep")
+    add_option(parser, "--output", Path("outputs/sweep"))
     parser.add_argument(
         "--check",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="build one run for each value before any is started (default: yes); --no-check where this machine "
-        "cannot load the models",
+        help="build one run for each value before any is started; --no-check where this machine cannot load the models",
     )
-    parser.add_argument("--list", action="store_true", help="say how it stands with each run, and run nothing")
-    return parser
+    parser.add_argument("--list", action="store_true", help="print the state of each run, and run nothing")

@@ -1,71 +1,73 @@
-"""`rsd toyworld`: look at the bundled world, check its networks, or train them anew."""
+"""`rsd toyworld`: render the bundled world, check its networks, or train them."""
 
 import argparse
-import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-from ..errors import UserError, one_of
-from ..files import make_folder
-from ..toyworld.world import CLASSES, COLORS
+from ..files import data_path, make_folder
+from . import toyworld_train
+from .options import (
+    COMMAND,
+    CommandParser,
+    Parsers,
+    add_command,
+    add_option,
+    existing_folder,
+    new_file,
+    number_between,
+    positive_int,
+)
 
-USAGE = """usage: rsd toyworld COMMAND ...
-
-commands:
-  render   images of the world with their attributes
-  check    sample from the networks and compare them with what they must be able to do
-  card     samples beside renders, one picture for each class
-  train    rebuild the networks from a seed
-
-`rsd toyworld COMMAND --help` says more."""
-
-FOLDER = "load/toyworld"  # ships with the package
-
-
-def main(argv: Sequence[str]) -> int:
-    """Run `rsd toyworld`; returns the exit code.
-
-    Raises:
-        UserError: an unknown command, or an impossible option.
-    """
-    command, arguments = (argv[0], list(argv[1:])) if argv else ("--help", [])
-    if command in ("-h", "--help"):
-        print(USAGE)
-        return 0
-    if command == "train":
-        from .toyworld_train import main as train
-
-        return train(arguments)
-    commands = {"render": render_main, "check": check_main, "card": card_main}
-    if command not in commands:
-        raise UserError(f"Command 'toyworld {command}' is unknown; accepted: {', '.join([*commands, 'train'])}.")
-    return commands[command](arguments)
+FOLDER = "load/toyworld"  # of the shipped networks
 
 
-def render_main(arguments: Sequence[str]) -> int:
+def add_parser(commands: Parsers) -> None:
+    """Add `rsd toyworld` with its commands."""
+    add_command(
+        commands,
+        "toyworld",
+        None,
+        _add_commands,
+        "Render the bundled world, check the networks that were trained on it, or train them.",
+    )
+
+
+def _add_commands(parser: CommandParser) -> None:
+    commands = parser.add_subparsers(metavar=COMMAND, title="commands")
+    own: list[tuple[str, Callable, Callable, str]] = [
+        ("render", render, _add_render_arguments, "Render random images of the world, with their attributes."),
+        (
+            "check",
+            check,
+            _add_check_arguments,
+            "Sample from the networks and compare the samples with what is required of them: a table. The exit code is "
+            "1 if a requirement is missed. Takes at most ten minutes on two cores.",
+        ),
+        (
+            "card",
+            card,
+            _add_card_arguments,
+            "Write a picture for each class: 64 samples at guidance scale 3 on the left, 64 renders on the right.",
+        ),
+    ]
+    for name, run, add_arguments, description in own:
+        add_command(commands, name, run, add_arguments, description)
+    toyworld_train.add_parser(commands)
+    add_command(
+        commands,
+        "examples",
+        examples,
+        _add_examples_arguments,
+        "Render the example images of inverse problems, with `truth.json`, which describes them.",
+    )
+
+
+def render(args: argparse.Namespace) -> int:
     """`rsd toyworld render`."""
-    parser = argparse.ArgumentParser(prog="rsd toyworld render", description="Random images of the world.")
-    parser.add_argument("--count", type=int, default=64, help="number of images (default: 64)")
-    parser.add_argument("--seed", type=int, default=0, help="of all that is not given (default: 0)")
-    parser.add_argument("--output", type=Path, default=Path("outputs/toyworld-renders"), help="folder (%(default)s)")
-    parser.add_argument("--class", dest="object_class", metavar="CLASS", help=f"one of: {', '.join(CLASSES)}")
-    parser.add_argument("--color", help=f"one of: {', '.join(COLORS)}")
-    parser.add_argument("--azimuth", type=float, help="degrees; 0 looks at the front, 90 at the object's left side")
-    parser.add_argument("--elevation", type=float, help="degrees, -90 to 90")
-    args = parser.parse_args(arguments)
-    _check_range("--count", args.count, 1, math.inf)
-    _check_range("--seed", args.seed, 0, 2**63 - 1)
-    if args.object_class is not None:
-        one_of("--class", args.object_class, CLASSES)
-    if args.color is not None:
-        one_of("--color", args.color, COLORS)
-    if args.azimuth is not None:
-        _check_range("--azimuth", args.azimuth, -360, 360)
-    if args.elevation is not None:
-        _check_range("--elevation", args.elevation, -90, 90)
     make_folder(args.output)
-    from ..toyworld.model_card import choose_scenes, save_renders
+    from ..toyworld.model_card import save_renders
+    from ..toyworld.world import choose_scenes
 
     scenes = choose_scenes(args.count, args.seed, args.object_class, args.color, args.azimuth, args.elevation)
     files = save_renders(scenes, args.output)
@@ -73,64 +75,75 @@ def render_main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def check_main(arguments: Sequence[str]) -> int:
-    """`rsd toyworld check`: 0 if all that must hold holds, else 1."""
-    parser = argparse.ArgumentParser(
-        prog="rsd toyworld check",
-        description="Sample from the bundled networks, judge them and print a table; at most ten minutes on two cores. "
-        "Exits with 1 if anything is missed.",
-    )
-    parser.add_argument("--output", type=Path, metavar="FILE", help="where the table also goes, as JSON")
-    _add_model_options(parser)
-    args = parser.parse_args(arguments)
+def check(args: argparse.Namespace) -> int:
+    """`rsd toyworld check`; returns 0 if all requirements are met, else 1."""
     if args.output is not None:
-        if args.output.is_dir():
-            raise UserError(f"--output={str(args.output)!r} is a folder; accepted: a JSON file to be written.")
         make_folder(args.output.parent)
-    folder = _models(args)
-    from ..toyworld.check.table import run_check
+    from ..toyworld.check import run_check
 
-    return run_check(folder, args.workers, args.output)
+    return run_check(_networks(args), args.workers, args.output)
 
 
-def card_main(arguments: Sequence[str]) -> int:
+def card(args: argparse.Namespace) -> int:
     """`rsd toyworld card`."""
-    parser = argparse.ArgumentParser(
-        prog="rsd toyworld card",
-        description="For each class, 64 samples at guidance scale 3 on the left and 64 renders on the right.",
-    )
-    parser.add_argument("--output", type=Path, default=Path("outputs/toyworld-card"), help="folder (%(default)s)")
-    _add_model_options(parser)
-    args = parser.parse_args(arguments)
-    folder = _models(args)
     make_folder(args.output)
     from ..toyworld.model_card import save_cards
 
-    for file in save_cards(folder, args.output, args.workers):
+    for file in save_cards(_networks(args), args.output, args.workers):
         print(file)
     return 0
 
 
-def _add_model_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--folder", type=Path, help="of the networks; those that ship by default")
+def examples(args: argparse.Namespace) -> int:
+    """`rsd toyworld examples`."""
+    make_folder(args.output)
+    from ..toyworld.examples import write_examples
+
+    write_examples(args.output)
+    print(f"Examples and truth.json: {args.output}")
+    return 0
+
+
+def _add_render_arguments(parser: CommandParser) -> None:
+    from ..toyworld.world import CLASSES, COLORS
+
+    parser.add_argument("--count", type=positive_int, default=64, metavar="N", help="number of images")
+    add_option(parser, "--seed", 0, "seed of the attributes that are not given")
+    add_option(parser, "--output", Path("outputs/toyworld-renders"))
+    classes, colors = ", ".join(CLASSES), ", ".join(COLORS)
     parser.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, help="processes of one thread each (%(default)s)"
+        "--class", choices=CLASSES, dest="object_class", metavar="CLASS", help=f"object: one of {classes}"
+    )
+    parser.add_argument("--color", choices=COLORS, metavar="COLOR", help=f"color of the object: one of {colors}")
+    parser.add_argument(
+        "--azimuth",
+        type=number_between(-360, 360),
+        metavar="DEGREES",
+        help="of the camera: 0 sees the object's front, 90 its left side",
+    )
+    parser.add_argument(
+        "--elevation", type=number_between(-90, 90), metavar="DEGREES", help="of the camera above the ground"
     )
 
 
-def _models(args: argparse.Namespace) -> Path:
-    """Folder of the networks."""
-    _check_range("--workers", args.workers, 1, math.inf)
-    if args.folder is None:
-        from ..files import data_path
-
-        return data_path(FOLDER)
-    if not args.folder.is_dir():
-        raise UserError(f"--folder={str(args.folder)!r} is no folder; accepted: a folder of the world's networks.")
-    return args.folder
+def _add_check_arguments(parser: CommandParser) -> None:
+    parser.add_argument("--output", type=new_file, metavar="FILE", help="JSON file to which the table is written too")
+    _add_network_options(parser)
 
 
-def _check_range(option: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        accepted = f"at least {low}" if high in (math.inf, 2**63 - 1) else f"{low} to {high}"
-        raise UserError(f"{option}={value:g} is impossible; accepted: {accepted}.")
+def _add_card_arguments(parser: CommandParser) -> None:
+    add_option(parser, "--output", Path("outputs/toyworld-card"))
+    _add_network_options(parser)
+
+
+def _add_examples_arguments(parser: CommandParser) -> None:
+    add_option(parser, "--output", Path("outputs/toyworld-examples"))
+
+
+def _add_network_options(parser: CommandParser) -> None:
+    parser.add_argument("--folder", type=existing_folder, help="folder of the networks; the shipped ones by default")
+    add_option(parser, "--workers", os.cpu_count() or 1, "number of processes, of one thread each")
+
+
+def _networks(args: argparse.Namespace) -> Path:
+    return args.folder or data_path(FOLDER)

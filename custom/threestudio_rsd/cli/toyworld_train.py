@@ -1,4 +1,8 @@
-"""`rsd toyworld train`: rebuild the bundled world's networks from a seed, several trainings at a time."""
+"""`rsd toyworld train`: train the bundled world's networks from a seed, several trainings at a time.
+
+Each training is a process, which writes checkpoints and can be killed at any time. It starts when the trainings that it
+needs are done. `process_map` has neither dependencies nor progress within an item, so this file starts the processes.
+"""
 
 import argparse
 import json
@@ -6,77 +10,113 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from tqdm import tqdm
+from ..errors import UserError
+from .options import CommandParser, Parsers, add_command, add_option, impossible, positive_float
 
-from ..errors import UserError, one_of
-from ..toyworld.training import data, settings
-from ..toyworld.training.release import release
-from ..toyworld.training.stages import STAGES, run_stage
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 POLL_SECONDS = 2.0
-# Without these the allocator of glibc hands large blocks back after every step.
+# Without these, glibc's allocator returns large blocks to the system after every step.
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "1000000000", "MALLOC_TRIM_THRESHOLD_": "1000000000"}
 
 
-def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="rsd toyworld train", description=__doc__)
-    parser.add_argument("--output", type=Path, default=Path("outputs/toyworld"), help="work folder (%(default)s)")
-    parser.add_argument(
-        "--only", nargs="+", default=list(STAGES), metavar="NAME", help=f"some of: {', '.join(STAGES)}; all by default"
+def add_parser(commands: Parsers) -> None:
+    """Add `rsd toyworld train`."""
+    add_command(
+        commands,
+        "train",
+        run,
+        _add_arguments,
+        "Train the bundled world's networks from a seed, several trainings at a time.",
+        "The same command again continues an interrupted training.",
     )
-    parser.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, help="trainings at a time, one thread each (%(default)s)"
-    )
-    parser.add_argument(
-        "--release", type=Path, metavar="FOLDER", help="where the finished networks are put (OUTPUT/release)"
-    )
-    parser.add_argument(
-        "--share", type=float, default=1.0, help="of the images and steps, to try the command (%(default)s: all)"
-    )
-    arguments = parser.parse_args(argv)
-    for name in arguments.only:
-        one_of("--only", name, tuple(STAGES))
-    if arguments.workers < 1:
-        raise UserError(f"--workers {arguments.workers} is impossible; accepted: 1 or more.")
-    if not 0 < arguments.share <= 1:
-        raise UserError(f"--share {arguments.share} is impossible; accepted: above 0, at most 1.")
-    _check_share(arguments.output, arguments.share)
-    settings.shorten(arguments.share)
-    code = rebuild(arguments.output, arguments.only, arguments.workers)
-    destination = arguments.release or arguments.output / "release"
-    for name in release(arguments.output, destination):
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train the networks and copy the finished ones to the release folder.
+
+    Raises:
+        UserError: the work folder was begun with another --share, or rendering failed.
+    """
+    from ..toyworld.training import settings
+    from ..toyworld.training.release import release
+
+    _check_share(args.output, args.share)
+    settings.shorten(args.share)
+    code = rebuild(args.output, args.only, args.workers)
+    destination = args.release or args.output / "release"
+    for name in release(args.output, destination):
         print(f"{name}: {destination / name}")
     return code
 
 
-def rebuild(work: Path, names: list[str], workers: int) -> int:
-    """Render what is missing, then run the trainings that are not done; a second call goes on where this one stops.
+def _add_arguments(parser: CommandParser) -> None:
+    from ..toyworld.training.stages import STAGES
 
-    Returns the exit code: 0, or 1 where a training failed.
+    add_option(
+        parser, "--output", Path("outputs/toyworld"), "folder of the work, from which an interrupted training resumes"
+    )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=STAGES,
+        default=list(STAGES),
+        metavar="NAME",
+        help=f"networks to train, some of {', '.join(STAGES)}; all by default",
+    )
+    add_option(parser, "--workers", os.cpu_count() or 1, "number of trainings at a time, of one thread each")
+    parser.add_argument(
+        "--release", type=Path, metavar="FOLDER", help="folder of the finished networks; OUTPUT/release by default"
+    )
+    parser.add_argument(
+        "--share", type=_share, default=1.0, help="share of the images and steps, to try the command in minutes"
+    )
+
+
+def _share(text: str) -> float:
+    """Argument type: a number above 0, at most 1."""
+    value = positive_float(text)
+    if value > 1:
+        raise impossible(text, "a number above 0, at most 1")
+    return value
+
+
+def rebuild(work: Path, names: Sequence[str], workers: int) -> int:
+    """Render the images that are missing, then run the trainings that are not done.
+
+    Args:
+        work: work folder; a second call continues what is there.
+        names: trainings, keys of `STAGES`.
+        workers: number of processes at a time.
+
+    Returns:
+        Exit code: 0, or 1 if a training failed.
     """
+    from tqdm import tqdm
+
+    from ..toyworld.training.stages import STAGES
+
     work.mkdir(parents=True, exist_ok=True)
     _render(work, workers)
-    waiting = [name for name in STAGES if name in names and not _done(work, name)]
+    waiting = [name for name in STAGES if name in names and not _is_done(work, name)]
     bars = {name: tqdm(desc=name, position=i, unit="step") for i, name in enumerate(waiting)}
     running: dict[str, subprocess.Popen] = {}
     failed: list[str] = []
-    with _stopping(running):
+    with _terminated_at_exit(running):
         while waiting or running:
-            for name in [name for name in waiting if all(_done(work, need) for need in STAGES[name].needs)]:
+            for name in [name for name in waiting if all(_is_done(work, need) for need in STAGES[name].needs)]:
                 if len(running) < workers:
                     running[name] = _start(["stage", str(work), name], work / f"{name}.txt")
                     waiting.remove(name)
-            for name, process in list(running.items()):
-                _show(bars[name], work, name)
-                if process.poll() is not None:
-                    del running[name]
-                    if process.returncode != 0:
-                        failed.append(name)
+            for name in list(running):
+                _show_progress(bars[name], work, name)
+            failed += [name for name in _remove_ended(running) if not _is_done(work, name)]
             if not running and waiting:
                 failed += waiting
                 break
@@ -84,31 +124,50 @@ def rebuild(work: Path, names: list[str], workers: int) -> int:
     for bar in bars.values():
         bar.close()
     for name in failed:
-        print(f"{name} has failed or waits for one that has: see {work / f'{name}.txt'}", file=sys.stderr)
+        print(f"{name} has failed or needs a training that has: see {work / f'{name}.txt'}", file=sys.stderr)
     return 1 if failed else 0
 
 
+def _remove_ended(running: dict[str, subprocess.Popen]) -> list[str]:
+    """Remove the processes that have ended; returns their names."""
+    ended = [name for name, process in running.items() if process.poll() is not None]
+    for name in ended:
+        del running[name]
+    return ended
+
+
 def _check_share(work: Path, share: float) -> None:
-    """Note the share in the work folder. Raises UserError where the folder was begun with another."""
+    """Record the share in the work folder.
+
+    Raises:
+        UserError: the folder was begun with another share.
+    """
     file = work / "share.json"
     begun = json.loads(file.read_text()) if file.is_file() else share
     if begun != share:
         raise UserError(
-            f"--output {str(work)!r} was begun with --share {begun}; go on with that, or name a new folder."
+            f"--output {str(work)!r} was begun with --share {begun}; accepted: the same share, or a new folder."
         )
     work.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(share))
 
 
 def _render(work: Path, workers: int) -> None:
-    """Render the shards that are missing, in as many processes as there are workers."""
+    """Render the shards that are missing, in up to `workers` processes."""
+    from tqdm import tqdm
+
+    from ..toyworld.training import data
+
     folder = work / "data"
     missing = [seed for seed in data.all_seeds() if not data.shard_file(folder, seed).is_file()]
     processes = {
         str(i): _start(["render", str(work), *map(str, missing[i::workers])], work / "rendering.txt")
         for i in range(min(workers, len(missing)))
     }
-    with _stopping(processes), tqdm(total=len(missing), desc="rendering", unit="shard", disable=not missing) as bar:
+    with (
+        _terminated_at_exit(processes),
+        tqdm(total=len(missing), desc="rendering", unit="shard", disable=not missing) as bar,
+    ):
         while any(process.poll() is None for process in processes.values()):
             time.sleep(POLL_SECONDS)
             bar.n = sum(data.shard_file(folder, seed).is_file() for seed in missing)
@@ -117,9 +176,10 @@ def _render(work: Path, workers: int) -> None:
         raise UserError(f"Rendering has failed: see {str(work / 'rendering.txt')!r}.")
 
 
-def _start(arguments: list[str], log: Path) -> subprocess.Popen:
+def _start(arguments: Sequence[str], log: Path) -> subprocess.Popen:
+    """Start `main` in a process of one thread, whose output is appended to `log`."""
     environment = {**os.environ, **ALLOCATOR, "OMP_NUM_THREADS": "1"}
-    with open(log, "a") as output:
+    with log.open("a") as output:
         return subprocess.Popen(
             [sys.executable, "-m", __name__, *arguments],
             stdout=output,
@@ -129,8 +189,8 @@ def _start(arguments: list[str], log: Path) -> subprocess.Popen:
 
 
 @contextmanager
-def _stopping(processes: dict[str, subprocess.Popen]) -> Iterator[None]:
-    """Stop the processes that still run when the block is left early, as by Ctrl-C; their checkpoints stay."""
+def _terminated_at_exit(processes: Mapping[str, subprocess.Popen]) -> Iterator[None]:
+    """Terminate the processes that still run at the end of the block, for example after Ctrl-C; checkpoints stay."""
     try:
         yield
     finally:
@@ -139,12 +199,12 @@ def _stopping(processes: dict[str, subprocess.Popen]) -> Iterator[None]:
                 process.terminate()
 
 
-def _done(work: Path, name: str) -> bool:
+def _is_done(work: Path, name: str) -> bool:
     return (work / f"{name}.done").is_file()
 
 
-def _show(bar: tqdm, work: Path, name: str) -> None:
-    """Bring a training's bar up to its log."""
+def _show_progress(bar: "tqdm", work: Path, name: str) -> None:
+    """Update a training's progress bar from its log."""
     log = work / "trainings" / name / "log.jsonl"
     if not log.is_file():
         return
@@ -155,12 +215,20 @@ def _show(bar: tqdm, work: Path, name: str) -> None:
         bar.set_postfix(loss=f"{entry['loss']:.4f}")
 
 
-def _child(argv: list[str]) -> None:
-    """A process of its own, one thread: `render WORK SEED...` or `stage WORK NAME`."""
+def main(arguments: Sequence[str]) -> None:
+    """A process that `_start` starts.
+
+    Args:
+        arguments: `render WORK SEED...` or `stage WORK NAME`.
+    """
+    import torch
+
+    from ..toyworld.training import data, settings
+    from ..toyworld.training.stages import run_stage
+
     torch.set_num_threads(1)
-    kind, work, *rest = argv
-    share = Path(work) / "share.json"
-    settings.shorten(json.loads(share.read_text()))
+    kind, work, *rest = arguments
+    settings.shorten(json.loads((Path(work) / "share.json").read_text()))
     if kind == "render":
         data.render_shards(Path(work) / "data", [int(seed) for seed in rest])
     else:
@@ -168,4 +236,4 @@ def _child(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    _child(sys.argv[1:])
+    main(sys.argv[1:])

@@ -37,7 +37,7 @@ class Step:
 
     x_0: Tensor
     x_t: Tensor
-    t: int
+    t: int | Tensor
     noise: Tensor
     predictions: NoisePredictions
     embedding: PromptEmbedding

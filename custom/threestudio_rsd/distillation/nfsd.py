@@ -42,7 +42,7 @@ class NFSD(Method):
 
     def direction(self, step: Step) -> Tensor:
         """See `Method.direction`; T other than 1000 moves the switch in proportion."""
-        small_t = step.t * TRAINED_T < SMALL_T * self.prior.num_train_timesteps
+        small_t = bool(step.t * TRAINED_T < SMALL_T * self.prior.num_train_timesteps)
         predictions = step.predictions
         assert predictions.negative is not None
         conditional = predictions.guided(1)  # eps_u + d_c, with Perp-Neg in d_c

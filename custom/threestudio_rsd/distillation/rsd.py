@@ -84,10 +84,10 @@ class RepulsiveDistillation:
     def __call__(
         self,
         x_0: Tensor,
-        t: int,
+        t: int | Tensor,
         noise: Tensor,
         embedding: PromptEmbedding,
-        gamma: float = 0.0,
+        gamma: float | Tensor = 0.0,
         cameras: CameraCondition | None = None,
         views_per_particle: int = 1,
         t_next: int | None = None,
@@ -97,10 +97,11 @@ class RepulsiveDistillation:
         Args:
             x_0: particles (N, ...). With `views_per_particle` = V, V views of each particle, (N V, ...), one particle
                 after the other.
-            t: timestep, the same for all particles.
+            t: timestep, an int for all particles, or one for each row, (N V,).
             noise: standard normal noise, like x_0.
             embedding: the prompt.
-            gamma: repulsion weight; 0 runs neither decoder nor feature network.
+            gamma: repulsion weight, a number or a tensor broadcastable against x_0; the number 0 runs neither decoder
+                nor feature network.
             cameras: cameras of the views, for a base method whose own network takes them.
             views_per_particle: V. The force compares view i of a particle with view i of the others only.
             t_next: timestep of the next step, for `weighting_strategy="exact"`; None: this is the last step.
@@ -115,17 +116,23 @@ class RepulsiveDistillation:
         is_guided = is_inside(self.guidance_interval, prior, t)
         predictions = prior.noise_predictions(x_t, t, embedding, self.method.needs_negative, is_guided)
         direction = self.method.direction(Step(x_0, x_t, t, noise, predictions, embedding, cameras))
-        weight: Tensor | float
-        if self.weighting_strategy == EXACT:
-            weight = exact_step(prior, t, t_next)
-        else:
-            weight = timestep_weight(self.weighting_strategy, alpha, sigma)
-        if self.force is None or gamma == 0 or not is_inside(self.force_interval, prior, t):
+        weight = self._weight(t, t_next, alpha, sigma)
+        if self.force is None or not self._force_acts(gamma, t):
             return RepulsiveGradient(weight * direction, direction, None)
         seen = select_kernel_input(self.kernel_input, x_0, x_t, predictions.conditional, alpha, sigma)
         force = _force_by_view(self.force, seen, views_per_particle)
         scale = gamma * force_scale(self.force_scale, alpha, sigma)
         return RepulsiveGradient(weight * (direction + scale * force), direction, force)
+
+    def _weight(self, t: int | Tensor, t_next: int | None, alpha: Tensor, sigma: Tensor) -> Tensor | float:
+        """Weight w(t) of the whole gradient."""
+        if self.weighting_strategy == EXACT:
+            return exact_step(self.method.prior, int(t), t_next)
+        return timestep_weight(self.weighting_strategy, alpha, sigma)
+
+    def _force_acts(self, gamma: float | Tensor, t: int | Tensor) -> bool:
+        """Whether the force acts; a tensor is not compared with 0, which would wait for the device."""
+        return (isinstance(gamma, Tensor) or gamma != 0) and is_inside(self.force_interval, self.method.prior, t)
 
 
 def loss_with_gradient(particles: Tensor, gradient: Tensor) -> Tensor:

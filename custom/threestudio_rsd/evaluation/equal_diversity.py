@@ -1,70 +1,85 @@
-"""Which of two ways to diversity keeps more quality: two curves of arms compared where they are equally diverse."""
+"""Comparison of two curves of settings at equal diversity."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-POINTS = 21  # of the shared range of diversity
-RESAMPLES = 1000
+POINTS = 21  # points in the shared range of diversity
+RESAMPLES = 1000  # bootstrap samples
 
 
 def compare_curves(
     record: Mapping[str, Any], first: str, second: str, diversity: str, quality: str, seed: int = 0
 ) -> dict[str, Any] | None:
-    """Quality of the first curve minus that of the second, at equal diversity.
+    """Quality of the first curve minus quality of the second, at equal diversity.
 
-    Both curves are interpolated linearly between their arms; the difference is the mean over the range of diversity
-    that they share. The interval (95 %) is a bootstrap over prompts, and in them seeds: the same ones for all arms,
-    since the arms were run on the same. A quality that is measured on all images of an arm together has none.
+    Both curves are interpolated linearly between their settings; the difference is the mean over the range of diversity
+    that they share. The interval (95 %) is a bootstrap over prompts, and within them over seeds; every sample draws the
+    same prompts and seeds for all settings, since all were run on the same. A quality that was measured on all images
+    of a setting together has no interval.
 
     Args:
         record: content of reproduction.json.
         first: name of a curve.
-        second: name of another one.
+        second: name of another curve.
         diversity: metric on the horizontal axis.
         quality: metric on the vertical axis.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
 
     Returns:
-        {"range", "difference", "interval"}; None where the curves share no diversity, or a metric is missing.
+        `{"range", "difference", "interval"}`; None where the curves share no range of diversity or lack a metric.
     """
-    arms = [[arm for arm in record["arms"] if arm["curve"] == curve] for curve in (first, second)]
-    if all(
-        quality in arm["figures"] and quality not in run["values"]
-        for arm in [*arms[0], *arms[1]]
-        for run in arm["runs"]
-    ):
-        points = [
-            np.array([[arm["figures"][key]["mean"] for key in (diversity, quality)] for arm in curve]) for curve in arms
-        ]
-        found = _difference(*points) if min(map(len, arms)) > 1 else None
-        return None if found is None else {"range": found[0], "difference": found[1], "interval": None}
-    values = _values([*arms[0], *arms[1]], diversity, quality)
-    if values is None or min(map(len, arms)) < 2:
+    curves = [[each for each in record["settings"] if each["curve"] == curve] for curve in (first, second)]
+    if min(map(len, curves)) < 2:
         return None
-    split = len(arms[0])
+    if _is_pooled(curves, quality):
+        points = [
+            np.array([[each["figures"][key]["mean"] for key in (diversity, quality)] for each in curve])
+            for curve in curves
+        ]
+        found = _difference(*points)
+        return None if found is None else {"range": found[0], "difference": found[1], "interval": None}
+    values = _values([*curves[0], *curves[1]], diversity, quality)
+    if values is None:
+        return None
+    split = len(curves[0])
     means = values.mean((2, 3))
     found = _difference(means[:split], means[split:])
     if found is None:
         return None
+    low, high = np.quantile(_resampled_differences(values, split, seed), [0.025, 0.975])
+    return {"range": found[0], "difference": found[1], "interval": [float(low), float(high)]}
+
+
+def _is_pooled(curves: Sequence[Sequence[Mapping[str, Any]]], quality: str) -> bool:
+    """Whether a metric was measured on all images of each setting together, not for each case."""
+    return all(
+        quality in setting["figures"] and quality not in run["values"]
+        for curve in curves
+        for setting in curve
+        for run in setting["runs"]
+    )
+
+
+def _resampled_differences(values: np.ndarray, split: int, seed: int) -> list[float]:
+    """Differences for bootstrap samples of (settings, 2, prompts, seeds); `split` settings are of the first curve."""
     generator = np.random.default_rng(seed)
-    drawn = []
     _, _, prompts, seeds = values.shape
+    differences = []
     for _ in range(RESAMPLES):
         rows: np.ndarray = generator.integers(prompts, size=(prompts, 1))
         columns: np.ndarray = generator.integers(seeds, size=(prompts, seeds))
         means = values[:, :, rows, columns].mean((2, 3))
-        again = _difference(means[:split], means[split:])
-        if again is not None:
-            drawn.append(again[1])
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return {"range": found[0], "difference": found[1], "interval": [float(low), float(high)]}
+        found = _difference(means[:split], means[split:])
+        if found is not None:
+            differences.append(found[1])
+    return differences
 
 
-def _values(arms: Sequence[Mapping[str, Any]], diversity: str, quality: str) -> np.ndarray | None:
-    """(arms, 2, prompts, seeds): diversity and quality of what all arms have; None where that is nothing."""
-    tables = [{(run["prompt"], run["seed"]): run["values"] for run in arm["runs"]} for arm in arms]
+def _values(settings: Sequence[Mapping[str, Any]], diversity: str, quality: str) -> np.ndarray | None:
+    """Diversity and quality of the cases that all settings have, (settings, 2, prompts, seeds); None without any."""
+    tables = [{(run["prompt"], run["seed"]): run["values"] for run in setting["runs"]} for setting in settings]
     shared = [
         case
         for case in (tables[0] if tables else {})
@@ -80,7 +95,7 @@ def _values(arms: Sequence[Mapping[str, Any]], diversity: str, quality: str) -> 
 
 
 def _difference(first: np.ndarray, second: np.ndarray) -> tuple[list[float], float] | None:
-    """Range of diversity that two curves (arms, 2) share, and the mean difference of quality in it."""
+    """Range of diversity that two curves (settings, 2) share, and the mean difference of quality in it."""
     low = max(first[:, 0].min(), second[:, 0].min())
     high = min(first[:, 0].max(), second[:, 0].max())
     if low >= high:

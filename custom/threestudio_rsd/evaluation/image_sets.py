@@ -1,4 +1,4 @@
-"""Images to be evaluated: trial folders of this package, plain folders and single files, read as sets of groups."""
+"""Image sets for evaluation, read from trial folders of this package, folders of images and single files."""
 
 import json
 import re
@@ -12,16 +12,21 @@ from torch import Tensor
 
 from ..errors import UserError, first_line
 from ..images.reading import SUFFIXES, list_images, open_image, to_tensor
+from ..metrics import spread_views
 from ..runs.trial import flatten
-from ..toyworld import spread_views
 
 KEY = "RUN_OR_FOLDER"
-ELEVATION = 15.0  # degrees; threestudio's eval_elevation_deg where a config is silent
-GUIDE = "dino"  # the guidance modules' `features` where a config is silent
+ELEVATION = 15.0  # degrees; default of threestudio's eval_elevation_deg
+GUIDE = "dino"  # default of the guidance modules' `features`
 
 
 class ImageFiles(Sequence[Tensor]):
-    """Images (3, H, W) in [0, 1] of files, each read when it is needed."""
+    """Images (3, H, W) in [0, 1] of files, each read on access.
+
+    Args:
+        files: paths of the images.
+        key: setting that named them, for error messages.
+    """
 
     def __init__(self, files: Sequence[Path], key: str = KEY) -> None:
         self.files = list(files)
@@ -45,30 +50,32 @@ class ImageFiles(Sequence[Tensor]):
 
 @dataclass
 class Group:
-    """Images that answer one question: particles of a prompt, answers to a measurement, objects from one camera.
+    """Images whose diversity is measured together: particles of a prompt, answers to a measurement, views of a camera.
 
     Attributes:
         images: each (3, H, W) in [0, 1].
-        prompt: what they should show.
-        truths: what each of them should be.
+        prompt: prompt of all images.
+        truths: ground truth of each image.
         camera: azimuth and elevation in degrees.
+        one_measurement: whether the images are answers to one measurement, so that all truths are the same image.
     """
 
     images: Sequence[Tensor]
     prompt: str | None = None
     truths: Sequence[Tensor] | None = None
     camera: tuple[float, float] | None = None
+    one_measurement: bool = False
 
 
 @dataclass
 class ImageSet:
-    """What makes one row of the tables.
+    """Images that are evaluated together: one row of the tables.
 
     Attributes:
-        label: the path.
-        groups: diversity is measured within each.
-        is_bundled: a run on the bundled prior.
-        guide: feature network in which the particles of the run repelled each other, if they did.
+        label: name of the row, the path.
+        groups: groups of images; diversity is measured within each.
+        is_bundled: whether the images are of a run on the bundled prior.
+        guide: feature network of the run's repulsion; None: no repulsion.
     """
 
     label: str
@@ -80,21 +87,21 @@ class ImageSet:
         return sum(len(group.images) for group in self.groups)
 
     def prompts(self) -> list[str]:
-        """The different prompts, in the order of the groups."""
+        """Distinct prompts, in the order of the groups."""
         return list(dict.fromkeys(group.prompt for group in self.groups if group.prompt))
 
 
 def read_image_sets(paths: Sequence[Path], prompt: str | None = None, truth: Path | None = None) -> list[ImageSet]:
-    """One set for each trial folder and each folder of images, and one for all single files together.
+    """Read one set for each trial folder and each folder of images, and one for all single files together.
 
     Args:
         paths: trial folders, folders of images or of trials, image files.
-        prompt: of all images; None: what the run or prompts.txt or prompts.json in the folder says.
-        truth: folder of what the images should be, by file name (of an inverse problem by the image's name), or one
-            image for all; None: the truths that a run on inverse problems keeps.
+        prompt: prompt of all images; None: that of the run, or of prompts.txt or prompts.json in the folder.
+        truth: folder with the ground truth of each image under its file name (answers to inverse problems: under the
+            name of the measured image), or one image for all; None: the truths that a run on inverse problems keeps.
 
     Raises:
-        UserError: nothing there, no image, prompts or truths that do not fit.
+        UserError: a path does not exist or holds no image, or prompts or truths do not fit the images.
     """
     truths = None if truth is None else {file.stem: file for file in list_images(truth, "--truth")}
     files = [path for path in paths if path.is_file()]
@@ -118,7 +125,15 @@ def read_image_sets(paths: Sequence[Path], prompt: str | None = None, truth: Pat
 
 
 def list_reference(folder: Path, key: str) -> list[Path]:
-    """Images of a folder; of one that `rsd toyworld render` wrote, without its overview."""
+    """Images of a folder, without the overview that `rsd toyworld render` writes.
+
+    Args:
+        folder: folder of images.
+        key: setting that named it, for error messages.
+
+    Raises:
+        UserError: it holds no image.
+    """
     files = list_images(folder, key)
     if (folder / "attributes.json").is_file():
         files = [file for file in files if file.name != "grid.png"]
@@ -142,7 +157,7 @@ def _file_group(files: Sequence[Path], truths: dict[str, Path] | None, prompt: s
 
 
 def _find_truths(names: Sequence[str], truths: dict[str, Path] | None) -> Sequence[Tensor] | None:
-    """The truth of each image, by name."""
+    """Truth of each image, by name."""
     if truths is None:
         return None
     if len(truths) == 1:
@@ -154,7 +169,7 @@ def _find_truths(names: Sequence[str], truths: dict[str, Path] | None) -> Sequen
 
 
 def _read_prompts(folder: Path, files: Sequence[Path]) -> Sequence[str | None]:
-    """The prompt of each file from prompts.txt (a line an image, or one for all) or prompts.json ({file: prompt})."""
+    """Prompt of each file, from prompts.txt (a line per image, or one for all) or prompts.json ({file: prompt})."""
     lines, by_name = folder / "prompts.txt", folder / "prompts.json"
     if by_name.is_file():
         try:
@@ -162,7 +177,7 @@ def _read_prompts(folder: Path, files: Sequence[Path]) -> Sequence[str | None]:
             return [str(prompts[file.name]) for file in files]
         except (ValueError, TypeError, KeyError) as error:
             raise UserError(
-                f"{str(by_name)!r} does not say the prompt of every image ({first_line(error)}); "
+                f"{str(by_name)!r} lacks the prompt of an image ({first_line(error)}); "
                 "accepted: an object {file name: prompt}."
             ) from error
     if not lines.is_file():
@@ -170,8 +185,8 @@ def _read_prompts(folder: Path, files: Sequence[Path]) -> Sequence[str | None]:
     found = [line.strip() for line in lines.read_text(encoding="utf-8").splitlines() if line.strip()]
     if len(found) not in (1, len(files)):
         raise UserError(
-            f"{str(lines)!r} has {len(found)} prompts for {len(files)} images; accepted: one for all, or a line an "
-            "image in the order of the file names."
+            f"{str(lines)!r} has {len(found)} prompts for {len(files)} images; accepted: one for all, or a line for "
+            "each image in the order of the file names."
         )
     return found * (len(files) if len(found) == 1 else 1)
 
@@ -197,32 +212,33 @@ def _read_trial(folder: Path, truths: dict[str, Path] | None) -> ImageSet:
 
 
 def _answers(test: Path, names: Sequence[str], truths: dict[str, Path] | None) -> list[Group]:
-    """Groups of a run on inverse problems: one for each image that was measured."""
+    """Groups of a run on inverse problems, one for each measured image."""
     groups = []
     for name in names:
         files = _particles(test / name)
         if not files:
             raise UserError(f"{str(test / name)!r} holds no particle_*.png; run the test again.")
         own = ImageFiles([test / name / "truth.png"] * len(files))
-        groups.append(Group(ImageFiles(files), truths=_find_truths([name] * len(files), truths) or own))
+        found = _find_truths([name] * len(files), truths) or own
+        groups.append(Group(ImageFiles(files), truths=found, one_measurement=True))
     return groups
 
 
 def _objects(views: Path, prompt: str | None, config: dict[str, Any]) -> list[Group]:
-    """Groups of a 3D run: one for each measured camera, from the pictures that show all objects side by side."""
+    """Groups of a 3D run, one for each measured camera, from the pictures that show all objects side by side."""
     files = sorted(views.glob("*.png"), key=lambda file: _number(file.name))
     n = len([path for path in views.parent.glob("particle_*") if path.is_dir()])
     elevation = float(config.get("data.eval_elevation_deg") or ELEVATION)
     groups = []
     for index in spread_views(len(files)) if files and n else []:
         images = to_tensor(open_image(files[index], KEY)).chunk(n, 2)
-        azimuth = 360.0 * index / max(len(files) - 1, 1)  # the last view is the first again
+        azimuth = 360.0 * index / max(len(files) - 1, 1)  # the last view repeats the first
         groups.append(Group(images, prompt, camera=(azimuth, elevation)))
     return groups
 
 
 def _particles(folder: Path) -> list[Path]:
-    """particle_00.png and so on, without the auxiliary images beside them."""
+    """Paths of particle_00.png ..., without the auxiliary images beside them."""
     files = [file for file in folder.glob("particle_*.png") if re.fullmatch(r"particle_\d+", file.stem)]
     return sorted(files, key=lambda file: _number(file.name))
 
@@ -240,13 +256,13 @@ def _used_bundled_prior(config: dict[str, Any], metrics: dict[str, Any]) -> bool
 
 
 def _guide(config: dict[str, Any]) -> str | None:
-    """The network in which the particles repelled each other; None where nothing did."""
+    """Feature network of the repulsion; None without repulsion."""
     features, own = config.get("system.guidance.features"), config.get("system.features")
     if config.get("system.guidance.gamma"):  # a number, or a schedule
         return str(features or GUIDE)
     if config.get("system.solver.gamma"):
         return str(own or GUIDE)
-    # The repulsion of these is part of the method.
+    # In the following methods repulsion is part of the method.
     if config.get("system_type") == "particle-guidance-system" and config.get("system.strength") != 0:
         return str(own or GUIDE)
     if config.get("system.guidance_type") == "svgd-guidance":

@@ -1,9 +1,8 @@
-"""Every metric of a set of images, with networks that are loaded once and left out where they cannot be had."""
+"""Metrics of image sets. Networks are loaded once; metrics whose network cannot be loaded are left out."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,8 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..files import data_path
-from ..metrics import diversity, load_lpips, lpips_distance, pairwise_similarity, psnr, ssim, vendi_score
+from ..inverse.answer_metrics import answer_metrics, mean_metrics
+from ..metrics import diversity, load_lpips, pairwise_similarity, vendi_score
 from ..metrics.aesthetic import CLIP as AESTHETIC_CLIP
 from ..metrics.aesthetic import HEAD, aesthetic_score, load_aesthetic_head
 from ..metrics.clip_score import clip_score, load_text_encoder
@@ -24,9 +24,9 @@ from ..repulsion.features import BUNDLED, HUB_IDS
 from ..toyworld import ToyworldJudge, judge_objects, truth_metrics
 from ..toyworld.captions import named_attributes
 from ..toyworld.judge import IMAGE_SIZE
-from ..toyworld.model_card import choose_scenes
 from ..toyworld.render import render_scenes
-from ..toyworld.world import CLASSES, COLORS
+from ..toyworld.world import CLASSES, COLORS, choose_scenes
+from .embedding import embed
 from .image_sets import Group, ImageFiles, ImageSet, list_reference
 
 WITHIN_GROUPS = {"similarity": pairwise_similarity, "diversity": diversity, "vendi": vendi_score}
@@ -37,33 +37,33 @@ TO_REFERENCE = {
     "coverage": coverage,
 }
 TO_TRUTH = ("psnr", "ssim", "lpips")
-METRICS = (*WITHIN_GROUPS, "clip_score", "aesthetic", *TO_REFERENCE, *TO_TRUTH, "truth")
-BATCH = 32  # images in a network at once
+METRIC_NAMES = (*WITHIN_GROUPS, "clip_score", "aesthetic", *TO_REFERENCE, *TO_TRUTH, "truth")  # values of --metrics
 REFERENCES = 500  # renders of the bundled world for a set's prompts
-REFERENCE_SEED = 80_000  # of the renders; no training used it
+REFERENCE_SEED = 80_000  # seed of the renders; no training used it
 
 
 @dataclass
 class Options:
-    """What is measured with what.
+    """Metrics and networks of an evaluation.
 
     Attributes:
-        metrics: of METRICS; None: all that the images allow.
-        features: networks of similarity, diversity and Vendi score, as `load_features` takes them.
-        clip: of the CLIP score, a name, folder or hub id.
+        metrics: some of METRIC_NAMES; None: all that the images allow.
+        features: networks of similarity, diversity and Vendi score, see `load_features`.
+        clip: network of the CLIP score: a name, folder or hub id.
         aesthetic: weights of the aesthetic head.
-        reference: folder of images, or `bundled`, renders of each set's prompts; None: no comparison.
-        reference_features: network of the comparison: inception, judge or as `load_features` takes them; None: judge on
-            the bundled world, else inception.
-        is_bundled: take every image as one of the bundled world.
-        device: where the networks run.
+        reference: images (3, H, W) that the sets are compared with, a folder of images, or `bundled`, renders of each
+            set's prompts; None: no comparison.
+        reference_features: network of the comparison: `inception`, `judge`, or see `load_features`; None: the judge on
+            the bundled world, else Inception.
+        is_bundled: whether all images are of the bundled world.
+        device: device of the networks.
     """
 
     metrics: Sequence[str] | None = None
     features: Sequence[str] = ("dino", "clip")
     clip: str = "clip"
     aesthetic: str = HEAD
-    reference: str | None = None
+    reference: str | Sequence[Tensor] | None = None
     reference_features: str | None = None
     is_bundled: bool = False
     device: str = "cpu"
@@ -71,18 +71,18 @@ class Options:
 
 @dataclass
 class Measurement:
-    """One number of a set.
+    """One metric of an image set.
 
     Attributes:
-        mean: over the groups.
-        values: of each group that has one; empty for what is measured on all images together.
+        mean: mean over the groups.
+        values: value of each group that has one; empty for a metric of all images together.
     """
 
     mean: float
     values: list[float]
 
     def record(self) -> dict[str, Any]:
-        """For JSON; with a 95 % bootstrap interval of the mean where there are several values."""
+        """`{"mean", "values", "interval"}` for JSON, with the 95 % bootstrap interval if there are several values."""
         result: dict[str, Any] = {"mean": self.mean}
         if self.values:
             result["values"] = self.values
@@ -92,9 +92,10 @@ class Measurement:
 
 
 class Instruments:
-    """Measures sets of images.
+    """Measures image sets. `left_out` has the metrics that could not be measured, by reason.
 
-    What cannot be measured is left out; `left_out` says by reason which metrics that are.
+    Args:
+        options: metrics and networks.
     """
 
     def __init__(self, options: Options) -> None:
@@ -104,7 +105,11 @@ class Instruments:
 
     @torch.no_grad()
     def measure(self, image_set: ImageSet) -> dict[str, Measurement]:
-        """Every metric by name: `diversity_NETWORK` and so on, `clip_score`, `frechet`, `psnr`, `colors`, ..."""
+        """Metrics of a set by key, such as `diversity_dino`, `clip_score`, `frechet`, `psnr` or `colors`.
+
+        Args:
+            image_set: images in groups. Groups with `truths` also have PSNR, SSIM and LPIPS.
+        """
         is_bundled = self.is_bundled(image_set)
         own: dict[str, Tensor] = {}  # features of this set's images, by network
 
@@ -117,17 +122,18 @@ class Instruments:
         def parts(spec: str) -> Sequence[Tensor]:
             return features(spec).split([len(group.images) for group in image_set.groups])
 
-        tasks: list[tuple[str, Callable[[], Any]]] = []
+        tasks: dict[str, Callable[[], Measurement | dict[str, Measurement]]] = {}
         for name, function in WITHIN_GROUPS.items():
-            tasks += [(f"{name}_{spec}", partial(_within, function, parts, spec)) for spec in self.options.features]
-        tasks.append(("clip_score", lambda: self._clip_scores(image_set, parts, is_bundled)))
-        tasks.append(("aesthetic", lambda: self._aesthetic_scores(parts)))
+            tasks |= {f"{name}_{spec}": partial(_within, function, parts, spec) for spec in self.options.features}
+        tasks["clip_score"] = lambda: self._clip_scores(image_set, parts, is_bundled)
+        tasks["aesthetic"] = lambda: self._aesthetic_scores(parts)
         for name, compare in TO_REFERENCE.items():
-            tasks.append((name, partial(self._compare, compare, image_set, features, is_bundled)))
-        tasks += [(name, partial(self._reconstruction, name, image_set)) for name in TO_TRUTH]
-        tasks.append(("truth", lambda: self._truth(image_set)))
+            tasks[name] = partial(self._compare, compare, image_set, features, is_bundled)
+        records: list[dict[str, float]] = []  # of the groups with truths
+        tasks |= {name: partial(self._reconstruction, name, image_set, records) for name in TO_TRUTH}
+        tasks["truth"] = lambda: self._truth(image_set)
         results: dict[str, Measurement] = {}
-        for key, task in tasks:
+        for key, task in tasks.items():
             if not self._is_wanted(key, image_set):
                 continue
             try:
@@ -140,27 +146,35 @@ class Instruments:
         return results
 
     def is_bundled(self, image_set: ImageSet) -> bool:
-        """Whether a set is of the bundled world, whose networks then measure it."""
+        """Whether a set is of the bundled world, so that its networks measure.
+
+        Args:
+            image_set: the set.
+        """
         return image_set.is_bundled or self.options.is_bundled or self.options.reference == "bundled"
 
     def reference_features(self, image_set: ImageSet) -> str:
-        """Name of the network in which the set is compared with the reference."""
+        """Name of the network in which a set is compared with the reference.
+
+        Args:
+            image_set: the set.
+        """
         return self.options.reference_features or ("judge" if self.is_bundled(image_set) else "inception")
 
     def _is_wanted(self, key: str, image_set: ImageSet) -> bool:
-        name = key if key in METRICS else key.split("_")[0]
+        name = key if key in METRIC_NAMES else key.split("_")[0]
         if self.options.metrics is not None:
             return name in self.options.metrics
         if name in TO_REFERENCE:
             return self.options.reference is not None
         if name in TO_TRUTH:
             return any(group.truths is not None for group in image_set.groups)
-        if name == "aesthetic":  # knows photographs and paintings
+        if name == "aesthetic":  # trained on photographs and paintings
             return not self.is_bundled(image_set)
         return name != "truth" or self.is_bundled(image_set)
 
     def _once(self, key: Any, make: Callable[[], Any]) -> Any:
-        """Make a thing once; what failed fails again in the same words."""
+        """Call `make` once and cache the result, or the error, which is raised again."""
         if key not in self._loaded:
             try:
                 self._loaded[key] = make()
@@ -218,11 +232,12 @@ class Instruments:
         self, image_set: ImageSet, spec: str, is_bundled: bool, network: Callable[[Tensor], Tensor]
     ) -> Tensor:
         """Features of the reference (M, D)."""
-        folder = self.options.reference
-        if folder is None:
-            raise UserError("there is nothing to compare with; accepted: --reference FOLDER or --reference bundled.")
-        if folder != "bundled":
-            images = ImageFiles(list_reference(Path(folder), "--reference"), "--reference")
+        images = self.options.reference
+        if images is None:
+            raise UserError("--reference is missing; accepted: --reference FOLDER or --reference bundled.")
+        if images != "bundled":
+            if isinstance(images, str):
+                images = ImageFiles(list_reference(Path(images), "--reference"), "--reference")
             return self._once(("reference", spec, is_bundled), lambda: embed(network, images, self.options.device))
         named = list(dict.fromkeys(named_attributes(prompt) for prompt in image_set.prompts())) or [(None, None)]
         count = max(1, REFERENCES // len(named))
@@ -231,7 +246,7 @@ class Instruments:
     def _renders(
         self, spec: str, network: Callable[[Tensor], Tensor], count: int, object_class: int | None, color: int | None
     ) -> Tensor:
-        """Features of renders that show what a prompt names."""
+        """Features of renders of a class and color."""
 
         def make() -> Tensor:
             class_name = None if object_class is None else CLASSES[object_class]
@@ -241,24 +256,43 @@ class Instruments:
 
         return self._once(("renders", spec, count, object_class, color), make)
 
-    def _reconstruction(self, name: str, image_set: ImageSet) -> Measurement:
+    def _reconstruction(
+        self, name: str, image_set: ImageSet, records: list[dict[str, float]]
+    ) -> dict[str, Measurement]:
+        """A metric of TO_TRUTH; with PSNR also that of the mean of the answers to each measurement.
+
+        `records` keeps PSNR and SSIM of the groups from one call to the next.
+        """
         groups = [group for group in image_set.groups if group.truths is not None]
         if not groups:
             raise UserError(f"{image_set.label!r} has no truths; accepted: --truth FOLDER.")
-        device = self.options.device
-        measure: Callable[[Tensor, Tensor], Tensor] = psnr if name == "psnr" else ssim
         if name == "lpips":
-            measure = partial(lpips_distance, network=self._once("lpips", lambda: load_lpips(device)))
+            network = self._once(name, lambda: load_lpips(self.options.device))
+            found = [self._compare_with_truths(group, network) for group in groups]
+        else:
+            records += [] if records else [self._compare_with_truths(group) for group in groups]
+            found = records
+        keys = [name, "psnr_of_mean"] if name == "psnr" else [name]
+        values = {key: [record[key] for record in found if key in record] for key in keys}
+        return {key: _mean(numbers) for key, numbers in values.items() if numbers}
 
-        def of_group(group: Group) -> float:
-            pairs = zip(group.images, group.truths or (), strict=True)
-            values = [float(measure(image[None].to(device), truth[None].to(device))) for image, truth in pairs]
-            return sum(values) / len(values)
-
-        return _mean(of_group(group) for group in groups)
+    def _compare_with_truths(self, group: Group, lpips: Any = None) -> dict[str, float]:
+        """PSNR, SSIM and LPIPS of a group, means over its images."""
+        truths = list(group.truths or ())
+        if group.one_measurement:
+            pairs = [(torch.stack(list(group.images)), truths[0])]
+        else:
+            pairs = [(image[None], truth) for image, truth in zip(group.images, truths, strict=True)]
+        device = self.options.device
+        record = mean_metrics(
+            [answer_metrics(answers[None].to(device), truth[None].to(device), lpips)[0] for answers, truth in pairs]
+        )
+        if not group.one_measurement:
+            del record["psnr_of_mean"]
+        return record
 
     def _truth(self, image_set: ImageSet) -> dict[str, Measurement]:
-        """What the bundled world's judge sees."""
+        """Metrics by the judge of the bundled world."""
         judge, device = self._judge(), self.options.device
         if image_set.groups[0].camera is not None:
             images = torch.stack([torch.stack(list(group.images)) for group in image_set.groups], 1).to(device)
@@ -271,44 +305,19 @@ class Instruments:
         for group in image_set.groups:
             images = torch.cat([_as_judged(image[None]) for image in group.images]).to(device)
             for key, value in truth_metrics(images, judge, *named_attributes(group.prompt or "")).items():
-                # Answers to a measurement are no samples of the world.
+                # Answers to a measurement are not samples of the whole world.
                 if group.truths is None or not key.startswith("total_variation"):
                     values.setdefault(key, []).append(float(value))
         return {key: Measurement(sum(each) / len(each), each) for key, each in values.items()}
 
 
-def embed(network: Callable[[Tensor], Tensor], images: Iterable[Tensor], device: str = "cpu") -> Tensor:
-    """Features (N, D) on the CPU of images (3, H, W) of any sizes, in their order; the network resizes.
-
-    Raises:
-        UserError: a network whose features depend on the size of images that differ in it.
-    """
-    found = [network(torch.stack(batch).to(device)).flatten(1).float().cpu() for batch in _batches(images)]
-    if len({features.shape[1] for features in found}) > 1:
-        raise UserError("the images differ in size, and this network does not resize; accepted: images of one size.")
-    return torch.cat(found)
-
-
-def _batches(images: Iterable[Tensor]) -> Iterator[list[Tensor]]:
-    """Up to BATCH neighbors of one shape at a time."""
-    for _, same in groupby(images, key=lambda image: image.shape):
-        batch: list[Tensor] = []
-        for image in same:
-            batch.append(image)
-            if len(batch) == BATCH:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
-
-
 def _as_judged(images: Tensor) -> Tensor:
-    """Images (N, 3, H, W) in the judge's size, which its own resizing would give too."""
+    """Images (N, 3, H, W) resized as the judge itself resizes, so that images of different sizes can be joined."""
     return F.interpolate(images, (IMAGE_SIZE, IMAGE_SIZE), mode="bilinear", align_corners=False, antialias=True)
 
 
 def _within(function: Callable[[Tensor], Tensor], parts: Callable[[str], Sequence[Tensor]], spec: str) -> Measurement:
-    """A measure of ensembles, for each group of two images or more."""
+    """A metric of ensembles, for each group of two or more images."""
     groups = [part for part in parts(spec) if len(part) > 1]
     if not groups:
         raise UserError("no prompt has two images; accepted: several images of each prompt.")

@@ -1,1 +1,3 @@
-"""All modules that are registered in threestudio or its stand-in."""
+"""Everything that is registered in threestudio, or in the stand-in that replaces it."""
+
+__all__ = ["data", "ensembles", "guidance", "prompt_processor", "systems", "threestudio_dreamfusion"]

@@ -1,4 +1,4 @@
-"""The keys that name a prior, common to guidance modules and to the sampling system."""
+"""Config keys that name a prior, shared by the guidance modules and the sampling systems."""
 
 from dataclasses import dataclass
 
@@ -10,17 +10,24 @@ from ..priors import Prior, load_prior
 
 @dataclass
 class PriorConfig:
-    """Keys and defaults are threestudio's where it has them."""
+    """Prior and guidance scale; keys and defaults are threestudio's where it has them."""
 
-    prior_type: str = "stable-diffusion"  # or deep-floyd
+    prior_type: str = "stable-diffusion"  # stable-diffusion or deep-floyd
     pretrained_model_name_or_path: str = "bundled"  # bundled, bundled-pixel, a diffusers folder or a hub id
-    revision: str | None = None  # of the hub id
-    half_precision_weights: bool = True  # float16 on a GPU; a CPU runs float32 in any case
+    revision: str | None = None  # revision of the hub id
+    half_precision_weights: bool = True  # float16 on a GPU; a CPU always computes in float32
     guidance_scale: float = 7.5  # w of (24); C.1
 
 
 def configured_prior(cfg: PriorConfig) -> Prior:
-    """Load the prior that a config names, on the host's device. Raises UserError where that fails."""
+    """Load the prior of a config on the host's device.
+
+    Args:
+        cfg: config with the keys of `PriorConfig`.
+
+    Raises:
+        UserError: the prior cannot be loaded.
+    """
     device = get_device()
     half = cfg.half_precision_weights and device.type == "cuda"
     return load_prior(
@@ -33,5 +40,5 @@ def configured_prior(cfg: PriorConfig) -> Prior:
 
 
 def configured_seed(seed: int | None) -> int:
-    """Seed of noise and timesteps: the config's, else that of the run."""
+    """Seed of noise and timesteps: `seed`, or the run's seed if it is None."""
     return torch.initial_seed() % 2**32 if seed is None else seed

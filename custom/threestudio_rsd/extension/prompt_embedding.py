@@ -1,4 +1,4 @@
-"""From what a prompt processor gives, threestudio's or ours, to what a prior takes."""
+"""Conversion of a prompt processor's output (threestudio's or ours) to a `PromptEmbedding` for priors."""
 
 from typing import Any
 
@@ -17,18 +17,20 @@ def embedding_of_views(
     view_dependent_prompting: bool,
     device: torch.device,
 ) -> PromptEmbedding:
-    """Embeddings of N views, with Perp-Neg's negatives where the processor has it on.
+    """Prompt embeddings of N views, with weighted negatives if the prompt processor uses Perp-Neg.
 
-    A processor does not tell the empty prompt from the negative one, so `unconditional` is the negative prompt.
+    Prompt processors embed no empty prompt beside the negative one, so `unconditional` is the negative prompt.
 
     Args:
-        prompt_utils: what the prompt processor returned.
-        elevation, azimuth (degrees), camera_distances: (N,).
+        prompt_utils: output of the prompt processor.
+        elevation: elevation of each camera, degrees, (N,).
+        azimuth: azimuth of each camera, degrees, (N,).
+        camera_distances: distance of each camera from the origin, (N,).
         view_dependent_prompting: whether the prompt names the direction of view.
-        device: where the embeddings are wanted.
+        device: device of the embeddings.
 
     Raises:
-        UserError: Perp-Neg for prompts that do not name the direction of view.
+        UserError: Perp-Neg with prompts that do not name the direction of view.
     """
     views = (elevation, azimuth, camera_distances, view_dependent_prompting)
     if not prompt_utils.use_perp_neg:

@@ -1,4 +1,4 @@
-"""`rsd-prompt-processor`: threestudio's prompt processing on the cached, shared text embeddings of `priors`."""
+"""`rsd-prompt-processor`: threestudio's prompt processor on the text encoders and the embedding cache of `priors`."""
 
 from dataclasses import dataclass
 
@@ -9,22 +9,22 @@ from ..errors import UserError, one_of
 from ..host import PromptProcessor, register
 from ..priors import embed_prompts
 
-ENCODERS = {"stable-diffusion": "clip", "deep-floyd": "t5"}
+ENCODERS = {"stable-diffusion": "clip", "deep-floyd": "t5"}  # prior_type -> text encoder
 
 
 @register("rsd-prompt-processor")
 class RSDPromptProcessor(PromptProcessor):
-    """Prompt processor that knows the bundled prior, revisions and both kinds of text encoder.
+    """Prompt processor for the bundled prior, Stable Diffusion and DeepFloyd IF.
 
     Raises:
-        UserError: an empty prompt, an unknown prior_type, a model that cannot be loaded.
+        UserError: an empty prompt, an unknown prior_type, or a model that cannot be loaded.
     """
 
     @dataclass
     class Config(PromptProcessor.Config):
         pretrained_model_name_or_path: str = "bundled"  # bundled, a diffusers folder or a hub id
-        prior_type: str = "stable-diffusion"  # or deep-floyd; says which text encoder the folder holds
-        revision: str | None = None  # of the hub id
+        prior_type: str = "stable-diffusion"  # stable-diffusion (CLIP text encoder) or deep-floyd (T5)
+        revision: str | None = None  # revision of the hub id
 
     cfg: Config
 
@@ -35,7 +35,7 @@ class RSDPromptProcessor(PromptProcessor):
         super().configure()
 
     def prepare_text_embeddings(self) -> None:
-        """Embed all prompts at once: one load of the text encoder, if any of them is not cached yet."""
+        """Embed all prompts at once, so that the text encoder is loaded once, or not at all if all are cached."""
         prompts = [self.prompt, self.negative_prompt, *self.prompts_vd, *self.negative_prompts_vd]
         prompts = list(dict.fromkeys(prompts))
         embeddings = embed_prompts(

@@ -1,4 +1,4 @@
-"""Reading the images that users bring, and writing images as PNG."""
+"""Image files: reading images of any size and mode, and writing PNG files."""
 
 from .reading import list_images, open_image, read_image, read_images, to_tensor
 from .saving import save_grid, save_image

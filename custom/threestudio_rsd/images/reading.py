@@ -1,7 +1,8 @@
-"""Images that users bring: any size and mode, a file or a folder."""
+"""Reading of image files of any size and mode."""
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,19 +11,22 @@ from torch import Tensor
 
 from ..errors import UserError, first_line
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}  # of a folder's images
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}  # of the images in a folder
 SIXTEEN_BIT = 65535
 
 
 def list_images(path: str | Path, key: str) -> list[Path]:
-    """The file itself, or the images of a folder in the order of their names; hidden files do not count.
+    """List image files.
 
     Args:
-        path: a file of any name, or a folder, of which those in SUFFIXES are taken.
-        key: config key that errors name.
+        path: a file of any name, or a folder.
+        key: config key for error messages.
+
+    Returns:
+        The file itself; or the images of the folder with one of SUFFIXES, sorted by name, without hidden files.
 
     Raises:
-        UserError: nothing there, or a folder without images.
+        UserError: the path does not exist, or the folder has no images.
     """
     root = Path(path)
     accepted = f"accepted: an image file, or a folder of images ({', '.join(sorted(SUFFIXES))})"
@@ -43,19 +47,34 @@ def list_images(path: str | Path, key: str) -> list[Path]:
 
 
 def read_images(path: str, image_size: int) -> Tensor:
-    """One image file, or every image of a folder in the order of their names: (M, 3, image_size, image_size) in [0, 1].
+    """Read the images that particles start from, the setting `init_path`.
+
+    Args:
+        path: image file, or folder of M images, read in the order of their names.
+        image_size: side of the result in pixels.
+
+    Returns:
+        (M, 3, image_size, image_size) in [0, 1]
 
     Raises:
-        UserError: nothing there, or a file that is no image.
+        UserError: the path does not exist, or a file cannot be read as an image.
     """
     return torch.stack([read_image(file, image_size, "init_path") for file in list_images(path, "init_path")])
 
 
 def read_image(file: str | Path, size: int, key: str) -> Tensor:
-    """The center square of an image, resized (bicubic, antialiased): (3, size, size) in [0, 1].
+    """Read the center square of an image, resized (bicubic, antialiased).
+
+    Args:
+        file: see `open_image`.
+        size: side of the result in pixels.
+        key: see `open_image`.
+
+    Returns:
+        (3, size, size) in [0, 1]
 
     Raises:
-        UserError: as `open_image`.
+        UserError: see `open_image`.
     """
     image = open_image(file, key)
     side = min(image.size)
@@ -65,14 +84,17 @@ def read_image(file: str | Path, size: int, key: str) -> Tensor:
 
 
 def open_image(file: str | Path, key: str) -> Image.Image:
-    """An image upright by its EXIF rotation, in RGB with 8 bits: alpha on white, 16 bits scaled, gray three times.
+    """Open an image as 8-bit RGB.
+
+    Rotates it upright by its EXIF orientation, puts transparent images on white, scales 16-bit values to 8 bits, and
+    repeats gray three times.
 
     Args:
-        file: any format that Pillow reads; of an animation the first frame.
-        key: config key that errors name.
+        file: any format that Pillow reads; the first frame of an animation.
+        key: config key for error messages.
 
     Raises:
-        UserError: a file that is missing, broken, or of floats outside [0, 1].
+        UserError: the file is missing or broken, or has floats outside [0, 1].
     """
     try:
         with Image.open(file) as opened:
@@ -86,12 +108,12 @@ def open_image(file: str | Path, key: str) -> Image.Image:
 
 
 def to_tensor(image: Image.Image) -> Tensor:
-    """(3, H, W) in [0, 1] of an RGB image."""
+    """Convert an RGB image to a tensor (3, H, W) in [0, 1]."""
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16 bits, which Pillow also opens as 32
+    if image.mode.startswith("I"):  # 16 bits; Pillow also opens such files in its 32-bit mode
         return _from_gray(np.asarray(image).astype(np.float64) / SIXTEEN_BIT)
     if image.mode == "F":
         return _from_gray(np.asarray(image).astype(np.float64))
@@ -102,7 +124,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _from_gray(values: np.ndarray) -> Image.Image:
+def _from_gray(values: np.ndarray[Any, Any]) -> Image.Image:
     if not (values.min() >= 0 and values.max() <= 1):
-        raise ValueError(f"values from {values.min():g} to {values.max():g} of its range")
+        raise ValueError(f"values from {values.min():g} to {values.max():g}, outside [0, 1]")
     return Image.fromarray((values * 255).round().astype(np.uint8)).convert("RGB")

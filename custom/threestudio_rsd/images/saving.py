@@ -9,14 +9,26 @@ from torch import Tensor
 
 
 def save_image(image: Tensor, path: Path) -> None:
-    """Write one image (3, H, W) in [0, 1] as PNG."""
+    """Write an image as a PNG file; makes the folder where it is missing.
+
+    Args:
+        image: (3, H, W) in [0, 1]; values outside are clamped.
+        path: file to write.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = (image.detach().float().clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu()
     Image.fromarray(pixels.numpy()).save(path)
 
 
 def save_grid(images: Tensor, path: Path, columns: int | None = None, gap: int = 2) -> None:
-    """Write images (N, 3, H, W) in [0, 1] as one PNG, row by row, `gap` white pixels apart."""
+    """Write images as one PNG file, row by row on white.
+
+    Args:
+        images: (N, 3, H, W) in [0, 1].
+        path: file to write.
+        columns: images per row; None: about a square, of at least 4 columns.
+        gap: pixels between images.
+    """
     n, _, height, width = images.shape
     columns = columns or min(n, max(4, math.ceil(math.sqrt(n))))
     rows = math.ceil(n / columns)

@@ -1,4 +1,4 @@
-"""Inverse problems: N plausible answers to one measurement (section 5, appendix D)."""
+"""Inverse problems: N different reconstructions from one measurement (section 5, appendix D)."""
 
 from .problem import Problem
 from .settings import SOLVERS, SolverConfig

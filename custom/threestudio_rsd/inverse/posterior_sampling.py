@@ -1,7 +1,7 @@
-"""Samplers that steer the backward process by the measurement: DPS (Chung et al., 2022) and PSLD (Rout et al., 2023).
+"""Samplers guided by the measurement: DPS (Chung et al., 2022) and PSLD (Rout et al., 2023).
 
-Both follow the gradient of |y - A(x_0)| at the one-step estimate x_0, through the network. Sizes of y - A and of images
-in units of [-1, 1].
+Both follow the gradient of |y - A(x_0)| at the one-step estimate x_0, through the network. Norms are of images in
+[-1, 1].
 """
 
 import torch
@@ -15,7 +15,7 @@ from .solver import Solver, root_mean_square
 
 
 class PosteriorSampler(Solver):
-    """DPS; independent particles, one DDIM step at a time. Arguments: see `Solver`."""
+    """DPS: DDIM steps of independent particles; arguments as in `Solver`."""
 
     def __init__(self, config: SolverConfig, problem: Problem, prior: Prior) -> None:
         super().__init__(config, problem, prior)
@@ -36,7 +36,7 @@ class PosteriorSampler(Solver):
                 predicted = self._predict(flat, t).view_as(z_t)
                 alpha, sigma = self.prior.alpha(t), self.prior.sigma(t)
                 estimate = (z_t - sigma * predicted) / alpha
-                if self.clips:  # near t = T the division by alpha_t would let it explode
+                if self.clips:  # near t = T, dividing by the small alpha_t makes the estimate huge
                     estimate = estimate.clamp(-1, 1)
                 images = self.decode(estimate)
                 residual = 2 * self.residual(images)
@@ -48,11 +48,18 @@ class PosteriorSampler(Solver):
         return {"residual": squared**0.5}
 
     def loss(self, estimate: Tensor, images: Tensor, residual: Tensor) -> Tensor:
-        """What the particles descend, (M, N): zeta |y - A(x_0)|, which has DPS's normalized step."""
-        return self.config.number("likelihood_step") * residual.flatten(2).norm(dim=2)
+        """Loss that the particles descend, (M, N): zeta |y - A(x_0)|, whose gradient is DPS's normalized step.
+
+        Args:
+            estimate: one-step estimates of x_0, (M, N, ...).
+            images: decoded estimates, (M, N, C, H, W) in [0, 1].
+            residual: 2 (y - A(images)), (M, N, ...).
+        """
+        norm: Tensor = residual.flatten(2).norm(dim=2)
+        return self.config.number("likelihood_step") * norm
 
     def _predict(self, flat: Tensor, t: int) -> Tensor:
-        """eps_w with gradient: (B, ...) -> (B, ...)."""
+        """Guided noise prediction eps_w, differentiable: (B, ...) -> (B, ...)."""
         texts = self.embedding.expand(len(flat))
         conditional = self.prior.raw_predict(flat, t, texts.conditional)
         if self.config.guidance_scale == 1:
@@ -61,7 +68,7 @@ class PosteriorSampler(Solver):
         return unconditional + self.config.guidance_scale * (conditional - unconditional)
 
     def _ddim(self, step: int, estimate: Tensor, predicted: Tensor, noise: Tensor) -> Tensor:
-        """Z at the next timestep (Song et al., 2021, eq. 12, for any alpha and sigma); the estimate at the end."""
+        """Particles at the next timestep (Song et al., 2021, eq. 12, for any alpha and sigma); finally the estimate."""
         if step == self.n_steps - 1:
             return estimate
         t, following = self.timesteps[step : step + 2]
@@ -80,10 +87,10 @@ class PosteriorSampler(Solver):
 
 
 class LatentPosteriorSampler(PosteriorSampler):
-    """PSLD: DPS through the decoder, plus a pull to latents that the autoencoder maps to themselves.
+    """PSLD: DPS through the decoder, plus a term that prefers latents that the autoencoder maps to themselves.
 
     Raises:
-        UserError: an operator that is not linear, or a prior without a decoder.
+        UserError: the operator is not linear, or the prior has no decoder.
     """
 
     def __init__(self, config: SolverConfig, problem: Problem, prior: Prior) -> None:
@@ -97,7 +104,7 @@ class LatentPosteriorSampler(PosteriorSampler):
     def loss(self, estimate: Tensor, images: Tensor, residual: Tensor) -> Tensor:
         glued = images + self._adjoint(residual / 2)  # A^T y + (I - A^T A) D(z)
         encoded = self.prior.encode(glued.flatten(0, 1)).view_as(estimate)
-        gap = (estimate - encoded).flatten(2).norm(dim=2)
+        gap: Tensor = (estimate - encoded).flatten(2).norm(dim=2)
         return super().loss(estimate, images, residual) + self.config.number("gluing") * gap
 
     def _adjoint(self, y: Tensor) -> Tensor:

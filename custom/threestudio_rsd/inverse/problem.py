@@ -1,4 +1,4 @@
-"""What is to be solved: a measurement and the operator that made it."""
+"""`Problem`: a measurement and the operator that produced it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,26 +12,31 @@ from ..priors import Prior
 
 @dataclass
 class Problem:
-    """y = A(x) + noise (eq. 9) for M images; the particles of an image share its measurement.
+    """y = A(x) + noise (eq. 9) for M images; all particles of an image share its measurement.
 
     Attributes:
         measurement: y, (M, ...).
-        physics: a `deepinv.physics.Physics`, or anything whose `A` maps images (M, C, H, W) in [0, 1] to (M, ...),
-            differentiable.
+        physics: a `deepinv.physics.Physics`, or any object whose `A` is a differentiable map from images (M, C, H, W)
+            in [0, 1] to (M, ...).
     """
 
     measurement: Tensor
     physics: Any
 
     def check(self, prior: Prior) -> None:
-        """Whether the operator maps the prior's images to something like the measurement.
+        """Check that the operator maps the prior's images to the shape of the measurement.
+
+        Args:
+            prior: diffusion model.
 
         Raises:
-            UserError: a measurement that is empty or not finite, or an operator that does not fit it or the prior.
+            UserError: the measurement is empty or not finite, or the operator does not fit it or the prior.
         """
         shape = tuple(self.measurement.shape)
         if len(shape) < 2 or self.measurement.numel() == 0:
-            raise UserError(f"measurement of shape {shape} is impossible; accepted: (M, ...), one for each image.")
+            raise UserError(
+                f"measurement of shape {shape} is impossible; accepted: (M, ...), one measurement for each image."
+            )
         bad = int((~self.measurement.isfinite()).sum())
         if bad:
             raise UserError(f"measurement has {bad} values that are NaN or infinite; accepted: finite numbers.")
@@ -51,14 +56,18 @@ class Problem:
             )
 
     def apply(self, images: Tensor) -> Tensor:
-        """A(x) without noise: one image for each measurement, (M, C, H, W) -> (M, ...)."""
-        return self.physics.A(images)
+        """A(x) without noise, for one image per measurement: (M, C, H, W) -> (M, ...)."""
+        measurement: Tensor = self.physics.A(images)
+        return measurement
 
     def apply_all(self, images: Tensor) -> Tensor:
-        """A(x) for all particles: (M, N, C, H, W) -> (M, N, ...). One call per particle, as A may differ by image."""
+        """A(x) for all particles: (M, N, C, H, W) -> (M, N, ...).
+
+        One call per particle index, because A may differ between images.
+        """
         return torch.stack([self.apply(images[:, index]) for index in range(images.shape[1])], dim=1)
 
     @property
     def is_linear(self) -> bool:
-        """Whether the operator offers its adjoint and its proximal map, as deepinv's linear ones do."""
+        """True if the operator has an adjoint and a proximal map, as deepinv's linear operators have."""
         return hasattr(self.physics, "A_adjoint") and hasattr(self.physics, "prox_l2")

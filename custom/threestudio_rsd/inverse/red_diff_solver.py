@@ -1,7 +1,8 @@
-"""RED-diff (Mardani et al., 2023), with repulsion: on z alone, in a latent space (D.3) or in that of pixels.
+"""RED-diff (Mardani et al., 2023) with repulsion: optimizes z alone, in latent space (D.3) or in pixel space.
 
-Per particle: |y - f(D(z))|^2 / 2 + lambda sigma_t / alpha_t sg[eps(z_t) - noise + gamma sigma_t R] . z, as means over
-the entries of y and of z, images in units of [-1, 1].
+Loss of a particle, with means over the entries of y and of z, images in units of [-1, 1]:
+
+    |y - f(D(z))|^2 / 2 + lambda sigma_t / alpha_t sg[eps(z_t) - noise + gamma sigma_t R] . z
 """
 
 import torch
@@ -11,7 +12,7 @@ from .variational_solver import VariationalSolver
 
 
 class RedDiffSolver(VariationalSolver):
-    """The non-augmented solver. See `VariationalSolver`."""
+    """RED-diff, the solver without an auxiliary image x; arguments as in `VariationalSolver`."""
 
     def step(self, step: int) -> dict[str, float]:
         images = self.decode(self.z)

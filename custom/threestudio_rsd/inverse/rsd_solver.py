@@ -1,10 +1,12 @@
-"""RSD for inverse problems: the augmented latent solver by half-quadratic splitting (Alg. 2, Prop. 2).
+"""RSD for inverse problems: augmented latent solver by half-quadratic splitting (Alg. 2, Prop. 2).
 
-Per particle, with means over the entries of y, of an image and of z, images in units of [-1, 1]:
+Losses of a particle, with means over the entries of y, of an image and of z, images in units of [-1, 1]:
 
     z-step: |x - D(z)|^2 / 2 + lambda / (1 / rho^2) sigma_t / alpha_t sg[eps(z_t) - noise + gamma sigma_t R] . z
     x-step: |y - f(x)|^2 / 2 + (1 / rho^2) |x - D(z)|^2 / 2
 """
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +20,10 @@ from .variational_solver import BETAS, Features, VariationalSolver
 
 
 class AugmentedSolver(VariationalSolver):
-    """Alg. 2 with one decoding a step: that of a z-step serves the x-step before it, too. See `VariationalSolver`."""
+    """Alg. 2; arguments as in `VariationalSolver`.
+
+    It decodes once per step: the D(z) of a z-step also serves the x-step before it.
+    """
 
     def __init__(
         self,
@@ -42,7 +47,7 @@ class AugmentedSolver(VariationalSolver):
         if step > 0:
             self._x_step(images.detach())
         gap = 2 * images.detach() - 1 - self.x.detach()
-        per_image = 2 / gap[0, 0].numel()  # a mean over the pixels, and D(z) in units of [-1, 1]
+        per_image = 2 / gap[0, 0].numel()  # gradient of a mean over the pixels, with 2 D(z) - 1 in [-1, 1]
         weight = self.config.number("regularization") / self.config.number("coupling")
         self.z.grad = self.gradient(step, images, per_image * gap, weight)
         self.adam_z.step()
@@ -55,17 +60,17 @@ class AugmentedSolver(VariationalSolver):
     def auxiliary(self) -> Tensor:
         return (self.x.detach() / 2 + 0.5).clamp(0, 1)
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | {"x": self.x.detach(), "adam_x": self.adam_x.state_dict()}
 
-    def load_state_dict(self, state: dict) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
         with torch.no_grad():
             self.x.copy_(state["x"])
         self.adam_x.load_state_dict(state["adam_x"])
 
     def _x_step(self, images: Tensor) -> None:
-        """Towards the measurement and towards D(z), given as images (M, N, C, H, W)."""
+        """Move x towards the measurement and towards D(z), given as images (M, N, C, H, W)."""
         if self.config.x_step == "closed-form":
             with torch.no_grad():
                 self.x.copy_(2 * self._closest(images) - 1)
@@ -79,7 +84,7 @@ class AugmentedSolver(VariationalSolver):
         self.adam_x.step()
 
     def _closest(self, images: Tensor) -> Tensor:
-        """Minimum of the x-step, from deepinv's proximal map of gamma |y - A(x)|^2 / 2 at D(z)."""
+        """Exact minimum of the x-step: deepinv's proximal map of gamma |y - A(x)|^2 / 2 at D(z)."""
         y = self.measurement
         gamma = images[0, 0].numel() / y[0].numel() / self.config.number("coupling")
         parts = [self.problem.physics.prox_l2(part, y, gamma) for part in images.unbind(1)]

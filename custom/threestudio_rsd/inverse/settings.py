@@ -1,10 +1,9 @@
-"""Every number of the solvers."""
+"""`SolverConfig`: the settings of the solvers and their defaults."""
 
-import math
 from dataclasses import dataclass
 
 from ..distillation import KERNEL_INPUTS
-from ..errors import UserError, one_of
+from ..errors import UserError, in_range, one_of
 
 SOLVERS = ("rsd", "latent-reddiff", "psld", "dps", "reddiff")
 X_STEPS = ("adam", "closed-form")
@@ -12,58 +11,55 @@ X_STEPS = ("adam", "closed-form")
 
 @dataclass
 class SolverConfig:
-    """Settings of a solver; null leaves a number to the solver (`DEFAULTS`)."""
+    """Settings of a solver; null takes the solver's own default (`DEFAULTS`)."""
 
     name: str = "rsd"  # rsd (Alg. 2), latent-reddiff (D.3), psld, or in pixel space dps, reddiff
-    n_particles: int = 4  # N, of each image; D.2
-    n_steps: int = 1000  # from t = T down; D.2
-    gamma: float = 0.0  # repulsion weight; 50 in Table 1; rsd and the two reddiff
-    n_repelled: int | None = None  # the first so many particles repel each other, the others do not (6.2.1); null: all
-    kernel_input: str = "noisy"  # what repels: noisy (15), clean or denoised (ours)
+    n_particles: int = 4  # N particles of each image; D.2
+    n_steps: int = 1000  # steps, with t descending from T; D.2
+    gamma: float = 0.0  # repulsion weight, for rsd, reddiff and latent-reddiff; 50 in Table 1
+    n_repelled: int | None = None  # number of particles, from the first, that repel each other (6.2.1); null: all
+    kernel_input: str = "noisy"  # input of the repulsion kernel: noisy (15), clean or denoised (ours)
     regularization: float | None = None  # lambda of lambda_t = lambda sigma_t / alpha_t; D.2
-    coupling: float | None = None  # 1 / rho^2 between x and D(z), rsd; D.2
-    lr_x: float | None = None  # Adam, x in units of [-1, 1]; D.2
-    lr_z: float | None = None  # Adam, latent units, or units of [-1, 1]; D.2
-    x_step: str = "adam"  # adam (D.2), or closed-form: the exact minimum, linear operators only (ours)
-    likelihood_step: float | None = None  # step of the likelihood's gradient: eta of PSLD, zeta of DPS
-    gluing: float | None = None  # gamma of PSLD: step towards what the autoencoder can show
-    stochasticity: float | None = None  # eta of DDIM in psld and dps: 0 deterministic, 1 as DDPM
-    initial_scale: float | None = None  # deviation of the start; 1 is noise, which Alg. 2 and the samplers start from
-    clip_estimate: bool = True  # dps: keep the estimate of x_0 within the range of images, as its authors' code does
-    prompt: str = ""  # the empty one is unconditional, omega = 0 in (24); D.2
-    guidance_scale: float = 1.0  # of the prompt, as in diffusers; 1: the prompt alone
-    chunk_size: int | None = None  # particles in the networks at once, to save memory; null: all
-    seed: int = 0  # of the initial particles and the noise
+    coupling: float | None = None  # rsd: weight 1 / rho^2 of the coupling between x and D(z); D.2
+    lr_x: float | None = None  # rsd: learning rate of Adam on x, images in [-1, 1]; D.2
+    lr_z: float | None = None  # learning rate of Adam on z, latents, or images in [-1, 1]; D.2
+    x_step: str = "adam"  # rsd: adam (D.2), or closed-form: the exact minimum, for linear operators (ours)
+    likelihood_step: float | None = None  # step size of the likelihood gradient: eta of PSLD, zeta of DPS
+    gluing: float | None = None  # psld: its gamma, step size towards latents that the autoencoder maps to themselves
+    stochasticity: float | None = None  # psld, dps: eta of DDIM; 0 is deterministic, 1 is DDPM
+    initial_scale: float | None = None  # standard deviation of the initial z; 1 is pure noise, as in Alg. 2
+    clip_estimate: bool = True  # dps: clip the estimate of x_0 to [-1, 1], as its authors' code does
+    prompt: str = ""  # the empty prompt is unconditional, omega = 0 in (24); D.2
+    guidance_scale: float = 1.0  # classifier-free guidance, as in diffusers; 1: the conditional prediction alone
+    chunk_size: int | None = None  # number of particles that pass through the networks at once; null: all
+    seed: int = 0  # seed of the initial particles and of the noise
 
     def __post_init__(self) -> None:
         one_of("name", self.name, SOLVERS)
         one_of("kernel_input", self.kernel_input, KERNEL_INPUTS)
         one_of("x_step", self.x_step, X_STEPS)
         for name in ("n_particles", "n_steps", "chunk_size"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"{name}={value} is impossible; accepted: an integer of at least 1.")
-        if self.n_repelled is not None and not 0 <= self.n_repelled <= self.n_particles:
-            raise UserError(
-                f"n_repelled={self.n_repelled} is impossible; accepted: null or 0 to n_particles={self.n_particles}."
-            )
+            if getattr(self, name) is not None:
+                in_range(name, getattr(self, name), 1)
+        if self.n_repelled is not None:
+            in_range("n_repelled", self.n_repelled, 0, self.n_particles, "null or an integer")
         for name in ("gamma", "seed"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise UserError(f"{name}={value} is impossible; accepted: a number of at least 0.")
+            in_range(name, getattr(self, name), 0.0)
         if self.gamma > 0 and self.name in ("psld", "dps"):
             raise UserError(f"gamma={self.gamma} is impossible with name={self.name!r}; accepted: 0, or rsd.")
-        for name, default in DEFAULTS[self.name].items():
-            value = getattr(self, name)
-            if value is None:
-                setattr(self, name, default)
-            elif not (math.isfinite(value) and value >= 0):
-                raise UserError(f"{name}={value} is impossible; accepted: null or a number of at least 0.")
+        self._fill_defaults()
         if self.name == "rsd" and self.coupling == 0:
             raise UserError("coupling=0 is impossible: x and D(z) would not meet; accepted: a number above 0.")
 
+    def _fill_defaults(self) -> None:
+        """Replace null by the solver's default, and check the numbers that are given."""
+        for name, default in DEFAULTS[self.name].items():
+            if getattr(self, name) is None:
+                setattr(self, name, default)
+            in_range(name, getattr(self, name), 0.0, kind="null or a number")
+
     def number(self, name: str) -> float:
-        """A setting that the solver has a default for."""
+        """Value of a setting that has a default for this solver."""
         return float(getattr(self, name))
 
 

@@ -1,4 +1,4 @@
-"""N answers to an inverse problem in one call."""
+"""`solve`: N reconstructions of each measurement in one call, and `make_solver`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,18 +18,19 @@ from .settings import SolverConfig
 from .solver import Solver
 from .variational_solver import Features
 
-LATENT, PIXEL = ("latent-reddiff", "psld"), ("reddiff", "dps")  # the rest takes both kinds of prior
+# Solvers that need a latent or a pixel-space prior; `rsd` takes both.
+LATENT, PIXEL = ("latent-reddiff", "psld"), ("reddiff", "dps")
 
 
 @dataclass
 class Solution:
-    """M images, N answers each, all on the CPU.
+    """Reconstructions of M images, N of each, all on the CPU.
 
     Attributes:
         reconstructions: D(z), (M, N, C, H, W) in [0, 1].
-        auxiliary: x of the augmented solver, like the reconstructions; else None.
+        auxiliary: x of the augmented solver, shaped like the reconstructions; None for the other solvers.
         latents: z, (M, N, *latent_shape).
-        history: what each step returned, by name: lists of `n_steps` numbers.
+        history: values that the steps returned, by name, each a list of `n_steps` numbers.
     """
 
     reconstructions: Tensor
@@ -44,16 +45,16 @@ def make_solver(
     prior: Prior,
     features: Features = "dino",
 ) -> Solver:
-    """Solver of a config.
+    """Build the solver that a config names.
 
     Args:
         config: settings.
         problem: measurement and operator.
         prior: diffusion model.
-        features: network in which particles repel each other; a name is loaded where gamma > 0 only.
+        features: feature network of the repulsion, a name or a callable; loaded only if gamma > 0.
 
     Raises:
-        UserError: a prior, an operator or features that the solver cannot use.
+        UserError: the solver does not support the prior, the operator or the features.
     """
     name = config.name
     if name in LATENT and not prior.is_latent:
@@ -79,21 +80,34 @@ def solve(
     callback: Callable[[int, Solver], object] | None = None,
     **settings: Any,
 ) -> Solution:
-    """Restore images from a measurement (section 5).
+    """Restore images from measurements (section 5).
 
     Args:
-        measurement: y, (M, ...), one for each image.
-        physics: a `deepinv.physics.Physics`, or anything with a differentiable `A`, on images in [0, 1].
+        measurement: y, (M, ...), one measurement for each image.
+        physics: a `deepinv.physics.Physics`, or any object with a differentiable `A` for images in [0, 1].
         prior: diffusion model.
-        n_particles: N answers to each measurement.
+        n_particles: number N of reconstructions of each image.
         gamma: repulsion weight.
-        features: network in which particles repel each other.
-        progress: whether to show a bar.
+        features: feature network of the repulsion, a name or a callable.
+        progress: show a progress bar.
         callback: called after each step with its index and the solver.
-        settings: the further fields of `SolverConfig`, such as name="psld" or n_steps=300.
+        **settings: further fields of `SolverConfig`, such as name="psld" or n_steps=300.
 
     Raises:
-        UserError: an unknown setting or an impossible value, or a problem that does not fit the prior.
+        UserError: an unknown setting, an impossible value, or a problem that does not fit the prior.
+
+    Example:
+        >>> import torch
+        >>> from threestudio_rsd.priors import GaussianMixturePrior
+        >>> class FirstValue:  # measures the first of two values
+        ...     def A(self, x):
+        ...         return x[:, :1]
+        >>> means = torch.tensor([[0.5, 0.1], [0.5, 0.9]])  # two answers that share the measured value
+        >>> prior = GaussianMixturePrior(means, torch.full((2,), 0.003), torch.full((2,), 0.5))
+        >>> y = torch.tensor([[0.5]])
+        >>> solution = solve(y, FirstValue(), prior, n_particles=3, n_steps=20, progress=False)
+        >>> solution.reconstructions.shape
+        torch.Size([1, 3, 2])
     """
     unknown = settings.keys() - SolverConfig.__dataclass_fields__.keys()
     if unknown:
@@ -113,5 +127,8 @@ def solve(
                 callback(step, solver)
     auxiliary = solver.auxiliary()
     return Solution(
-        solver.reconstructions().cpu(), None if auxiliary is None else auxiliary.cpu(), solver.z.detach().cpu(), history
+        reconstructions=solver.reconstructions().cpu(),
+        auxiliary=None if auxiliary is None else auxiliary.cpu(),
+        latents=solver.z.detach().cpu(),
+        history=history,
     )

@@ -1,4 +1,4 @@
-"""What the solvers have in common: M images, N particles each, moved one step at a time."""
+"""`Solver`: base class of the solvers, which hold N particles for each of M images and move them step by step."""
 
 from typing import Any
 
@@ -12,11 +12,11 @@ from ..priors import Prior
 from .problem import Problem
 from .settings import SolverConfig
 
-INITIAL_Z, INITIAL_X = 0, 1  # steps of the stream `initial`
+INITIAL_Z, INITIAL_X = 0, 1  # step indices of the noise stream `initial`
 
 
 class Solver:
-    """Particles z (M, N, *latent_shape) of a prior, which `step` moves from pure noise to N answers for each image.
+    """Particles z (M, N, *latent_shape) of a prior, moved by `step` from pure noise to N reconstructions of each image.
 
     Args:
         config: settings.
@@ -24,7 +24,7 @@ class Solver:
         prior: diffusion model.
 
     Raises:
-        UserError: a problem that does not fit the prior.
+        UserError: the problem does not fit the prior.
     """
 
     def __init__(self, config: SolverConfig, problem: Problem, prior: Prior) -> None:
@@ -38,9 +38,13 @@ class Solver:
         self.z = config.number("initial_scale") * self.noise("initial", INITIAL_Z, prior.latent_shape)
 
     def step(self, step: int) -> dict[str, float]:
-        """Move all particles by one step, 0 <= step < n_steps; returns what is worth a line in a log.
+        """Move all particles by one step.
 
-        `residual` is the root mean square of y - A(D(z)) before the step, in units of y.
+        Args:
+            step: index of the step, 0 <= step < n_steps.
+
+        Returns:
+            Values to log, by name; `residual` is the root mean square of y - A(D(z)) before the step, in units of y.
         """
         raise NotImplementedError
 
@@ -50,27 +54,30 @@ class Solver:
         return self._decode(self.z, clamp=True)
 
     def auxiliary(self) -> Tensor | None:
-        """x, (M, N, C, H, W) in [0, 1]; None where the solver has none."""
+        """Auxiliary images x, (M, N, C, H, W) in [0, 1]; None if the solver has none."""
         return None
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors from which `load_state_dict` goes on to the bit."""
+        """State from which `load_state_dict` resumes exactly."""
         return {"z": self.z.detach()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Resume from a state."""
         with torch.no_grad():
             self.z.copy_(state["z"])
 
     def noise(self, stream: str, step: int, shape: tuple[int, ...]) -> Tensor:
-        """Standard normal (M, N, *shape), which for one particle depends on nothing but seed, image, step and index."""
+        """Standard normal noise (M, N, *shape).
+
+        The noise of a particle depends only on the seed, the image, the stream, the step and the particle's index.
+        """
         n = self.config.n_particles
         return torch.stack([particle_noise(seed, stream, step, n, tuple(shape)) for seed in self.seeds]).to(
             self.prior.device
         )
 
     def predict_noise(self, z_t: Tensor, t: int) -> Tensor:
-        """eps_w(z_t), (M, N, ...) -> (M, N, ...), without gradient."""
+        """Guided noise prediction eps_w(z_t), (M, N, ...) -> (M, N, ...), without gradient."""
         parts = [
             self.prior.predict_noise(part, t, self.embedding, self.config.guidance_scale)
             for part in self._chunks(z_t.flatten(0, 1))
@@ -78,11 +85,14 @@ class Solver:
         return torch.cat(parts).view_as(z_t)
 
     def decode(self, z: Tensor) -> Tensor:
-        """D(z), (M, N, ...) -> (M, N, C, H, W), differentiable and not clamped; in chunks, computed anew for it."""
+        """D(z), (M, N, ...) -> (M, N, C, H, W), differentiable and not clamped.
+
+        With several chunks the backward pass recomputes each of them (gradient checkpointing), to save memory.
+        """
         return self._decode(z, clamp=False)
 
     def residual(self, images: Tensor) -> Tensor:
-        """Y - A(x) for images (M, N, C, H, W): (M, N, ...)."""
+        """Residual y - A(x) of images x (M, N, C, H, W): (M, N, ...)."""
         return self.measurement[:, None] - self.problem.apply_all(images)
 
     def _decode(self, z: Tensor, clamp: bool) -> Tensor:
@@ -94,14 +104,15 @@ class Solver:
             images = torch.cat([decode(part) for part in chunks])
         else:
             images = torch.cat([checkpoint(decode, part, use_reentrant=False) for part in chunks])
-        return images.unflatten(0, z.shape[:2])
+        return images.reshape(*z.shape[:2], *images.shape[1:])
 
     def _chunks(self, flat: Tensor) -> tuple[Tensor, ...]:
-        return flat.split(self.config.chunk_size or len(flat))
+        chunks: tuple[Tensor, ...] = flat.split(self.config.chunk_size or len(flat))
+        return chunks
 
 
 def root_mean_square(values: Tensor) -> float:
-    """Of all entries."""
+    """Root mean square of all entries."""
     return float(values.detach().square().mean().sqrt())
 
 

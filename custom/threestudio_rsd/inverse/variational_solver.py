@@ -1,9 +1,10 @@
-"""What the variational solvers share: the score-matching regularizer with repulsion (eq. 15, repelling sign).
+"""Base class of the variational solvers: score-matching regularizer with repulsion (eq. 15, repelling sign).
 
 Each descends a data term plus lambda_t (eps(z_t) - noise + gamma sigma_t R), lambda_t = lambda sigma_t / alpha_t.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,11 +21,13 @@ BETAS = (0.9, 0.99)  # D.2
 
 
 class VariationalSolver(Solver):
-    """Gradient descent on z by Adam, t descending.
+    """Optimizes z by Adam with descending t.
 
     Args:
-        config, problem, prior: see `Solver`.
-        features: network in which the particles of an image repel each other; see `RepulsiveForce`.
+        config: settings.
+        problem: measurement and operator.
+        prior: diffusion model.
+        features: feature network in which the particles of an image repel each other; see `RepulsiveForce`.
     """
 
     def __init__(
@@ -38,14 +41,14 @@ class VariationalSolver(Solver):
         self.z.requires_grad_()
         self.timesteps = TimestepSchedule("descending", config.n_steps)
         self.adam_z = torch.optim.Adam([self.z], config.number("lr_z"), betas=BETAS)
-        of_latents = config.kernel_input != "clean"  # where the clean kernel acts, the decoded images are at hand
-        decode = (lambda z: prior.decode(z, clamp=False)) if of_latents else None
+        decodes = config.kernel_input != "clean"  # the clean kernel acts on images that are already decoded
+        decode = (lambda z: prior.decode(z, clamp=False)) if decodes else None
         self.force = RepulsiveForce(features, decode=decode, chunk_size=config.chunk_size)
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | {"adam_z": self.adam_z.state_dict()}
 
-    def load_state_dict(self, state: dict) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
         self.adam_z.load_state_dict(state["adam_z"])
 
@@ -53,10 +56,10 @@ class VariationalSolver(Solver):
         """Gradient of data term and regularizer with respect to z, (M, N, ...).
 
         Args:
-            step: chooses t and the noise.
-            images: D(z) (M, N, C, H, W) with its graph: one backward pass brings both terms to z.
+            step: index of the step, from which t and the noise follow.
+            images: D(z) (M, N, C, H, W) with its graph; one backward pass carries both terms to z.
             image_gradient: gradient of the data term with respect to the images.
-            weight: of the regularizer's mean over the entries of z, in front of sigma_t / alpha_t.
+            weight: lambda, by which sigma_t / alpha_t times the mean over the entries of z is multiplied.
         """
         prior, config = self.prior, self.config
         t = self.timesteps(step, 0, prior.num_train_timesteps - 1)
@@ -80,7 +83,7 @@ class VariationalSolver(Solver):
         return data + weight_t * direction
 
     def _repulsion(self, particles: Tensor) -> Tensor:
-        """R (M, N, ...), zero for the particles that take no part."""
+        """Repulsion R (M, N, ...), zero for the particles beyond `n_repelled`."""
         n = particles.shape[1] if self.config.n_repelled is None else self.config.n_repelled
         force = torch.zeros_like(particles)
         if n > 1:

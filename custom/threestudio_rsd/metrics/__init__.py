@@ -1,10 +1,11 @@
-"""What is measured: diversity, quality, reconstruction, and truth on the bundled world."""
+"""Metrics of images: diversity, text alignment, aesthetics, distance to references, and reconstruction."""
 
 from .aesthetic import aesthetic_score, load_aesthetic_head
 from .clip_score import clip_score, load_text_encoder
 from .distribution import coverage, frechet_distance, kernel_inception_distance, load_inception, recall
-from .diversity import diversity, pairwise_similarity, vendi_score
-from .reconstruction import load_lpips, lpips_distance, measurement_residual, psnr, reconstruction_metrics, ssim
+from .diversity import diversity, pairwise_similarity, spread_views, vendi_score, view_diversity
+from .lpips import load_lpips
+from .reconstruction import lpips_distance, measurement_residual, psnr, reconstruction_metrics, ssim
 
 __all__ = [
     "aesthetic_score",
@@ -23,6 +24,8 @@ __all__ = [
     "psnr",
     "recall",
     "reconstruction_metrics",
+    "spread_views",
     "ssim",
     "vendi_score",
+    "view_diversity",
 ]

@@ -29,7 +29,8 @@ def aesthetic_score(embeddings: Tensor, head: nn.Linear) -> Tensor:
             f"the aesthetic head takes {head.in_features} features, not {embeddings.shape[1]}; "
             f"accepted: a head for {CLIP}."
         )
-    return head(F.normalize(embeddings.to(head.weight.dtype), dim=1)).flatten()
+    scores: Tensor = head(F.normalize(embeddings.to(head.weight.dtype), dim=1)).flatten()
+    return scores
 
 
 def load_aesthetic_head(source: str = HEAD, device: torch.device | str = "cpu") -> nn.Linear:

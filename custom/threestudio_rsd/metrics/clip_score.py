@@ -1,4 +1,4 @@
-"""CLIP score: how well images fit their prompts (Hessel et al., 2021)."""
+"""CLIP score: agreement of images with their prompts (Hessel et al., 2021)."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -52,6 +52,7 @@ def load_text_encoder(model_id: str, device: torch.device | str = "cpu") -> Call
     @torch.no_grad()
     def encode(prompts: Sequence[str]) -> Tensor:
         tokens = tokenizer(list(prompts), padding=True, truncation=True, max_length=longest, return_tensors="pt")
-        return network(**tokens.to(device)).text_embeds
+        embeddings: Tensor = network(**tokens.to(device)).text_embeds
+        return embeddings
 
     return encode

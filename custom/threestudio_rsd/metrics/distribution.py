@@ -1,4 +1,4 @@
-"""How near the images as a whole are to a reference set: FID and KID (torchmetrics), recall and coverage.
+"""Distances between a set of images and a reference set: FID and KID (torchmetrics), recall and coverage.
 
 All of them are functions of features (N, D) of the images and (M, D) of the reference, in one network. They depend on
 N and M: compare equal numbers only.
@@ -20,7 +20,7 @@ INCEPTION_WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"  # as torch-fide
 
 
 class _Given(nn.Module):
-    """Stands for a feature network where the features are known."""
+    """Identity in place of a feature network, for features that are already computed."""
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ def frechet_distance(features: Tensor, reference: Tensor) -> float:
     Heusel et al. (2017), eq. 6. It grows as N and M fall.
 
     Raises:
-        UserError: fewer than two of either, or different D.
+        UserError: fewer than two images or references, or different D.
     """
     from torchmetrics.image.fid import FrechetInceptionDistance
 
@@ -51,11 +51,12 @@ def kernel_inception_distance(features: Tensor, reference: Tensor, seed: int = 0
     """KID (Binkowski et al., 2018): features (N, D) and (M, D) -> mean squared MMD, without bias; may be below 0.
 
     Args:
-        features, reference: of the images, and what they should be like.
-        seed: of the subsets, as large as the smaller of the two sets but 1000 at most.
+        features: features of the images, (N, D).
+        reference: features of the reference images, (M, D).
+        seed: seed of the random subsets, whose size is that of the smaller set, at most 1000.
 
     Raises:
-        UserError: fewer than two of either, or different D.
+        UserError: fewer than two images or references, or different D.
     """
     from torchmetrics.image.kid import KernelInceptionDistance
 

@@ -1,10 +1,14 @@
-"""How different the particles of one ensemble are, in a feature space (C.1)."""
+"""Diversity of the particles of one ensemble in a feature space (C.1)."""
+
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import UserError
+
+MEASURED_VIEWS = 8  # number of test cameras that contact sheets and metrics use
 
 
 def _cosines(features: Tensor) -> Tensor:
@@ -16,10 +20,20 @@ def _cosines(features: Tensor) -> Tensor:
 
 
 def pairwise_similarity(features: Tensor) -> Tensor:
-    """Mean cosine similarity over the pairs i != j, eq. (37): features (N, D) -> scalar in [-1, 1]; 1 for N = 1.
+    """Mean cosine similarity over the pairs i != j, eq. (37).
+
+    Args:
+        features: features of the particles, (N, D).
+
+    Returns:
+        Scalar in [-1, 1]; 1 for N = 1.
 
     Raises:
-        UserError: features that are no ensemble.
+        UserError: the features are not (N, D) with N at least 1.
+
+    Example:
+        >>> pairwise_similarity(torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 2.0]]))
+        tensor(0.3333)
     """
     cosines = _cosines(features)
     n = len(cosines)
@@ -29,22 +43,79 @@ def pairwise_similarity(features: Tensor) -> Tensor:
 
 
 def diversity(features: Tensor) -> Tensor:
-    """1 - pairwise similarity, eq. (38): features (N, D) -> scalar; 0 for N = 1.
+    """1 - pairwise similarity, eq. (38).
+
+    Args:
+        features: features of the particles, (N, D).
+
+    Returns:
+        Scalar; 0 for N = 1.
 
     Raises:
-        UserError: features that are no ensemble.
+        UserError: the features are not (N, D) with N at least 1.
+
+    Example:
+        >>> diversity(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+        tensor(1.)
     """
     return 1 - pairwise_similarity(features)
 
 
 def vendi_score(features: Tensor) -> Tensor:
-    """Effective number of different particles, in [1, N] (Friedman & Dieng, 2023): features (N, D) -> scalar.
+    """Effective number of different particles, in [1, N] (Friedman & Dieng, 2023).
 
-    The exponential of the entropy of the eigenvalues of K / N, with K the cosine similarities.
+    The exponential of the entropy of the eigenvalues of K / N, where K holds the cosine similarities.
+
+    Args:
+        features: features of the particles, (N, D).
+
+    Returns:
+        Scalar.
 
     Raises:
-        UserError: features that are no ensemble.
+        UserError: the features are not (N, D) with N at least 1.
+
+    Example:
+        >>> features = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+        >>> round(float(vendi_score(features)), 3)  # two kinds of particles
+        2.0
     """
     cosines = _cosines(features)
     eigenvalues = torch.linalg.eigvalsh(cosines / len(cosines)).clamp_min(0)
-    return torch.special.entr(eigenvalues).sum().exp()
+    score: Tensor = torch.special.entr(eigenvalues).sum().exp()
+    return score
+
+
+@torch.no_grad()
+def view_diversity(images: Tensor, networks: Mapping[str, Callable[[Tensor], Tensor]]) -> dict[str, float]:
+    """Diversity (38) of N objects, as the mean over cameras of the diversity of the N renders from one camera.
+
+    Args:
+        images: renders of N objects from V cameras, (N, V, 3, H, W) in [0, 1].
+        networks: feature networks by name, (B, 3, H, W) -> (B, D).
+
+    Returns:
+        Diversity by name of the network.
+
+    Example:
+        >>> images = torch.rand(1, 4, 3, 8, 8).repeat(2, 1, 1, 1, 1)  # two equal objects
+        >>> round(view_diversity(images, {"pixels": lambda x: x.flatten(1)})["pixels"], 3)
+        0.0
+    """
+    n, v = images.shape[:2]
+    result = {}
+    for name, network in networks.items():
+        features = network(images.flatten(0, 1)).flatten(1).unflatten(0, (n, v))
+        result[name] = sum(float(diversity(features[:, camera])) for camera in range(v)) / v
+    return result
+
+
+def spread_views(n_views: int) -> list[int]:
+    """Indices of up to MEASURED_VIEWS cameras, evenly spread over a turn of n_views cameras.
+
+    Example:
+        >>> spread_views(16)
+        [0, 2, 4, 6, 8, 10, 12, 14]
+    """
+    indices: list[int] = torch.linspace(0, n_views, MEASURED_VIEWS + 1)[:-1].long().unique().tolist()
+    return indices

@@ -1,4 +1,4 @@
-"""The network of LPIPS, in whose features particles may repel and reconstructions are measured."""
+"""Loading of the LPIPS network, used as a repulsion feature and as a metric of reconstructions."""
 
 import warnings
 from typing import Any

@@ -1,6 +1,6 @@
-"""How near reconstructions are to the truth and to the measurement.
+"""Metrics of reconstructions: distance to the true image and to the measurement.
 
-Images are (B, 3, H, W) in [0, 1]; what lies outside is clamped, as a file would. Every measure is one number an image.
+Images are (B, 3, H, W); values outside [0, 1] are clamped, as in an image file. Every metric is one number per image.
 """
 
 from typing import Any
@@ -11,18 +11,26 @@ from torch import Tensor
 from ..errors import UserError
 from .lpips import load_lpips
 
-SMALLEST_ERROR = 1e-10  # mean squared error that PSNR tells from none: 100 dB
-CHUNK = 64  # images in a network at once
+SMALLEST_ERROR = 1e-10  # lower limit of the mean squared error, which limits PSNR to 100 dB
+CHUNK = 64  # images that pass through a network at once
 
 
 def psnr(images: Tensor, reference: Tensor) -> Tensor:
     """Peak signal-to-noise ratio in dB, -10 log10 of the mean squared error: (B, 3, H, W) twice -> (B,); at most 100.
 
+    Args:
+        images: (B, 3, H, W).
+        reference: true images, (B, 3, H, W).
+
     Raises:
         UserError: images of another shape than the reference.
+
+    Example:
+        >>> psnr(torch.full((1, 3, 8, 8), 0.6), torch.full((1, 3, 8, 8), 0.5))
+        tensor([20.0000])
     """
     images, reference = _pair(images, reference)
-    error = (images - reference).square().mean((1, 2, 3))
+    error: Tensor = (images - reference).square().mean((1, 2, 3))
     return -10 * error.clamp_min(SMALLEST_ERROR).log10()
 
 
@@ -35,8 +43,8 @@ def ssim(images: Tensor, reference: Tensor) -> Tensor:
     from torchmetrics.functional.image import structural_similarity_index_measure
 
     images, reference = _pair(images, reference)
-    value: Any = structural_similarity_index_measure(images, reference, data_range=1.0, reduction="none")
-    return value.reshape(len(images))  # one image comes without its dimension
+    values: Tensor = structural_similarity_index_measure(images, reference, data_range=1.0, reduction="none")  # type: ignore[assignment]
+    return values.reshape(len(images))  # one image comes without its dimension
 
 
 @torch.no_grad()
@@ -44,8 +52,9 @@ def lpips_distance(images: Tensor, reference: Tensor, network: Any = None) -> Te
     """LPIPS distance: (B, 3, H, W) twice, in [0, 1] -> (B,); 0 for equal images.
 
     Args:
-        images, reference: the network sees them in [-1, 1], the range that it was trained in.
-        network: of `load_lpips`; None: loaded here.
+        images: (B, 3, H, W) in [0, 1].
+        reference: true images, (B, 3, H, W) in [0, 1].
+        network: network from `load_lpips`; None: loads it.
 
     Raises:
         UserError: see `load_lpips`, or images of another shape than the reference.
@@ -67,18 +76,19 @@ def measurement_residual(measurement: Tensor, produced: Tensor) -> Tensor:
         raise UserError(
             f"A(x) of shape {tuple(produced.shape)} does not fit the measurement; accepted: {tuple(measurement.shape)}."
         )
-    return (measurement - produced).flatten(1).abs().square().mean(1).sqrt()
+    residual: Tensor = (measurement - produced).flatten(1).abs().square().mean(1).sqrt()
+    return residual
 
 
 def reconstruction_metrics(
     reconstructions: Tensor, truth: Tensor, lpips_network: Any = None
 ) -> dict[str, dict[str, Tensor]]:
-    """Every measure of N reconstructions of each of M images.
+    """All metrics of N reconstructions of each of M images.
 
     Args:
         reconstructions: (M, N, 3, H, W) in [0, 1].
         truth: (M, 3, H, W) in [0, 1].
-        lpips_network: of `load_lpips`; None: LPIPS is left out.
+        lpips_network: network from `load_lpips`; None: without LPIPS.
 
     Returns:
         By measure (psnr, ssim, lpips): `particles` (M, N); `best` and `mean` over the particles, (M,); `mean_image`,

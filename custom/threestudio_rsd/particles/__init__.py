@@ -1,4 +1,4 @@
-"""What is optimized, and the randomness that belongs to each particle."""
+"""Particles: their start, their random numbers, their optimizers and their gradients."""
 
 from .initial import initial_particles
 from .randomness import particle_chances, particle_noise, particle_timesteps

@@ -1,4 +1,4 @@
-"""Gradient clipping that leaves each particle its own share."""
+"""Gradient clipping for each particle on its own."""
 
 from collections.abc import Sequence
 
@@ -6,13 +6,13 @@ from torch import Tensor, nn
 
 
 def clip_particle_gradients(particles: Sequence[nn.Module], max_norm: float) -> list[Tensor]:
-    """Scale each particle's gradient down to the 2-norm `max_norm` where it is longer, whatever the others' are.
+    """Clip the gradient of each particle to the 2-norm `max_norm`, independently of the other particles.
 
     Args:
-        particles: one module for each particle, with no parameter in common.
-        max_norm: longest norm of the gradient of one particle, all its parameters together.
+        particles: one module for each particle, without shared parameters.
+        max_norm: largest norm of the gradient of one particle, over all its parameters.
 
     Returns:
-        the norm of each particle's gradient before clipping, scalars.
+        Norm of each particle's gradient before clipping, scalars.
     """
     return [nn.utils.clip_grad_norm_(list(particle.parameters()), max_norm) for particle in particles]

@@ -1,4 +1,4 @@
-"""One optimizer in front of several, for particles that bring their own."""
+"""Several optimizers as one, for particles that have optimizers of their own."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -8,10 +8,12 @@ from torch.optim import Optimizer
 
 
 class JointOptimizer(Optimizer):
-    """Steps several optimizers together.
+    """Optimizer that steps several optimizers together.
 
-    The parameter groups are theirs, not copies: a geometry that adds or removes points in its own optimizer does so
-    here as well.
+    It shares their parameter groups, so that a geometry may add or remove points in its own optimizer.
+
+    Args:
+        optimizers: optimizers of disjoint parameters.
     """
 
     def __init__(self, optimizers: Iterable[Optimizer]) -> None:
@@ -21,8 +23,8 @@ class JointOptimizer(Optimizer):
     def _groups(self) -> list[dict[str, Any]]:
         return [group for optimizer in self.optimizers for group in optimizer.param_groups]
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
-        """Step each optimizer; returns what `closure`, if given, returned before that."""
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Step each optimizer; `closure` is called once before, and its result returned."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -32,11 +34,11 @@ class JointOptimizer(Optimizer):
         return loss
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of each optimizer, in order."""
+        """States of the optimizers, in order."""
         return {"optimizers": [optimizer.state_dict() for optimizer in self.optimizers]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Give each optimizer its state back."""
+        """Restore the states of the optimizers."""
         for optimizer, state in zip(self.optimizers, state_dict["optimizers"], strict=True):
             optimizer.load_state_dict(state)
-        self.param_groups[:] = self._groups()  # in place: what wraps an optimizer keeps this list
+        self.param_groups[:] = self._groups()  # in place: wrappers of the optimizer hold this list

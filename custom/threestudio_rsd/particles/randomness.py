@@ -1,7 +1,7 @@
 """Random numbers that depend on (seed, stream, step, particle) alone.
 
-So particle i of N does not depend on N, on the rank or on the chunk size, and a resumed run needs no generator state
-to go on as if it had not been interrupted.
+So particle i of N does not depend on N, on the rank or on the chunk size, and a resumed run repeats the numbers of an
+uninterrupted one without stored generator states.
 """
 
 import random
@@ -36,7 +36,14 @@ def _seed(seed: int, stream: str, step: int, particle: int) -> int:
 
 
 def particle_generator(seed: int, stream: str, step: int = 0, particle: int = 0) -> torch.Generator:
-    """Generator on the CPU that depends on nothing but its arguments; `stream` is one of STREAMS."""
+    """Generator on the CPU that depends on its arguments alone.
+
+    Args:
+        seed: seed of the run.
+        stream: use of the random numbers, one of STREAMS.
+        step: index of the step.
+        particle: index of the particle.
+    """
     return torch.Generator().manual_seed(_seed(seed, stream, step, particle))
 
 
@@ -44,39 +51,89 @@ def particle_noise(
     seed: int,
     stream: str,
     step: int,
-    n: int,
+    n_particles: int,
     shape: tuple[int, ...],
     device: torch.device | str = "cpu",
     first: int = 0,
 ) -> Tensor:
-    """Standard normal noise for the n particles from index `first` on, (n, *shape), drawn on the CPU so that devices
-    agree.
+    """Standard normal noise, one generator per particle, drawn on the CPU so that it is the same for every device.
+
+    Args:
+        seed: seed of the run.
+        stream: use of the noise, one of STREAMS.
+        step: index of the step.
+        n_particles: number of particles N.
+        shape: shape of one particle.
+        device: device of the result.
+        first: index of the first particle.
+
+    Returns:
+        (N, *shape)
+
+    Example:
+        >>> two = particle_noise(seed=0, stream="noise", step=5, n_particles=2, shape=(4, 8, 8))
+        >>> three = particle_noise(seed=0, stream="noise", step=5, n_particles=3, shape=(4, 8, 8))
+        >>> torch.equal(three[:2], two)  # a particle's noise does not depend on the number of particles
+        True
     """
     noise = [
         torch.randn(shape, generator=particle_generator(seed, stream, step, particle))
-        for particle in range(first, first + n)
+        for particle in range(first, first + n_particles)
     ]
     return torch.stack(noise).to(device)
 
 
-def particle_timesteps(seed: int, step: int, n: int, total: int, device: torch.device | str = "cpu") -> Tensor:
-    """One uniform timestep in [0, total) per particle, (n,), for the training of eps_phi (35)."""
-    draws = [_seed(seed, "vsd_timestep", step, particle) % total for particle in range(n)]
+def particle_timesteps(
+    seed: int, step: int, n_particles: int, total: int, device: torch.device | str = "cpu"
+) -> Tensor:
+    """Uniform random timestep of each particle, for the training of eps_phi (35).
+
+    Args:
+        seed: seed of the run.
+        step: index of the step.
+        n_particles: number of particles N.
+        total: number of timesteps T.
+        device: device of the result.
+
+    Returns:
+        Timesteps in [0, T), (N,).
+    """
+    draws = [_seed(seed, "vsd_timestep", step, particle) % total for particle in range(n_particles)]
     return torch.tensor(draws, device=device)
 
 
-def particle_chances(seed: int, stream: str, step: int, n: int, chance: float) -> Tensor:
-    """Whether something that has this chance happens to each particle, (n,) bool."""
-    draws = [torch.rand((), generator=particle_generator(seed, stream, step, particle)) for particle in range(n)]
+def particle_chances(seed: int, stream: str, step: int, n_particles: int, chance: float) -> Tensor:
+    """Independent random events, one per particle.
+
+    Args:
+        seed: seed of the run.
+        stream: use of the events, one of STREAMS.
+        step: index of the step.
+        n_particles: number of particles N.
+        chance: probability of the event.
+
+    Returns:
+        Whether the event occurs for each particle, (N,) bool.
+    """
+    generators = [particle_generator(seed, stream, step, particle) for particle in range(n_particles)]
+    draws = [torch.rand((), generator=generator) for generator in generators]
     return torch.stack(draws) < chance
 
 
 @contextmanager
 def particle_random_state(seed: int, stream: str, particle: int = 0, step: int = 0) -> Iterator[int]:
-    """Global generators of Python, NumPy and torch that depend on the arguments alone, for code that draws from them.
+    """Context in which the global generators of Python, NumPy and torch depend on the arguments alone.
 
-    They go on afterwards as if nothing had been drawn. Yields a 31-bit seed for libraries with generators of their
-    own.
+    For code that draws from the global generators. Their states are restored afterwards.
+
+    Args:
+        seed: seed of the run.
+        stream: use of the random numbers, one of STREAMS.
+        particle: index of the particle.
+        step: index of the step.
+
+    Yields:
+        A 31-bit seed, for libraries with generators of their own.
     """
     python, numpy = random.getstate(), np.random.get_state()
     seed = _seed(seed, stream, step, particle)

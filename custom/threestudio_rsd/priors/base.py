@@ -169,7 +169,6 @@ class Prior(nn.Module):
             texts.append(embedding.unconditional if negative else embedding.negative)
         if negative:
             texts.append(embedding.negative)
-        n_plain = len(texts)
         perp_neg = embedding.perp_neg if unconditional else None
         if perp_neg is not None:
             texts.extend(perp_neg.values.unbind(1))
@@ -177,12 +176,12 @@ class Prior(nn.Module):
         t_all = t if isinstance(t, int) else t.repeat(copies)
         noise = self.raw_predict(torch.cat([x_t] * copies), t_all, torch.cat(texts))
         parts = list(torch.split(noise, n))
-        if not unconditional:
-            parts.insert(1, parts[0])
-            n_plain += 1
-        predictions = NoisePredictions(*parts[:n_plain])
+        conditional = parts.pop(0)
+        predictions = NoisePredictions(
+            conditional, parts.pop(0) if unconditional else conditional, parts.pop(0) if negative else None
+        )
         if perp_neg is not None:
-            predictions.perp_neg = WeightedNegatives(torch.stack(parts[n_plain:], 1), perp_neg.weights)
+            predictions.perp_neg = WeightedNegatives(torch.stack(parts, 1), perp_neg.weights)
         return predictions
 
     @torch.no_grad()

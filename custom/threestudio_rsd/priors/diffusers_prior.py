@@ -37,7 +37,8 @@ class DiffusersPrior(TabulatedPrior):
     def embed(self, prompt: str, negative_prompt: str = "") -> PromptEmbedding:
         """See `Prior.embed`."""
         texts = embed_prompts([prompt, "", negative_prompt], self.model, self.text_encoder_kind, self.revision)
-        return PromptEmbedding(*torch.split(texts.to(self.device), 1))
+        conditional, unconditional, negative = torch.split(texts.to(self.device), 1)
+        return PromptEmbedding(conditional, unconditional, negative)
 
     def raw_predict(self, x_t: Tensor, t: int | Tensor, text: Tensor) -> Tensor:
         """See `Prior.raw_predict`."""

@@ -7,6 +7,8 @@ arXiv 2404.07724).
 import math
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from ..errors import UserError
 from .base import Prior
 
@@ -44,9 +46,9 @@ class NoiseLevelInterval:
         return self.low < level <= self.high
 
 
-def is_inside(interval: NoiseLevelInterval | None, prior: Prior, t: int) -> bool:
+def is_inside(interval: NoiseLevelInterval | None, prior: Prior, t: int | Tensor) -> bool:
     """Test whether the noise level of a timestep lies in an interval; None contains all levels."""
-    return interval is None or interval.contains(noise_level(prior, t))
+    return interval is None or interval.contains(noise_level(prior, int(t)))
 
 
 def noise_level(prior: Prior, t: int) -> float:

@@ -49,8 +49,8 @@ class StableDiffusionPrior(DiffusersPrior):
 
     def encode(self, images: Tensor) -> Tensor:
         """See `Prior.encode`; the mean of the VAE's posterior, which is deterministic."""
-        mean: Tensor = self.posterior(images).mean.float()
-        return mean * self.vae.config.scaling_factor
+        latents: Tensor = self.posterior(images).mean.float() * self.vae.config.scaling_factor
+        return latents
 
     def posterior(self, images: Tensor) -> Any:
         """Posterior of the VAE for images (N, 3, H, W) in [0, 1]: diffusers' Gaussian over latents before scaling."""

@@ -1,4 +1,4 @@
-"""Studies from the folders that this package's commands leave: a reproduction, a sweep, runs, a table."""
+"""Readers of the folders that commands of this package write; each returns a `Study`."""
 
 import json
 import re
@@ -7,268 +7,278 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError, first_line
-from ..reproduce.definitions import ROLES
-from ..reproduce.gaussian_toy import Row
-from ..reproduce.toy_figure import describe, read_figure
+from ..metrics.statistics import Estimate, estimate
+from ..reproduce.definitions import ROLES, read_toy_figure
+from ..reproduce.gaussian_toy import ToyRow, describe
 from ..runs.grid import PRIOR_KEYS, PROMPT_KEYS, SEED_KEY, format_value, short_names
-from ..runs.trial import find_grid, read_config, read_logs
+from ..runs.trial import find_grid, read_config, read_logs, read_values
 from .study import (
-    GUIDE_KEYS,
-    HIGHER,
-    LOWER,
-    SAMPLING,
-    Arm,
-    Case,
-    Comparison,
-    Estimate,
-    Metric,
+    CaseResult,
+    CurveComparison,
     Missing,
+    RestoredImage,
+    SettingResult,
     Study,
     common,
+    count,
+    estimate_cases,
+    first_value,
     join_curves,
-    name_metrics,
-    read_values,
-    setting,
-    summarize,
-    summarize_cases,
 )
 
 ACCEPTED = (
     "accepted: a folder with reproduction.json (rsd reproduce), sweep.json (rsd sweep), table.json "
     "(rsd reproduce table1) or toy.json (rsd toy), a trial folder with save/metrics.json, or a folder of trial folders"
 )
-TABLE_METRICS = {  # of a table of solvers: names and directions
-    "diversity_clip": Metric("diversity, CLIP", HIGHER),
-    "diversity_dino": Metric("diversity, DINO", HIGHER),
-    "psnr": Metric("PSNR, dB", HIGHER),
-    "ssim": Metric("SSIM", HIGHER),
-    "lpips": Metric("LPIPS", LOWER),
-    "consistent": Metric("class kept", HIGHER),
-    "colors": Metric("colors", HIGHER),
-    "frechet": Metric("Fréchet distance", LOWER),
-    "seconds_per_step": Metric("seconds per step and image", LOWER),
-}
+GUIDE_KEYS = ("system.guidance.features", "system.features")
+SAMPLING = "ancestral-sampling-system"  # plain sampling of the prior: the upper bound of every comparison
+MOST_RESTORED = 16  # images of an inverse problem that are shown, as on a grid
 
 
-def read_study(folder: Path) -> Study:
-    """The study that lies in a folder.
+def read_study(source: Path | Mapping[str, Path]) -> Study:
+    """Read a folder, or several trial folders by label.
+
+    Args:
+        source: a folder, see ACCEPTED, or trial folders by label.
 
     Raises:
-        UserError: there is none, none of its runs has finished, or a file in it is not understood.
+        UserError: nothing can be reported, none of the runs has finished, or a file is malformed.
     """
-    if not folder.is_dir():
-        raise UserError(f"{str(folder)!r} is no folder; {ACCEPTED}.")
+    if isinstance(source, Mapping):
+        return _with_results(read_runs(source, "Runs side by side"), ", ".join(map(str, source.values())))
+    if not source.is_dir():
+        raise UserError(f"{str(source)!r} is no folder; {ACCEPTED}.")
     readers: dict[str, Callable[[Path, dict[str, Any]], Study]] = {
-        "reproduction.json": _read_reproduction,
-        "sweep.json": _read_sweep,
-        "table.json": _read_table,
-        "toy.json": _read_toy,
+        "reproduction.json": read_reproduction,
+        "sweep.json": read_sweep,
+        "table.json": read_table,
+        "toy.json": read_toy,
     }
     for name, reader in readers.items():
-        file = folder / name
+        file = source / name
         if file.is_file():
             try:
-                study = reader(folder, json.loads(file.read_text(encoding="utf-8")))
+                study = reader(source, json.loads(file.read_text(encoding="utf-8")))
             except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
                 why = f"{type(error).__name__}: {first_line(error)}"
-                raise UserError(f"{str(file)!r} is not understood ({why}); {ACCEPTED}.") from error
+                raise UserError(f"{str(file)!r} is malformed ({why}); {ACCEPTED}.") from error
             study.measured = file.stat().st_mtime
-            break
-    else:
-        study = _read_trials(folder)
-    if not any(arm.cases for arm in study.arms):
-        raise UserError(f"No run in {str(folder)!r} has finished: there is nothing to report yet.")
+            return _with_results(study, str(source))
+    return _with_results(read_trial_folders(source), str(source))
+
+
+def read_reproduction(folder: Path, record: dict[str, Any]) -> Study:
+    """Study of a folder with reproduction.json.
+
+    Args:
+        folder: folder of the file; the run folders are relative to it.
+        record: content of the file.
+    """
+    settings = []
+    for entry in record["settings"]:
+        setting = SettingResult(entry["label"], paper=entry.get("paper") or {})
+        for run in entry["runs"]:
+            case = CaseResult(run["prompt"], run["seed"], values=run["values"])
+            for each in run["folders"]:
+                _add_run(case, folder / each)
+            setting.cases.append(case)
+        setting.figures = {key: Estimate.from_record(value) for key, value in entry["figures"].items()}
+        setting.role = entry.get("role") if entry.get("role") in ROLES else ROLES[0]
+        setting.curve, setting.position = entry.get("curve"), entry.get("position")
+        first = next((folder / each for run in entry["runs"] for each in run["folders"]), None)
+        _add_config(setting, first, entry["overrides"])
+        settings.append(setting)
+    study = Study(record["title"], settings, record["claim"], command=record["command"])
+    study.guide, study.prior = record["networks"]["guide"], record["prior"]
+    study.steps, study.particles, study.versions = record["steps"], record["particles"], record["versions"]
+    study.missing = [
+        Missing(each["setting"], each["prompt"], each["seed"], each.get("error")) for each in record.get("missing", [])
+    ]
+    if record.get("quick"):
+        study.remarks.append("A quick version: few prompts, seeds and steps.")
+    for each in record.get("left_out", []):
+        study.remarks.append(f"Not measured: {', '.join(each['metrics'])} ({each['why']}).")
+    for each in record.get("comparisons", []):
+        difference = Estimate.from_record({"mean": each["difference"], "interval": each["interval"]})
+        curves, shared = (each["curves"][0], each["curves"][1]), (each["range"][0], each["range"][1])
+        study.comparisons.append(CurveComparison(curves, each["diversity"], each["quality"], shared, difference))
     return study
 
 
-def _read_reproduction(folder: Path, record: dict[str, Any]) -> Study:
-    arms = []
-    for entry in record["arms"]:
-        cases = []
-        for run in entry["runs"]:
-            case = Case(run["prompt"], run["seed"], values=run["values"])
-            for each in run["folders"]:
-                _add_run(case, folder / each)
-            cases.append(case)
-        figures = {key: _figure(**value) for key, value in entry["figures"].items()}
-        arm = Arm(entry["label"], cases, figures, entry.get("paper") or {})
-        arm.role = entry.get("role") if entry.get("role") in ROLES else ROLES[0]
-        arm.curve, arm.position = entry.get("curve"), entry.get("position")
-        first = next((folder / each for run in entry["runs"] for each in run["folders"]), None)
-        _add_config(arm, first, entry["settings"])
-        arms.append(arm)
-    measured = {key for arm in arms for key in arm.figures}
-    metrics = {key: Metric(each["name"], each["better"]) for key, each in record["metrics"].items() if key in measured}
-    notes = ["A quick version: few prompts, seeds and steps."] if record.get("quick") else []
-    notes += [f"Not measured: {', '.join(each['metrics'])} ({each['why']})." for each in record.get("left_out", [])]
-    return Study(
-        record["title"],
-        arms,
-        metrics,
-        record["claim"],
-        record["command"],
-        record["networks"]["guide"],
-        record["prior"],
-        record["steps"],
-        record["particles"],
-        [Missing(each["arm"], each["prompt"], each["seed"], each.get("error")) for each in record.get("missing", [])],
-        record["versions"],
-        notes=notes,
-        comparisons=[
-            Comparison(
-                tuple(each["curves"]),
-                each["diversity"],
-                each["quality"],
-                tuple(each["range"]),
-                _figure(each["difference"], each["interval"]),
-            )
-            for each in record.get("comparisons", [])
-            if each["diversity"] in metrics and each["quality"] in metrics
-        ],
-    )
+def read_sweep(folder: Path, record: dict[str, Any]) -> Study:
+    """Study of a folder with sweep.json: runs that differ in prompt and seed alone share a setting.
 
-
-def _read_sweep(folder: Path, record: dict[str, Any]) -> Study:
+    Args:
+        folder: folder of the file; the run folders are relative to it.
+        record: content of the file.
+    """
     groups: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {}
     for run in record["runs"]:
         kept = {key: value for key, value in run["settings"].items() if key != SEED_KEY and key not in PROMPT_KEYS}
         groups.setdefault(json.dumps(kept, sort_keys=True), (kept, []))[1].append(run)
-    settings = [kept for kept, _ in groups.values()]
-    varied = [
-        key for key in dict.fromkeys(key for kept in settings for key in kept)
-        if len({format_value(kept.get(key)) for kept in settings}) > 1
-    ]  # fmt: skip
+    overrides = [kept for kept, _ in groups.values()]
+    keys = dict.fromkeys(key for kept in overrides for key in kept)
+    varied = [key for key in keys if len({format_value(kept.get(key)) for kept in overrides}) > 1]
     names, stem = short_names(varied), Path(record["config"]).stem
     finished = [run["metrics"] for run in record["runs"] if run["metrics"] is not None]
     fixed = next((metrics.get("prompt", "") for metrics in finished), "")  # where prompts do not vary
-    arms, missing = [], []
+    settings, missing = [], []
     for kept, runs in groups.values():
-        label = ", ".join(f"{names[key]} {format_value(kept[key])}" for key in varied if key in kept) or stem
-        cases = []
+        setting = SettingResult(", ".join(f"{names[key]} {format_value(kept[key])}" for key in varied if key in kept))
+        setting.label = setting.label or stem
         for run in runs:
-            prompt, seed = setting(run["settings"], PROMPT_KEYS) or fixed, run["settings"].get(SEED_KEY)
+            prompt, seed = first_value(run["settings"], PROMPT_KEYS) or fixed, run["settings"].get(SEED_KEY)
             if run["metrics"] is None:
-                missing.append(Missing(label, prompt, seed, run["error"] or run["state"]))
+                missing.append(Missing(setting.label, prompt, seed, run["error"] or run["state"]))
                 continue
-            case = Case(prompt, seed, values=read_values(run["metrics"]))
+            case = CaseResult(prompt, seed, values=read_values(run["metrics"]))
             _add_run(case, folder / run["folder"])
-            cases.append(case)
-        arm = Arm(label, cases, summarize_cases(cases))
-        _add_config(arm, folder / runs[0]["folder"], kept)
-        arms.append(arm)
-    join_curves(arms, settings, stem)
-    study = Study(f"Sweep of {Path(record['config']).name}", arms, name_metrics(arms), command=record["command"])
-    study.missing = missing
-    return _fill_in(study, finished)
+            setting.cases.append(case)
+        setting.figures = estimate_cases(setting.cases)
+        _add_config(setting, folder / runs[0]["folder"], kept)
+        settings.append(setting)
+    join_curves(settings, overrides, stem)
+    study = Study(f"Sweep of {Path(record['config']).name}", settings, command=record["command"], missing=missing)
+    return _add_common(study, finished)
 
 
-def _read_trials(folder: Path) -> Study:
-    """The study of one trial folder, or of a folder of such."""
-    single = _is_trial(folder)
+def read_trial_folders(folder: Path) -> Study:
+    """Study of one trial folder, or of a folder of trial folders.
+
+    Raises:
+        UserError: there is no trial folder, or the only one has not finished.
+    """
+    if _is_trial(folder):
+        study = read_runs({_labels([folder])[0]: folder}, _labels([folder])[0])
+        if study.missing:
+            raise UserError(
+                f"{str(folder)!r} has not finished: save/metrics.json, which a run writes last, is missing."
+            )
+        study.command = "\n".join(study.settings[0].cases[0].commands)
+        return study
     inner = folder / "runs" if (folder / "runs").is_dir() else folder
-    folders = [folder] if single else sorted((each for each in inner.iterdir() if _is_trial(each)), key=_natural)
+    folders = sorted((each for each in inner.iterdir() if _is_trial(each)), key=_natural)
     if not folders:
         raise UserError(f"{str(folder)!r} holds nothing that can be reported; {ACCEPTED}.")
-    labels = _labels(folders)
-    arms, missing, finished, times = [], [], [], []
-    for each, label in zip(folders, labels, strict=True):
-        metrics = _read_metrics(each)
+    study = read_runs(dict(zip(_labels(folders), folders, strict=True)), f"Runs in {folder.resolve().name}")
+    join_curves(study.settings, [setting.config for setting in study.settings])
+    return study
+
+
+def read_runs(folders: Mapping[str, Path], title: str) -> Study:
+    """Study of trial folders, one for each setting; unfinished ones are missing.
+
+    Args:
+        folders: trial folders by label, in order.
+        title: heading of the page.
+    """
+    study, finished = Study(title, []), []
+    for label, folder in folders.items():
+        metrics = _read_metrics(folder)
         if metrics is None:
-            missing.append(Missing(label, error="has not finished"))
+            study.missing.append(Missing(label, error="has not finished"))
             continue
-        arm = Arm(label)
-        _add_config(arm, each, {})
-        seed = arm.config.get(SEED_KEY)
-        case = Case(metrics.get("prompt", ""), seed if isinstance(seed, int) else None, values=read_values(metrics))
-        _add_run(case, each)
-        arm.cases, arm.figures = [case], summarize_cases([case])
+        setting = SettingResult(label)
+        _add_config(setting, folder, {})
+        seed = setting.config.get(SEED_KEY)
+        case = CaseResult(metrics.get("prompt", ""), seed if isinstance(seed, int) else None)
+        case.values = read_values(metrics)
+        _add_run(case, folder)
+        setting.cases, setting.figures = [case], estimate_cases([case])
+        study.settings.append(setting)
+        study.measured = max(study.measured, (folder / "save" / "metrics.json").stat().st_mtime)
         finished.append(metrics)
-        times.append((each / "save" / "metrics.json").stat().st_mtime)
-        arms.append(arm)
-    if single and missing:
-        raise UserError(f"{str(folder)!r} has not finished: save/metrics.json, which a run writes last, is missing.")
-    join_curves(arms, [arm.config for arm in arms])
-    title = labels[0] if single else f"Runs in {folder.resolve().name}"
-    study = Study(title, arms, name_metrics(arms), missing=missing, measured=max(times, default=0))
-    if single and arms:
-        study.command = "\n".join(arms[0].cases[0].commands)
-    return _fill_in(study, finished)
+    return _add_common(study, finished)
 
 
-def _read_table(folder: Path, record: dict[str, Any]) -> Study:
-    """A comparison of solvers: its rows are arms, each with a contact sheet of its own."""
-    arms, settings = [], []
+def read_table(folder: Path, record: dict[str, Any]) -> Study:
+    """Study of a folder with table.json, a comparison of solvers: every row is a setting with a contact sheet.
+
+    Args:
+        folder: folder of the file and the sheets.
+        record: content of the file.
+    """
+    settings, overrides = [], []
     for label, row in record["rows"].items():
         made_with = {**row["made_with"], "operator": row["made_with"]["operator"]["name"]}
         of_solver = made_with.pop("settings")
         sheet = folder / row.get("sheet", f"{label.lower().replace(',', '').replace(' ', '-')}.png")
         figures = {
-            ("diversity_dino" if key == "diversity" else key): summarize(values)
-            for key, values in row["values"].items()
+            ("diversity_dino" if key == "diversity" else key): estimate(values) for key, values in row["values"].items()
         }
-        figures["seconds_per_step"] = Estimate(row["seconds_per_step_and_image"])
-        if row["frechet"] is not None:  # Inception could be had
+        figures["seconds_per_step_and_image"] = Estimate(row["seconds_per_step_and_image"])
+        if row["frechet"] is not None:  # it needs Inception, which may be missing
             figures["frechet"] = Estimate(row["frechet"])
-        case = Case("", made_with["seed"], [sheet] if sheet.is_file() else [])
-        arms.append(Arm(label, [case], figures, row.get("paper") or {}))
-        arms[-1].role = "rival" if "solver" in of_solver else ROLES[0]
-        # RSD is the solver where none is named, and its gamma is 0 where none is.
-        settings.append({**({} if "solver" in of_solver else {"gamma": 0.0}), **of_solver})
-        _add_config(arms[-1], None, {**made_with, **of_solver})
-    join_curves(arms, settings)
-    present = {key for arm in arms for key in arm.figures}
-    study = Study(
-        record["title"],
-        arms,
-        {key: metric for key, metric in TABLE_METRICS.items() if key in present},
-        claim=record.get("claim", ""),
-        command=record["command"],
-        prior=common([arm.config["prior"] for arm in arms]) or "",
-        steps=common([arm.config["steps"] for arm in arms]),
-        particles=common([arm.config["n_particles"] for arm in arms]),
-    )
-    study.notes.append("Each sheet: a row for each image, the truth first, then the answers.")
-    study.notes.append(f"Intervals are over {arms[0].config['images']} images.")
+        case = CaseResult("", made_with["seed"], images=[sheet] if sheet.is_file() else [])
+        setting = SettingResult(label, [case], figures, row.get("paper") or {})
+        setting.role = ROLES[0] if of_solver.get("name", "rsd") == "rsd" else "rival"
+        _add_config(setting, None, {**made_with, **of_solver})
+        settings.append(setting)
+        overrides.append({"gamma": 0.0, **of_solver})  # gamma is 0 where the row does not set it
+    join_curves(settings, overrides)
+    study = Study(record["title"], settings, record.get("claim", ""), command=record["command"])
+    study.prior = common(setting.config["prior"] for setting in settings) or ""
+    study.steps = common(setting.config["steps"] for setting in settings)
+    study.particles = common(setting.config["n_particles"] for setting in settings)
+    study.remarks.append("Each sheet: a row for each image, the truth first, then the answers.")
+    study.remarks.append(f"Intervals are over {settings[0].config['images']} images.")
     if record["floor_frechet"] is not None:
         floor = f"{record['floor_frechet']:.0f}"
-        study.notes.append(f"Fréchet distance of as many renders, which no method can beat but by chance: {floor}.")
+        study.remarks.append(f"Fréchet distance of as many renders, which no method can beat but by chance: {floor}.")
     return study
 
 
-def _read_toy(folder: Path, record: dict[str, Any]) -> Study:
-    """The toy problem: its one figure, and what it says about the paper's setting."""
-    arm = Arm("every setting", [Case("", record["settings"]["seed"], [folder / "toy.png"])])
-    _add_config(arm, None, record["settings"])
-    figure = read_figure("fig9")
-    found = "; ".join(describe([Row(**row) for row in record["rows"]]))
-    return Study(
-        figure.title,
-        [arm],
-        claim=figure.claim,
-        command="rsd toy",
-        steps=record["settings"]["steps"],
-        notes=[f"As in the paper (random t, kernel on noisy particles): {found}.", "Every number is in toy.csv."],
-    )
+def read_toy(folder: Path, record: dict[str, Any]) -> Study:
+    """Study of a folder with toy.json, the toy problem: its figure, and its results in the paper's setting.
 
-
-def _fill_in(study: Study, finished: Sequence[Mapping[str, Any]]) -> Study:
-    """Steps, particles, prior and guide, from configs and metrics.json."""
-    methods = [arm for arm in study.arms if arm.role != "bound"] or study.arms
-    study.prior = str(common([setting(arm.config, PRIOR_KEYS) for arm in methods]) or "")
-    study.guide = str(common([setting(arm.config, GUIDE_KEYS) for arm in methods]) or study.guide)
-    stepped = [metrics.get("steps") for metrics in finished if metrics.get("steps") != 1]  # sampling is one step
-    study.steps, study.particles = common(stepped), common([metrics.get("n_particles") for metrics in finished])
+    Args:
+        folder: folder of the file and the figure.
+        record: content of the file.
+    """
+    setting = SettingResult("every setting", [CaseResult("", record["settings"]["seed"], images=[folder / "toy.png"])])
+    _add_config(setting, None, record["settings"])
+    figure = read_toy_figure("fig9")
+    found = "; ".join(describe([ToyRow(**row) for row in record["rows"]]))
+    study = Study(figure.title, [setting], figure.claim)
+    study.command, study.steps = record.get("command", "rsd toy"), record["settings"]["steps"]
+    study.remarks.append(f"As in the paper (random t, kernel on noisy particles): {found}.")
+    study.remarks.append("Every number is in toy.csv.")
     return study
 
 
-def _add_run(case: Case, folder: Path) -> None:
-    """Add what lies in a trial folder to a case; nothing where the folder is gone."""
+def _with_results(study: Study, where: str) -> Study:
+    """The study itself, after a check that it has at least one result."""
+    if not any(setting.cases for setting in study.settings):
+        raise UserError(f"No run in {where!r} has finished: there is nothing to report yet.")
+    return study
+
+
+def _add_common(study: Study, finished: Sequence[Mapping[str, Any]]) -> Study:
+    """Set prior, guide, steps and particles from configs and the contents of metrics.json."""
+    methods = [setting for setting in study.settings if setting.role != "bound"] or study.settings
+    study.prior = str(common(first_value(setting.config, PRIOR_KEYS) for setting in methods) or "")
+    study.guide = str(common(first_value(setting.config, GUIDE_KEYS) for setting in methods) or study.guide)
+    study.steps = common(metrics.get("steps") for metrics in finished if metrics.get("steps") != 1)  # 1: sampling
+    study.particles = common(metrics.get("n_particles") for metrics in finished)
+    return study
+
+
+def _add_run(case: CaseResult, folder: Path) -> None:
+    """Add the files of a trial folder to a case; nothing where the folder is gone."""
     grid = find_grid(folder)
     if grid is not None:
         case.images.append(grid)
-        film = grid.with_name(grid.name.replace("-sheet.png", ".mp4"))
-        if film != grid and film.is_file():
-            case.videos.append(film)
+        video = grid.with_name(grid.name.replace("-sheet.png", ".mp4"))
+        if video != grid and video.is_file():
+            case.videos.append(video)
+    case.restored += _restored_images(folder)
+    metrics = _read_metrics(folder) or {}
+    if len(case.images) > 1:
+        case.content = f"{len(case.images)} separate runs"
+    elif "views" in metrics and "n_particles" in metrics:
+        case.content = f"{count(metrics['n_particles'], 'object')}, one a row, from {count(metrics['views'], 'side')}"
+    elif "n_particles" in metrics:
+        case.content = count(metrics["n_particles"], "particle")
     logs = read_logs(folder / "csv_logs")
     if logs:
         case.logs.append(logs)
@@ -277,20 +287,27 @@ def _add_run(case: Case, folder: Path) -> None:
         case.commands.append(command.read_text(encoding="utf-8").strip())
 
 
-def _add_config(arm: Arm, folder: Path | None, settings: Mapping[str, Any]) -> None:
-    """Give an arm the config in a trial folder, or only its settings where there is none."""
+def _restored_images(folder: Path) -> list[RestoredImage]:
+    """Answers to inverse problems in a trial folder: save/test/NAME/particle_00.png with truth.png beside them."""
+    restored = []
+    for truth in sorted((folder / "save" / "test").glob("*/truth.png"))[:MOST_RESTORED]:
+        files = {name: truth.with_name(f"{name}.png") for name in ("measurement", "mean", "deviation")}
+        found = {name: file if file.is_file() else None for name, file in files.items()}
+        answers = sorted(file for file in truth.parent.glob("particle_*.png") if not file.stem.endswith("_x"))
+        restored.append(RestoredImage(name=truth.parent.name, truth=truth, answers=answers, **found))
+    return restored
+
+
+def _add_config(setting: SettingResult, folder: Path | None, overrides: Mapping[str, Any]) -> None:
+    """Set the config from a trial folder, or from the overrides alone where there is none."""
     config = {} if folder is None else read_config(folder)
-    arm.config = config or dict(settings)
+    setting.config = config or dict(overrides)
     if folder is not None and config:
-        arm.config_text = (folder / "configs" / "parsed.yaml").read_text(encoding="utf-8")
+        setting.config_text = (folder / "configs" / "parsed.yaml").read_text(encoding="utf-8")
         if config.get("system_type") == SAMPLING:
-            arm.role = "bound"
+            setting.role = "bound"
     else:
-        arm.config_text = "".join(f"{key}: {format_value(value)}\n" for key, value in settings.items())
-
-
-def _figure(mean: float, interval: Sequence[float] | None) -> Estimate:
-    return Estimate(mean, *(interval or (None, None)))
+        setting.config_text = "".join(f"{key}: {format_value(value)}\n" for key, value in overrides.items())
 
 
 def _is_trial(folder: Path) -> bool:
@@ -298,7 +315,7 @@ def _is_trial(folder: Path) -> bool:
 
 
 def _read_metrics(folder: Path) -> dict[str, Any] | None:
-    """Content of save/metrics.json; None where a run has not written it, or not to its end."""
+    """Content of save/metrics.json; None where it is missing or incomplete."""
     try:
         return json.loads((folder / "save" / "metrics.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -306,12 +323,12 @@ def _read_metrics(folder: Path) -> dict[str, Any] | None:
 
 
 def _labels(folders: Sequence[Path]) -> list[str]:
-    """Names of the folders, without the time where they differ without it."""
+    """Names of the folders, without the time stamp where they differ without it."""
     names = [folder.resolve().name for folder in folders]
     short = [name.partition("@")[0] for name in names]
     return short if len(set(short)) == len(short) else names
 
 
 def _natural(folder: Path) -> list[Any]:
-    """gamma-5 comes before gamma-20."""
+    """Sort key of a folder by which gamma-5 comes before gamma-20."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", folder.name)]

@@ -1,15 +1,15 @@
-"""`rsd toy`: the paper's two-dimensional problem (C.3.1, Fig. 9), where the score is exact and every mode is known.
+"""The paper's two-dimensional toy problem (C.3.1, Fig. 9), with an exact score and known modes.
 
-Particles are points of the plane; the prior is a mixture of Gaussians of variance 0.005. Two particles on two modes at
-(+-1, 0) are the paper's problem; four particles on four modes, with SVGD beside RSD, are ours. Counted are the
-realizations that collapsed (two particles ended in one mode), the share of modes covered, and the mean distance of a
-particle to its nearest mode.
+Particles are points of the plane; the prior is a mixture of Gaussians of variance 0.005. Two particles and two modes at
+(+-1, 0) are the paper's problem; four particles and four modes, with SVGD beside RSD, are ours. Three numbers are
+measured: the share of realizations that collapsed (two particles ended in one mode), the share of modes covered, and
+the mean distance of a particle to its nearest mode.
 
-The paper leaves the settings open. These reproduce the table of the design, found by a search over schedules, weights,
-steps, learning rates and starts:
+The paper leaves most settings open. These reproduce its figure, found by a search over schedules, weights, steps,
+learning rates and starts:
 
-- noise: DDPM's schedule, beta from 1e-4 to 0.02, linear, T = 1000 (Stable Diffusion's gives too weak a force at
-  random t: the clean kernel then ends 0.73 rather than 0.94 from the modes at gamma = 3);
+- noise: DDPM's schedule, beta from 1e-4 to 0.02, linear, T = 1000 (with Stable Diffusion's schedule the force is too
+  weak at random t: with the clean kernel and gamma = 3 particles end 0.73 rather than 0.94 from the modes);
 - t: 20 to 980, one per realization, shared by its particles; uniform, or descending evenly;
 - w(t) = 1, s(t) = sigma_t, no classifier-free guidance;
 - start: standard normal; Adam, learning rate 0.015, betas (0.9, 0.999), 1000 steps;
@@ -18,10 +18,8 @@ steps, learning rates and starts:
 All realizations of a sweep run as one batch, with the same noise for every gamma.
 """
 
-import argparse
 import csv
 import json
-import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,16 +29,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..distillation import svgd_direction
-from ..errors import UserError
+from ..distillation import SDS, SVGD, RepulsiveDistillation, svgd_direction
+from ..distillation.method import Step
+from ..errors import in_range
 from ..files import make_folder
 from ..priors import GaussianMixturePrior
 from ..repulsion import RepulsiveForce, squared_distances
+from .definitions import read_toy_figure
 
 VARIANCE = 0.005
 STEPS = 1000
 LEARNING_RATE = 0.015
 MIN_T, MAX_T = 20, 980
+REALIZATIONS = 200
 ORDERS = ("random", "descending")
 KERNEL_INPUTS = ("noisy", "clean")
 TABLE_GAMMAS = (0.0, 0.3, 1.0, 3.0, 10.0)
@@ -49,31 +50,67 @@ FOUR_MODE_GAMMAS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 SCATTER_GAMMAS = (1.0, 2000.0)  # Figs. 9b and 9c
 TWO_MODES = ((1.0, 0.0), (-1.0, 0.0))
 FOUR_MODES = ((1.0, 0.0), (-1.0, 0.0), (0.0, 1.0), (0.0, -1.0))
-COLORS = {
-    ("random", "noisy"): "#d55e00",
-    ("random", "clean"): "#e69f00",
-    ("descending", "noisy"): "#0072b2",
-    ("descending", "clean"): "#009e73",
-}
+PAPER_SETTING = ("rsd", "random", "noisy")  # method, order of t and kernel input, as far as the paper says
 
 
 @dataclass(frozen=True)
-class Row:
-    """One line of the table: a setting and what came of its realizations."""
+class ToyRow:
+    """One row of the table: a setting and the results of its realizations.
+
+    Attributes:
+        modes: number of modes and particles.
+        method: `rsd` or `svgd`.
+        order: order of t, `random` or `descending`.
+        kernel_input: `noisy` or `clean`.
+        gamma: repulsion weight; None for `svgd`.
+        realizations: number of repetitions.
+        collapsed: share of realizations in which two particles ended in one mode.
+        covered: mean share of the modes that hold a particle.
+        distance: mean distance of a particle to its nearest mode.
+    """
 
     modes: int
-    method: str  # rsd or svgd
-    order: str  # of t: random or descending
-    kernel_input: str  # noisy or clean
+    method: str
+    order: str
+    kernel_input: str
     gamma: float | None
     realizations: int
-    collapsed: float  # share of realizations in which two particles ended in one mode
-    covered: float  # mean share of the modes that hold a particle
-    distance: float  # mean distance of a particle to its nearest mode
+    collapsed: float
+    covered: float
+    distance: float
+
+
+class EnsemblesSVGD(SVGD):
+    """SVGD on SDS within each of several separate ensembles.
+
+    Args:
+        prior: mixture in the plane.
+        ensembles: number of ensembles V; particles are (N V, 2), the V copies of the first particle first.
+    """
+
+    def __init__(self, prior: GaussianMixturePrior, ensembles: int) -> None:
+        super().__init__(prior, guidance_scale=1.0, base="sds")
+        self.ensembles = ensembles
+
+    def direction(self, step: Step) -> Tensor:
+        """See `Method.direction`."""
+        v = self.ensembles
+        levels = self.prior.sigma(step.t)  # (N V, 1)
+        x_t, directions, sigma = (
+            each.unflatten(0, (-1, v)).transpose(0, 1) for each in (step.x_t, self.base.direction(step), levels)
+        )  # (V, N, ...)
+        kernel = self.force.kernel.log(squared_distances(x_t, x_t)).exp()
+        repulsion = self.force(x_t.flatten(0, 1), ensembles=v).view_as(x_t)
+        separate = torch.vmap(svgd_direction)(directions, kernel, repulsion, sigma)
+        return separate.transpose(0, 1).flatten(0, 1)
 
 
 def make_prior(modes: Sequence[Sequence[float]]) -> GaussianMixturePrior:
-    """Equal Gaussians of variance 0.005 at the modes (K, 2), under DDPM's noise schedule."""
+    """Equal Gaussians of variance 0.005 under DDPM's noise schedule.
+
+    Args:
+        modes: means, (K, 2).
+    """
     betas = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
     k = len(modes)
     return GaussianMixturePrior(
@@ -81,16 +118,9 @@ def make_prior(modes: Sequence[Sequence[float]]) -> GaussianMixturePrior:
     )
 
 
-def batched_force(force: RepulsiveForce, particles: Tensor) -> Tensor:
-    """`force` within each of B separate ensembles, on the particles themselves: (B, N, D) -> (B, N, D)."""
-    leaf = particles.detach().requires_grad_()
-    with torch.enable_grad():
-        return torch.autograd.grad(force.potential(leaf).sum(), leaf)[0]
-
-
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """The tensors here are so small that several threads only wait for each other."""
+    """Run torch on one thread: the tensors of the toy problem are too small for several."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -106,79 +136,81 @@ def simulate(
     order: str,
     kernel_input: str = "noisy",
     method: str = "rsd",
-    realizations: int = 200,
+    realizations: int = REALIZATIONS,
     seed: int = 0,
     steps: int = STEPS,
 ) -> Tensor:
-    """Final particles, (len(gammas), realizations, N, 2), with one particle per mode: N = K.
+    """Final particles of every realization, with one particle per mode: N = K.
+
+    The ensembles of all gammas and realizations are one batch: they are the `views` of `RepulsiveDistillation`.
 
     Args:
         prior: mixture of K modes in the plane.
-        gammas: repulsion weights; `svgd` has none and ignores their values.
-        order: of t, `random` or `descending`.
+        gammas: repulsion weights; `svgd` ignores their values.
+        order: order of t, `random` or `descending`.
         kernel_input: `noisy` (the paper) or `clean`; for `rsd` only, SVGD's kernel sees the noisy particles.
         method: `rsd` on SDS, or `svgd` on SDS.
-        realizations: independent repetitions.
-        seed: of start, noise and timesteps.
-        steps: of Adam.
+        realizations: number of independent repetitions R.
+        seed: seed of start, noise and timesteps.
+        steps: number of Adam's steps.
+
+    Returns:
+        (len(gammas), R, N, 2)
     """
     generator = torch.Generator().manual_seed(seed)
-    n = len(prior.means)
-    copies = len(gammas)
-    gamma = torch.tensor(gammas).view(copies, 1, 1, 1)
-    force = RepulsiveForce("euclidean", form="sum" if method == "svgd" else "log_sum")
-    start = torch.randn(realizations, n, 2, generator=generator)
-    particles = start.repeat(copies, 1, 1, 1).requires_grad_()
+    n, copies = len(prior.means), len(gammas)
+    ensembles = copies * realizations
+    if method == "svgd":
+        distillation = RepulsiveDistillation(EnsemblesSVGD(prior, ensembles), weighting_strategy="uniform")
+    else:
+        force = RepulsiveForce("euclidean")
+        distillation = RepulsiveDistillation(SDS(prior, guidance_scale=1.0), force, kernel_input, "uniform")
+
+    def draw() -> Tensor:
+        """Normal noise that all gammas share, (N V, 2)."""
+        noise = torch.randn(realizations, n, 2, generator=generator)
+        return noise.transpose(0, 1).repeat(1, copies, 1).flatten(0, 1)
+
+    gamma = torch.tensor(gammas).repeat_interleave(realizations).repeat(n)[:, None]  # (N V, 1)
+    particles = draw().requires_grad_()
     optimizer = torch.optim.Adam([particles], lr=LEARNING_RATE)
     for step in range(steps):
         if order == "random":
             t = torch.randint(MIN_T, MAX_T + 1, (realizations,), generator=generator)
         else:
             t = torch.full((realizations,), round(MAX_T + (MIN_T - MAX_T) * step / max(steps - 1, 1)))
-        noise = torch.randn(realizations, n, 2, generator=generator)
-        alpha, sigma = prior.alpha(t).view(-1, 1, 1), prior.sigma(t).view(-1, 1, 1)
-        x_0 = particles.detach()
-        x_t = alpha * x_0 + sigma * noise
-        every_t = t.repeat_interleave(n).repeat(copies)
-        predicted = prior.raw_predict(x_t.view(-1, 2), every_t, x_t.new_zeros(0)).view_as(x_t)
-        direction = predicted - noise
-        if method == "svgd":
-            particles.grad = _svgd(force, direction, x_t, sigma)
-        else:
-            repulsion = batched_force(force, (x_t if kernel_input == "noisy" else x_0).flatten(0, 1)).view_as(x_t)
-            particles.grad = direction + gamma * sigma * repulsion
+        every_t = t.repeat(n * copies)  # (N V,)
+        found = distillation(particles, every_t, draw(), prior.embed(), gamma, views_per_particle=ensembles)
+        particles.grad = found.gradient
         optimizer.step()
-    return particles.detach()
-
-
-def _svgd(force: RepulsiveForce, directions: Tensor, x_t: Tensor, sigma: Tensor) -> Tensor:
-    """Direction of SVGD within each ensemble: directions and x_t (G, R, N, 2), sigma (R, 1, 1)."""
-    ensembles = x_t.flatten(0, 1)
-    squared = squared_distances(ensembles, ensembles)
-    kernel = force.kernel.log(squared).exp()
-    levels = sigma.repeat(len(x_t), 1, 1)
-    separate = torch.vmap(svgd_direction)
-    return separate(directions.flatten(0, 1), kernel, batched_force(force, ensembles), levels).view_as(x_t)
+    return particles.detach().view(n, copies, realizations, 2).permute(1, 2, 0, 3)
 
 
 def evaluate(particles: Tensor, modes: Tensor) -> tuple[float, float, float]:
-    """Share collapsed, mean share of modes covered, mean distance to the nearest mode: (R, N, 2), (K, 2)."""
+    """Share of collapsed realizations, mean share of modes covered, and mean distance to the nearest mode.
+
+    Args:
+        particles: (R, N, 2).
+        modes: (K, 2).
+    """
     distances, nearest = torch.cdist(particles, modes).min(-1)
     held = torch.nn.functional.one_hot(nearest, len(modes)).sum(1)  # (R, K): particles per mode
-    return (
-        float((held > 1).any(1).float().mean()),
-        float((held > 0).float().mean()),
-        float(distances.mean()),
-    )
+    return float((held > 1).any(1).float().mean()), float((held > 0).float().mean()), float(distances.mean())
 
 
 def sweep(
-    modes: Sequence[Sequence[float]], gammas: Sequence[float], realizations: int, seed: int, svgd: bool = False
-) -> tuple[list[Row], dict[tuple[str, str], Tensor]]:
-    """Every order of t and kernel input over the gammas, and SVGD where asked for.
+    modes: Sequence[Sequence[float]], gammas: Sequence[float], realizations: int, seed: int
+) -> tuple[list[ToyRow], dict[tuple[str, str], Tensor]]:
+    """RSD for every order of t, kernel input and gamma, and SVGD for every order of t.
+
+    Args:
+        modes: means of the mixture, (K, 2).
+        gammas: repulsion weights.
+        realizations: number of repetitions R.
+        seed: seed of start, noise and timesteps.
 
     Returns:
-        The rows, and the final particles (len(gammas), realizations, N, 2) by (order, kernel input).
+        The rows, and RSD's final particles (len(gammas), R, N, 2) by (order, kernel input).
     """
     prior = make_prior(modes)
     rows, finals = [], {}
@@ -187,17 +219,21 @@ def sweep(
             final = simulate(prior, gammas, order, kernel_input, "rsd", realizations, seed)
             finals[order, kernel_input] = final
             for gamma, particles in zip(gammas, final, strict=True):
-                figures = evaluate(particles, prior.means)
-                rows.append(Row(len(modes), "rsd", order, kernel_input, gamma, realizations, *figures))
-        if svgd:
-            final = simulate(prior, (0.0,), order, "noisy", "svgd", realizations, seed)
-            figures = evaluate(final[0], prior.means)
-            rows.append(Row(len(modes), "svgd", order, "noisy", None, realizations, *figures))
+                results = evaluate(particles, prior.means)
+                rows.append(ToyRow(len(modes), "rsd", order, kernel_input, gamma, realizations, *results))
+        final = simulate(prior, (0.0,), order, "noisy", "svgd", realizations, seed)
+        results = evaluate(final[0], prior.means)
+        rows.append(ToyRow(len(modes), "svgd", order, "noisy", None, realizations, *results))
     return rows, finals
 
 
-def format_table(rows: Sequence[Row], gammas: Sequence[float] = TABLE_GAMMAS) -> str:
-    """One block per problem, as in the design: a line per gamma, a column per setting."""
+def format_table(rows: Sequence[ToyRow], gammas: Sequence[float] = TABLE_GAMMAS) -> str:
+    """Tables for a terminal, one for each number of modes: a line per gamma, a column per setting.
+
+    Args:
+        rows: rows of one or several sweeps.
+        gammas: repulsion weights that are shown.
+    """
     blocks = []
     for modes in sorted({row.modes for row in rows}):
         chosen = [row for row in rows if row.modes == modes]
@@ -210,25 +246,47 @@ def format_table(rows: Sequence[Row], gammas: Sequence[float] = TABLE_GAMMAS) ->
         for gamma in gammas:
             line = [_find(chosen, "rsd", *setting, gamma) for setting in settings]
             lines.append(f"{gamma:>8g}" + "".join(_cell(row) for row in line))
-        svgd = {row.order: row for row in chosen if row.method == "svgd"}
-        if svgd:
-            lines.append(f"{'SVGD':>8}" + "".join(_cell(svgd[order]) + f"{'':>22}" for order in ORDERS).rstrip())
+        svgd = [_find(chosen, "svgd", order, "noisy", None) for order in ORDERS]
+        lines.append(f"{'SVGD':>8}" + "".join(_cell(row) + f"{'':>22}" for row in svgd).rstrip())
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
 
 
-def _find(rows: Sequence[Row], method: str, order: str, kernel_input: str, gamma: float) -> Row:
+def describe(rows: Sequence[ToyRow]) -> list[str]:
+    """Lines on the paper's own setting: two modes, at gamma 0 and at the gammas of Fig. 9.
+
+    Args:
+        rows: rows of a sweep.
+    """
+    two_modes = [row for row in rows if row.modes == len(TWO_MODES)]
+    found = [_find(two_modes, *PAPER_SETTING, gamma) for gamma in (0.0, *SCATTER_GAMMAS)]
+    return [
+        f"gamma {row.gamma:g}: {row.collapsed:.0%} collapsed, distance to a mode {row.distance:.2f}" for row in found
+    ]
+
+
+def _find(rows: Sequence[ToyRow], method: str, order: str, kernel_input: str, gamma: float | None) -> ToyRow:
     wanted = (method, order, kernel_input, gamma)
     return next(row for row in rows if (row.method, row.order, row.kernel_input, row.gamma) == wanted)
 
 
-def _cell(row: Row) -> str:
+def _cell(row: ToyRow) -> str:
     share = row.collapsed if row.modes == 2 else row.covered
     return f"{f'{share:.0%}, {row.distance:.2f}':>22}"
 
 
-def save_table(rows: Sequence[Row], folder: Path, seed: int) -> list[Path]:
-    """Write toy.csv and toy.json."""
+def save_table(rows: Sequence[ToyRow], folder: Path, seed: int, command: str) -> list[Path]:
+    """Write toy.csv and toy.json.
+
+    Args:
+        rows: rows of all sweeps.
+        folder: existing folder.
+        seed: seed of the sweeps.
+        command: command line of the user.
+
+    Returns:
+        Paths of the two files.
+    """
     records = [asdict(row) for row in rows]
     table, data = folder / "toy.csv", folder / "toy.json"
     with table.open("w", newline="") as file:
@@ -243,119 +301,50 @@ def save_table(rows: Sequence[Row], folder: Path, seed: int) -> list[Path]:
         "timesteps": [MIN_T, MAX_T],
         "torch": torch.__version__,
     }
-    data.write_text(json.dumps({"settings": settings, "rows": records}, indent=2))
+    data.write_text(json.dumps({"command": command, "settings": settings, "rows": records}, indent=2))
     return [table, data]
 
 
-def draw_figure(
-    rows: Sequence[Row], finals: dict[tuple[str, str], Tensor], gammas: Sequence[float], path: Path
-) -> None:
-    """Fig. 9 with all four settings, and the four modes below it.
+def run(
+    name: str | None, *, realizations: int | None = None, seed: int = 0, quick: bool = False, output: Path, command: str
+) -> Path:
+    """Simulate both problems, print the table, and write toy.csv, toy.json and toy.png.
 
     Args:
-        rows: of both problems.
-        finals: final particles of the two-mode problem, by (order, kernel input).
-        gammas: of the sweeps.
-        path: PNG file to write.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(13, 7.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(2, 3)
-    curves = (
-        (axes[0, 0], 2, "collapsed", "a) two modes: realizations that collapsed"),
-        (axes[1, 0], 2, "distance", "d) two modes: distance to the nearest mode"),
-        (axes[1, 1], 4, "covered", "e) four modes: share of modes covered"),
-        (axes[1, 2], 4, "distance", "f) four modes: distance to the nearest mode"),
-    )
-    for axis, modes, value, title in curves:
-        _draw_curves(axis, [row for row in rows if row.modes == modes], value)
-        axis.set_title(title)
-    for axis, gamma, letter in zip(axes[0, 1:], SCATTER_GAMMAS, "bc", strict=True):
-        _draw_realization(axis, {key: final[list(gammas).index(gamma)][0] for key, final in finals.items()})
-        axis.set_title(f"{letter}) two modes: one realization, gamma = {gamma:g}")
-    axes[0, 0].legend(fontsize=8, loc="upper right")
-    axes[1, 1].legend(fontsize=8, loc="lower right")
-    figure.savefig(path, dpi=110)
-
-
-def _draw_curves(axis, rows: Sequence[Row], value: str) -> None:
-    for (order, kernel_input), color in COLORS.items():
-        chosen = [row for row in rows if (row.method, row.order, row.kernel_input) == ("rsd", order, kernel_input)]
-        label = f"{order} t, {kernel_input}" + (" (the paper)" if (order, kernel_input) == ("random", "noisy") else "")
-        gammas, values = [row.gamma for row in chosen], [getattr(row, value) for row in chosen]
-        axis.plot(gammas, values, "o-", color=color, ms=4, label=label)
-    for row, style in zip((row for row in rows if row.method == "svgd"), ("--", ":"), strict=False):
-        axis.axhline(getattr(row, value), color="0.4", linestyle=style, label=f"SVGD, {row.order} t")
-    axis.set_xscale("symlog", linthresh=0.03, linscale=0.5)  # logarithmic, but with a place for 0
-    furthest = 1.5 * max(row.gamma for row in rows if row.gamma is not None)
-    ticks = [tick for tick in (0, 0.1, 1, 10, 100, 1000) if tick < furthest]
-    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    axis.minorticks_off()
-    axis.set_xlim(-0.01, furthest)
-    axis.set_xlabel("repulsion weight gamma")
-    if value == "distance":
-        axis.set_yscale("log")
-    else:
-        axis.set_ylim(-0.03, 1.03 if value == "covered" else 0.7)
-        axis.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
-    axis.grid(alpha=0.3)
-
-
-def _draw_realization(axis, particles: dict[tuple[str, str], Tensor]) -> None:
-    modes = torch.tensor(TWO_MODES)
-    for radius, alpha in ((3, 0.15), (2, 0.2), (1, 0.3)):
-        for x, y in modes.tolist():
-            angles = torch.linspace(0, 2 * math.pi, 60)
-            deviation = radius * VARIANCE**0.5
-            axis.fill(x + deviation * angles.cos(), y + deviation * angles.sin(), color="0.5", alpha=alpha, lw=0)
-    for key, color in COLORS.items():
-        x, y = particles[key].T.tolist()
-        axis.plot(x, y, "o-", color=color, lw=0.8, ms=7, alpha=0.85, markeredgecolor="white")
-    furthest = max(float(final.abs().max()) for final in particles.values())
-    limit = max(1.5, 1.15 * furthest)
-    axis.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
-    axis.grid(alpha=0.3)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """`rsd toy`: print the table, save it as CSV and JSON, draw the figure.
-
-    Raises:
-        UserError: an impossible argument, or an output folder that cannot be made.
-    """
-    parser = argparse.ArgumentParser(prog="rsd toy", description="The paper's two-dimensional problem (C.3.1, Fig. 9).")
-    parser.add_argument("--realizations", type=int, default=200, help="repetitions of every setting (default: 200)")
-    parser.add_argument("--output", type=Path, default=Path("outputs/toy"), help="folder (default: outputs/toy)")
-    parser.add_argument("--seed", type=int, default=0, help="of start, noise and timesteps (default: 0)")
-    args = parser.parse_args(argv)
-    compute(args.realizations, args.seed, args.output)
-    return 0
-
-
-def compute(realizations: int, seed: int, output: Path) -> list[Row]:
-    """Both problems: print the table, write toy.csv, toy.json and toy.png into a folder.
+        name: figure of the paper, whose title and claim are printed; None: `rsd toy`.
+        realizations: number of repetitions of every setting; None: the figure's, or 200.
+        seed: seed of start, noise and timesteps.
+        quick: use the figure's number of repetitions for --quick.
+        output: folder of the files; with a `name` they go to OUTPUT/NAME or OUTPUT/NAME-quick.
+        command: command line of the user, kept in toy.json.
 
     Returns:
-        The rows.
+        Folder of the files.
 
     Raises:
-        UserError: an impossible argument, or a folder that cannot be made.
+        UserError: an impossible argument, an unknown name, or a folder that cannot be made.
     """
-    if realizations < 1:
-        raise UserError(f"--realizations={realizations} is impossible; accepted: an integer of at least 1.")
-    if not 0 <= seed < 2**63:
-        raise UserError(f"--seed={seed} is impossible; accepted: an integer of at least 0.")
+    from .gaussian_toy_plot import draw_figure
+
+    figure = None if name is None else read_toy_figure(name)
+    if figure is not None:
+        realizations = realizations or (figure.quick.realizations if quick else figure.realizations)
+        output = output / (f"{name}-quick" if quick else str(name))
+        print(figure.title)
+    realizations = REALIZATIONS if realizations is None else realizations
+    in_range("--realizations", realizations, 1)
+    in_range("--seed", seed, 0, 2**63 - 1)
     make_folder(output)
     started = time.perf_counter()
-    two, finals = sweep(TWO_MODES, CURVE_GAMMAS, realizations, seed, svgd=True)
-    four, _ = sweep(FOUR_MODES, FOUR_MODE_GAMMAS, realizations, seed, svgd=True)
+    two, finals = sweep(TWO_MODES, CURVE_GAMMAS, realizations, seed)
+    four, _ = sweep(FOUR_MODES, FOUR_MODE_GAMMAS, realizations, seed)
     rows = [*two, *four]
     print(format_table(rows))
-    written = save_table(rows, output, seed)
-    figure = output / "toy.png"
-    draw_figure(rows, finals, CURVE_GAMMAS, figure)
-    print(f"\n{time.perf_counter() - started:.0f} s; written: {', '.join(map(str, [*written, figure]))}")
-    return rows
+    written = [*save_table(rows, output, seed, command), output / "toy.png"]
+    draw_figure(rows, finals, CURVE_GAMMAS, written[-1])
+    print(f"\n{time.perf_counter() - started:.0f} s; written: {', '.join(map(str, written))}")
+    if figure is not None:
+        print(f"The paper: {figure.claim}")
+        print(f"Here, as in the paper (random t, kernel on noisy particles; {realizations} realizations):")
+        print("\n".join(f"  {line}" for line in describe(rows)))
+    return output

@@ -1,4 +1,4 @@
-"""The runs that an experiment of the paper needs: which, with what settings, and what they are called."""
+"""Planning of an experiment's runs: which runs, with which overrides, in which folders."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from ..files import data_path
 from ..priors.pipelines import is_bundled, pipeline_type
 from ..runs.grid import PRIOR_KEYS, PROMPT_KEYS, SEED_KEY
 from ..runs.run import Run
-from .definitions import PAPER_PRIOR, Arm, Experiment, Method
+from .definitions import PAPER_PRIOR, Experiment, PaperMethod, Setting
 
 SPACE_KEY = "system.particles.space"
 PARTICLE_KEYS = ("system.particles.n_particles", "system.geometry.n_particles")
@@ -31,14 +31,17 @@ SEPARATE_SEEDS = 1000  # seeds of single particles: SEPARATE_SEEDS * (seed + 1) 
 
 
 @dataclass(frozen=True)
-class Case:
-    """One prompt and seed of an arm.
+class PlannedCase:
+    """One setting with one prompt and seed.
 
     Attributes:
-        runs: one; of separate particles one for each.
+        setting: what is compared with other settings.
+        prompt: prompt of all particles.
+        seed: seed of the case.
+        runs: one run, or one for each particle where the setting runs them separately.
     """
 
-    arm: Arm
+    setting: Setting
     prompt: str
     seed: int
     runs: list[Run]
@@ -46,81 +49,86 @@ class Case:
 
 @dataclass
 class Choice:
-    """What the user chose.
+    """Choices of the user.
 
     Attributes:
         prior: name for `load_prior`, or `paper`.
         quick: few prompts, seeds and steps.
-        prompts: in place of the experiment's.
-        seeds: in place of the experiment's.
-        settings: of all arms, values by dotted key.
+        prompts: replace the experiment's prompts.
+        seeds: replace the experiment's seeds.
+        overrides: values by dotted key, for all settings.
     """
 
     prior: str = "bundled"
     quick: bool = False
     prompts: Sequence[str] | None = None
     seeds: Sequence[int] | None = None
-    settings: Mapping[str, Any] | None = None
+    overrides: Mapping[str, Any] | None = None
 
 
-def plan(experiment: Experiment, methods: Mapping[str, Method], choice: Choice, output: Path) -> list[Case]:
-    """Every case of an experiment; seeds vary slowest, so that one which is cut off has all arms for its first seeds.
+def plan(experiment: Experiment, methods: Mapping[str, PaperMethod], choice: Choice, output: Path) -> list[PlannedCase]:
+    """All cases of an experiment. Seeds vary slowest: an interrupted experiment has all settings for its first seeds.
 
     Args:
-        output: folder of the runs, which experiments share: a run of several of them is made once.
+        experiment: figure or table.
+        methods: methods by name, see `read_methods`.
+        choice: choices of the user.
+        output: folder of the runs. Experiments share it, so that a run of several of them is made once.
     """
-    bundled = is_bundled(choice.prior)
+    variants = [experiment.bundled] if is_bundled(choice.prior) else []
+    variants += [experiment.quick] if choice.quick else []
     prompts, seeds = list(experiment.prompts), list(experiment.seeds)
-    for variant in ([experiment.bundled] if bundled else []) + ([experiment.quick] if choice.quick else []):
+    for variant in variants:
         prompts, seeds = variant.prompts or prompts, variant.seeds or seeds
     if choice.quick:
         prompts, seeds = prompts[:2], seeds[:1]
     prompts, seeds = list(choice.prompts or prompts), list(choice.seeds or seeds)
-    arms = [(arm, *_settings(experiment, methods[arm.method], arm, choice)) for arm in experiment.arms]
+    settings = [(each, *_overrides(experiment, methods[each.method], each, choice)) for each in experiment.settings]
     cases = []
     for seed in seeds:
         for prompt in prompts:
-            for arm, config, settings in arms:
-                of_case = {**settings, PROMPT_KEYS[0]: prompt}
-                cases.append(Case(arm, prompt, seed, list(_runs(arm, config, of_case, seed, output))))
+            for setting, config, overrides in settings:
+                of_case = {**overrides, PROMPT_KEYS[0]: prompt}
+                cases.append(PlannedCase(setting, prompt, seed, list(_runs(setting, config, of_case, seed, output))))
     return cases
 
 
-def _settings(experiment: Experiment, method: Method, arm: Arm, choice: Choice) -> tuple[str, dict[str, Any]]:
-    """Config, and settings by dotted key: those of the arm win over the experiment's, which win over the method's."""
-    bundled = is_bundled(choice.prior)
-    config, settings = method.config, {**method.settings, **experiment.settings}
-    if bundled:
+def _overrides(
+    experiment: Experiment, method: PaperMethod, setting: Setting, choice: Choice
+) -> tuple[str, dict[str, Any]]:
+    """Config and overrides of a setting. The setting's win over the experiment's, which win over the method's."""
+    config, overrides = method.config, {**method.overrides, **experiment.overrides}
+    if is_bundled(choice.prior):
         config = method.bundled.config or config
-        settings |= {**method.bundled.settings, **experiment.bundled.settings}
-    settings |= arm.settings
+        overrides |= {**method.bundled.overrides, **experiment.bundled.overrides}
+    overrides |= setting.overrides
     if choice.quick:
-        settings |= {**method.quick.settings, **experiment.quick.settings}
+        overrides |= {**method.quick.overrides, **experiment.quick.overrides}
     loaded = OmegaConf.load(data_path(config))
-    settings |= {**_prior_settings(experiment, loaded, choice.prior), **(choice.settings or {})}
-    # What two experiments share must have one name: all of the shown, and else only what differs from the config.
+    overrides |= {**_prior_overrides(experiment, loaded, choice.prior), **(choice.overrides or {})}
+    # Runs that two experiments share need one name: it has all of SHOWN_KEYS, else only what differs from the config.
     shown = {key: OmegaConf.select(loaded, key) for key in SHOWN_KEYS}
-    further = {key: value for key, value in settings.items() if value != OmegaConf.select(loaded, key)}
+    further = {key: value for key, value in overrides.items() if value != OmegaConf.select(loaded, key)}
     return str(data_path(config)), {key: value for key, value in {**shown, **further}.items() if value is not None}
 
 
-def _prior_settings(experiment: Experiment, loaded: Any, prior: str) -> dict[str, Any]:
-    """The prior, and what follows from its kind, by dotted key."""
+def _prior_overrides(experiment: Experiment, loaded: Any, prior: str) -> dict[str, Any]:
+    """Overrides that select the prior and fit its kind."""
     key = next(key for key in PRIOR_KEYS if OmegaConf.select(loaded, key) is not None)
-    if prior == PAPER_PRIOR:  # the kind is the config's
+    if prior == PAPER_PRIOR:  # the config has its kind
         return {key: experiment.prior}
     kind = pipeline_type(prior)
-    settings = {key: prior, f"{key.rpartition('.')[0]}.prior_type": kind}
+    overrides = {key: prior, f"{key.rpartition('.')[0]}.prior_type": kind}
     if OmegaConf.select(loaded, SPACE_KEY) is not None:
-        settings[SPACE_KEY] = "pixel" if kind == "deep-floyd" else "latent"
-    return settings
+        overrides[SPACE_KEY] = "pixel" if kind == "deep-floyd" else "latent"
+    return overrides
 
 
-def _runs(arm: Arm, config: str, settings: Mapping[str, Any], seed: int, output: Path) -> Iterator[Run]:
-    if not arm.separate:
-        yield Run(config, {**settings, SEED_KEY: seed}, output, arm.method, SHOWN_KEYS)
+def _runs(setting: Setting, config: str, overrides: Mapping[str, Any], seed: int, output: Path) -> Iterator[Run]:
+    if not setting.separate:
+        yield Run(config, {**overrides, SEED_KEY: seed}, output, setting.method, SHOWN_KEYS)
         return
-    key = next(key for key in PARTICLE_KEYS if key in settings)
-    for particle in range(int(settings[key])):
-        single = {**settings, key: 1, SEED_KEY: SEPARATE_SEEDS * (seed + 1) + particle}
-        yield Run(config, single, output, arm.method, SHOWN_KEYS)
+    key = next(key for key in PARTICLE_KEYS if key in overrides)
+    for particle in range(int(overrides[key])):
+        single = {**overrides, key: 1, SEED_KEY: SEPARATE_SEEDS * (seed + 1) + particle}
+        yield Run(config, single, output, setting.method, SHOWN_KEYS)

@@ -1,4 +1,4 @@
-"""What the runs of an experiment of the paper show, and the paper's numbers beside it."""
+"""Measuring the runs of an experiment: `reproduction.json`, with the paper's numbers beside ours."""
 
 import json
 import os.path
@@ -11,39 +11,43 @@ from ..evaluation.equal_diversity import compare_curves
 from ..evaluation.image_sets import Group, ImageSet, read_image_sets
 from ..evaluation.instruments import TO_REFERENCE, WITHIN_GROUPS, Instruments, Options
 from ..files import data_path, write_whole
-from ..metrics.statistics import estimate
+from ..metrics.names import metric_info
+from ..metrics.statistics import Estimate, estimate
 from ..runs.grid import PROMPT_KEYS, SEED_KEY
 from ..runs.run_set import RunSet
 from ..runs.trial import versions
-from .definitions import BUNDLED, Arm, Experiment
-from .planning import PARTICLE_KEYS, Case
+from .definitions import BUNDLED, Experiment, Setting
+from .planning import PARTICLE_KEYS, PlannedCase
 
-METRICS = {  # by key: name, and which way is better
-    "diversity_clip": ("diversity, CLIP", "higher"),
-    "diversity_dino": ("diversity, DINO", "higher"),
-    "vendi_clip": ("Vendi score, CLIP", "higher"),
-    "vendi_dino": ("Vendi score, DINO", "higher"),
-    "clip_score": ("CLIP score", "higher"),
-    "aesthetic": ("aesthetic score", "higher"),
-    "frechet": ("Fréchet distance", "lower"),
-    "kid": ("kernel distance", "lower"),
-    "recall": ("recall", "higher"),
-    "coverage": ("coverage", "higher"),
-    "class_accuracy": ("class accuracy", "higher"),
-    "view_accuracy": ("view accuracy", "higher"),
-    "colors": ("colors", "higher"),
-}
+KEYS = (  # of metrics/names.py, in the order of the tables
+    "diversity_clip",
+    "diversity_dino",
+    "vendi_clip",
+    "vendi_dino",
+    "clip_score",
+    "aesthetic",
+    "frechet",
+    "kid",
+    "recall",
+    "coverage",
+    "class_accuracy",
+    "view_accuracy",
+    "colors",
+)
+BETTER = {True: "higher", False: "lower", None: ""}  # direction of a metric in reproduction.json
+GUIDE, HELD_OUT = "dino", "clip"  # feature networks: of the repulsion, and one that took no part in it
 DIVERSITIES = ("diversity_clip", "diversity_dino")
 QUALITIES = ("clip_score", "aesthetic", "frechet")
 
 
 class Panel:
-    """The instruments of an experiment: those for each case, and those that need many images.
+    """Instruments of an experiment: metrics of each case, and metrics that need the images of many cases.
 
     Args:
         bundled: whether the bundled world's own networks measure.
-        reference: folder of images, or None; on the bundled world its renders.
-        device: where the networks run.
+        reference: folder of images that the images are compared with; None: no comparison. On the bundled world always
+            its renders.
+        device: device of the networks.
     """
 
     def __init__(self, bundled: bool, reference: str | None, device: str) -> None:
@@ -53,40 +57,52 @@ class Panel:
         self._of_all = Instruments(Options(metrics=tuple(TO_REFERENCE), reference=reference, device=device))
 
     def of_case(self, images: ImageSet) -> dict[str, float]:
-        """Every metric of one case, a mean over its cameras in 3D."""
-        return {key: found.mean for key, found in self._of_case.measure(images).items() if key in METRICS}
+        """Metrics of one case by key; in 3D means over the cameras.
+
+        Args:
+            images: images of the case.
+        """
+        return {key: found.mean for key, found in self._of_case.measure(images).items() if key in KEYS}
 
     def of_all(self, sets: Sequence[ImageSet]) -> dict[str, Any]:
-        """Figures of all cases of an arm together against the reference, which have no interval."""
+        """Metrics of all cases of a setting together against the reference; they have no interval.
+
+        Args:
+            sets: images of each case.
+
+        Returns:
+            `Estimate.record` by metric.
+        """
         if not sets or self._of_all.options.reference is None:
             return {}
         together = ImageSet("all", [group for each in sets for group in each.groups], sets[0].is_bundled)
         found = self._of_all.measure(together)
-        return {key: {"mean": each.mean, "interval": None} for key, each in found.items() if key in METRICS}
+        return {key: Estimate(each.mean).record() for key, each in found.items() if key in KEYS}
 
     def left_out(self) -> list[dict[str, Any]]:
-        """What could not be measured, and why."""
+        """Metrics that could not be measured, with the reason."""
         reasons = {**self._of_case.left_out, **self._of_all.left_out}
         return [{"metrics": keys, "why": why} for why, keys in reasons.items()]
 
 
 class Reproduction(RunSet):
-    """The runs of an experiment, and `reproduction.json`, which says what they show.
+    """The runs of an experiment, and `reproduction.json` with their metrics.
 
     Args:
-        name: of the figure or table.
-        cases: see `plan`.
+        name: figure or table.
+        experiment: its definition.
+        cases: planned cases, see `plan`.
         output: folder of reproduction.json; the runs lie where the cases say.
-        command: what the user typed.
+        command: command line of the user.
         prior: name for `load_prior`.
-        quick: whether it is a short version.
+        quick: whether this is the short version.
     """
 
     def __init__(
         self,
         name: str,
         experiment: Experiment,
-        cases: Sequence[Case],
+        cases: Sequence[PlannedCase],
         output: Path,
         command: str,
         prior: str,
@@ -97,19 +113,19 @@ class Reproduction(RunSet):
         super().__init__(list({run.tag: run for case in cases for run in case.runs}.values()))
 
     def measure(self, instruments: Panel) -> dict[str, Any]:
-        """Measure what has finished, and write reproduction.json.
+        """Measure the finished cases, and write reproduction.json.
 
         Args:
-            instruments: see `Panel`.
+            instruments: metrics and networks.
 
         Returns:
-            its content.
+            Content of reproduction.json.
 
         Raises:
-            UserError: nothing has finished.
+            UserError: no case has finished.
         """
-        arms = [self._measure_arm(arm, instruments) for arm in self.experiment.arms]
-        if not any(arm["runs"] for arm in arms):
+        settings = [self._measure_setting(setting, instruments) for setting in self.experiment.settings]
+        if not any(setting["runs"] for setting in settings):
             raise UserError(f"Nothing of {self.name} has finished; run it without --no-run.")
         record: dict[str, Any] = {
             "name": self.name,
@@ -119,11 +135,11 @@ class Reproduction(RunSet):
             "versions": versions("torchmetrics"),
             "prior": self.prior,
             "quick": self.quick,
-            "particles": self._common(PARTICLE_KEYS),
-            "steps": self._common(("trainer.max_steps",)),
-            "networks": {"guide": "dino", "judge": "clip"},
-            "metrics": {key: {"name": name, "better": better} for key, (name, better) in METRICS.items()},
-            "arms": arms,
+            "particles": self._most_common(PARTICLE_KEYS),
+            "steps": self._most_common(("trainer.max_steps",)),
+            "networks": {"guide": GUIDE, "held_out": HELD_OUT},
+            "metrics": {key: _describe(key) for key in KEYS},
+            "settings": settings,
             "missing": self._missing(),
             "left_out": instruments.left_out(),
         }
@@ -132,8 +148,8 @@ class Reproduction(RunSet):
         write_whole(self.output / "reproduction.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
         return record
 
-    def _measure_arm(self, arm: Arm, instruments: Panel) -> dict[str, Any]:
-        cases = [case for case in self.cases if case.arm is arm]
+    def _measure_setting(self, setting: Setting, instruments: Panel) -> dict[str, Any]:
+        cases = [case for case in self.cases if case.setting is setting]
         finished = [case for case in cases if all(run.metrics() is not None for run in case.runs)]
         sets = [_image_set(case) for case in finished]
         values = [instruments.of_case(each) for each in sets]
@@ -148,36 +164,44 @@ class Reproduction(RunSet):
         ]
         first = cases[0].runs[0]
         return {
-            "label": arm.label,
-            "curve": arm.curve,
-            "role": arm.role,
-            "position": arm.position,
+            "label": setting.label,
+            "curve": setting.curve,
+            "role": setting.role,
+            "position": setting.position,
             "config": Path(first.config).relative_to(data_path("configs").parent).as_posix(),
-            "settings": {key: value for key, value in first.settings.items() if key not in (SEED_KEY, *PROMPT_KEYS)},
+            "overrides": {key: value for key, value in first.settings.items() if key not in (SEED_KEY, *PROMPT_KEYS)},
             "runs": runs,
-            "figures": _figures(runs) | instruments.of_all(sets),
-            "paper": arm.paper,
+            "figures": _estimates(runs) | instruments.of_all(sets),
+            "paper": setting.paper,
         }
 
     def _missing(self) -> list[dict[str, Any]]:
-        """Cases without all of their runs, and why, where that is known."""
+        """Cases with unfinished runs, with the error where one is known."""
         missing = []
         for case in self.cases:
             states = [self.outcomes[run.tag] for run in case.runs if self.outcomes[run.tag].metrics is None]
             if states:
                 error = next((each.error for each in states if each.error), None)
-                missing.append({"arm": case.arm.label, "prompt": case.prompt, "seed": case.seed, "error": error})
+                missing.append(
+                    {"setting": case.setting.label, "prompt": case.prompt, "seed": case.seed, "error": error}
+                )
         return missing
 
-    def _common(self, keys: Sequence[str]) -> Any:
-        """What most cases of methods that step many times have under one of these keys; all of them show it."""
-        cases = [case for case in self.cases if not case.arm.separate and case.arm.role != "bound"]
+    def _most_common(self, keys: Sequence[str]) -> Any:
+        """Most common value under one of these keys, among the joint runs of iterative methods; all runs have it."""
+        cases = [case for case in self.cases if not case.setting.separate and case.setting.role != "bound"]
         found = [case.runs[0].settings[key] for case in cases for key in keys if key in case.runs[0].settings]
         return max(set(found), key=found.count) if found else None
 
 
+def _describe(key: str) -> dict[str, str]:
+    """Title and direction of a metric, for reproduction.json."""
+    info = metric_info(key)
+    return {"name": info.title, "better": BETTER[info.higher_is_better]}
+
+
 def _compare(record: Mapping[str, Any], pairs: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
-    """Each pair of curves at equal diversity, in each measure of quality; what cannot be compared is left out."""
+    """Each pair of curves at equal diversity, by each quality metric; pairs without a shared range are left out."""
     compared = []
     for first, second in pairs:
         for diversity in DIVERSITIES:
@@ -188,19 +212,19 @@ def _compare(record: Mapping[str, Any], pairs: Sequence[Sequence[str]]) -> list[
     return compared
 
 
-def _image_set(case: Case) -> ImageSet:
-    """The images of a case; of separate runs together, in one group."""
+def _image_set(case: PlannedCase) -> ImageSet:
+    """Images of a case; those of separate runs form one group."""
     sets = read_image_sets([run.folder for run in case.runs])
     if len(sets) == 1:
         return sets[0]
     images = [image for each in sets for group in each.groups for image in group.images]
-    return ImageSet(case.arm.label, [Group(images, case.prompt)], sets[0].is_bundled, None)
+    return ImageSet(case.setting.label, [Group(images, case.prompt)], sets[0].is_bundled, None)
 
 
-def _figures(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Mean and interval of every metric over the cases, by prompt and seed."""
+def _estimates(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """`Estimate.record` of every metric over the cases, with prompts as clusters."""
     figures = {}
-    for key in METRICS:
+    for key in KEYS:
         measured = [run for run in runs if key in run["values"]]
         if measured:
             prompts = [run["prompt"] for run in measured]

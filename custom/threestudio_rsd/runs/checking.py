@@ -1,6 +1,6 @@
-"""`python -m threestudio_rsd.runs.checking`: whether runs could start, asked in a process of its own.
+"""Checks that runs can start, in a process of its own: `python -m threestudio_rsd.runs.checking`.
 
-What it loads to find out, such as a prior on the GPU, is gone when it ends.
+The process frees what it loads for the check, such as a prior on the GPU, when it ends.
 """
 
 import json
@@ -11,24 +11,25 @@ from collections.abc import Sequence
 from ..errors import UserError
 from .launching import register_modules
 
-SEPARATOR = "\0"  # before the sentence, which follows whatever libraries print
+SEPARATOR = "\0"  # precedes the error on stderr, to which libraries print too
 
 
 def check_runs(config: str, runs: Sequence[Sequence[str]]) -> None:
-    """Build each run as `rsd launch` does, but start and write nothing.
+    """Build each run as `rsd launch` does, without starting it or writing anything.
 
     Args:
         config: YAML file.
         runs: overrides of each run.
 
     Raises:
-        UserError: what one of them would raise.
+        UserError: one of the runs cannot be built; the error is the run's own.
     """
     process = subprocess.run(
         [sys.executable, "-m", __name__],
         input=json.dumps({"config": config, "runs": [list(overrides) for overrides in runs]}),
         capture_output=True,
         text=True,
+        check=False,
     )
     if process.returncode:
         sentence = process.stderr.rpartition(SEPARATOR)[2].strip()
@@ -36,9 +37,9 @@ def check_runs(config: str, runs: Sequence[Sequence[str]]) -> None:
 
 
 def main() -> int:
-    """The process: reads what to check from its standard input."""
+    """The process; reads the config and the overrides as JSON from its standard input."""
     from ..standalone.engine.launch import prepare
-    from ..standalone.utils.quiet import set_up_messages
+    from ..standalone.utils.messages import set_up_messages
 
     asked = json.load(sys.stdin)
     set_up_messages(verbose=False)

@@ -1,4 +1,4 @@
-"""A grid of settings over dotted keys of a config: every combination, each with a name for its folder."""
+"""Grids of config values: all combinations of settings, and the folder name of each."""
 
 import hashlib
 import itertools
@@ -19,17 +19,24 @@ SEED_KEY = "seed"
 PROMPT_KEYS = ("system.prompt_processor.prompt", "system.solver.prompt")
 GAMMA_KEYS = ("system.guidance.gamma", "system.solver.gamma")
 PRIOR_KEYS = ("system.guidance.pretrained_model_name_or_path", "system.pretrained_model_name_or_path")
-LONGEST = 120  # bytes of a tag: `rsd launch` shortens what is longer
-DIGITS = 8  # hexadecimal, of the hash in a tag
+LONGEST = 120  # bytes of a tag; `rsd launch` shortens longer ones
+DIGITS = 8  # hexadecimal digits of the hash in a tag
 
 Axis = tuple[str, Sequence[Any]]  # a dotted key and its values
 
 
 def expand_grid(axes: Sequence[Axis]) -> list[dict[str, Any]]:
-    """Every combination of values: a dict for each, from key to value; the last axis varies fastest.
+    """All combinations of the axes' values, each a dict from key to value; the last axis varies fastest.
+
+    Args:
+        axes: dotted keys with their values.
 
     Raises:
-        UserError: a key or a value is there twice, or an axis has no values.
+        UserError: a key or a value is repeated, or an axis has no values.
+
+    Example:
+        >>> expand_grid([("seed", [0]), ("system.guidance.gamma", [0, 20])])
+        [{'seed': 0, 'system.guidance.gamma': 0}, {'seed': 0, 'system.guidance.gamma': 20}]
     """
     keys = [key for key, _ in axes]
     for key, values in axes:
@@ -45,18 +52,18 @@ def expand_grid(axes: Sequence[Axis]) -> list[dict[str, Any]]:
 
 
 def make_tag(settings: Mapping[str, Any], method: str = "", further: Mapping[str, Any] | None = None) -> str:
-    """Folder name that follows from the settings alone, such as `gamma=10,seed=0,prompt=a_cup-1a2b3c4d`.
+    """Folder name of a run, which depends on its settings only, such as `gamma=10,seed=0,prompt=a_cup-1a2b3c4d`.
 
-    What a file system may not take becomes `_`, and the end is cut; the hash keeps different settings apart, also
-    where capitals do not count.
+    Characters that a file system may reject become `_`, and the end is cut. The hash makes the names of different
+    settings differ, also on file systems that ignore case.
 
     Args:
-        settings: shown in the name.
-        method: put before them.
-        further: settings that only the hash shows.
+        settings: settings that the name shows, by dotted key.
+        method: prefix of the name.
+        further: settings that only change the hash.
     """
     names = short_names(settings)
-    # The prompt, which may be long, is last: the end is what is cut.
+    # The prompt is last: it may be long, and the end is cut.
     keys = sorted(settings, key=lambda key: (key in PROMPT_KEYS, key == SEED_KEY, key))
     texts = {key: format_value(settings[key]) for key in keys}
     parts = [method] if method else []
@@ -69,13 +76,18 @@ def make_tag(settings: Mapping[str, Any], method: str = "", further: Mapping[str
 
 
 def short_names(keys: Sequence[str] | Mapping[str, Any]) -> dict[str, str]:
-    """The last part of each dotted key, or the whole key where two would be called the same."""
+    """Last part of each dotted key, or the whole key where two keys have the same last part.
+
+    Example:
+        >>> short_names(["system.guidance.gamma", "seed"])
+        {'system.guidance.gamma': 'gamma', 'seed': 'seed'}
+    """
     last = {key: key.rsplit(".", 1)[-1] for key in keys}
     return {key: name if list(last.values()).count(name) == 1 else key for key, name in last.items()}
 
 
 def format_value(value: Any) -> str:
-    """A value as people write it: 10 for 10.0, true for True, texts without quotes."""
+    """A config value as text: 10 for 10.0, true for True, texts without quotes."""
     if isinstance(value, str):
         return value
     if isinstance(value, float) and value.is_integer():
@@ -84,10 +96,18 @@ def format_value(value: Any) -> str:
 
 
 def parse_axis(argument: str, option: str = "--set") -> Axis:
-    """`key.subkey=1,2` -> ("key.subkey", [1, 2]).
+    """Key and values of an argument such as `key.subkey=1,2`.
+
+    Args:
+        argument: the argument.
+        option: option that it belongs to, for error messages.
 
     Raises:
-        UserError: there is no `=`, or the values are not understood.
+        UserError: the argument has no `=`, or its values are not valid.
+
+    Example:
+        >>> parse_axis("trainer.max_steps=100,200")
+        ('trainer.max_steps', [100, 200])
     """
     key, equals, values = argument.partition("=")
     if not equals or not key or key.startswith("-"):
@@ -98,10 +118,14 @@ def parse_axis(argument: str, option: str = "--set") -> Axis:
 
 
 def parse_values(text: str, option: str) -> list[Any]:
-    """Values between commas, each as in a config: `10,20`, `noisy,clean`, `[0,0,20,300],20`, `"a, b",c`.
+    """Values separated by commas, each as in a config: `10,20`, `noisy,clean`, `[0,0,20,300],20`, `"a, b",c`.
+
+    Args:
+        text: the values.
+        option: option that they belong to, for error messages.
 
     Raises:
-        UserError: names the option; nothing there, no YAML, or a number that is not finite.
+        UserError: no values, invalid YAML, or a number that is not finite.
     """
     accepted = "accepted: values between commas, in quotes or brackets where they have commas themselves"
     try:
@@ -114,10 +138,17 @@ def parse_values(text: str, option: str) -> list[Any]:
 
 
 def parse_seeds(text: str) -> list[int]:
-    """`0:5` -> [0, 1, 2, 3, 4], as a slice in Python; `0,3` -> [0, 3].
+    """Seeds from a range `FIRST:END` without its end, or from a list.
+
+    Args:
+        text: value of --seeds.
 
     Raises:
-        UserError: neither, or no seed at all.
+        UserError: neither a range nor a list, or no seeds.
+
+    Example:
+        >>> parse_seeds("0:3"), parse_seeds("0,3")
+        ([0, 1, 2], [0, 3])
     """
     first, colon, end = text.partition(":")
     parts = [first, end] if colon else text.split(",")
@@ -132,10 +163,13 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def read_prompts(file: Path) -> list[str]:
-    """The lines of a text file, but empty ones.
+    """Lines of a text file that are not blank.
+
+    Args:
+        file: value of --prompts.
 
     Raises:
-        UserError: it cannot be read, or has no such line.
+        UserError: the file cannot be read, or has no such line.
     """
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
@@ -150,7 +184,7 @@ def read_prompts(file: Path) -> list[str]:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether it is a text, a finite number, a switch, null or a list of such."""
+    """Whether a value is a text, a finite number, a boolean, null or a list of these."""
     if isinstance(value, list):
         return all(_is_plain(item) for item in value)
     return value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))

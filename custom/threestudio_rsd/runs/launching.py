@@ -1,8 +1,9 @@
-"""Starting one run of the stand-in: its config, the registered modules and the launch itself."""
+"""Starts one run: finds its config, registers the modules that configs name, and launches the run."""
 
 import importlib
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from ..errors import UserError
 from ..files import data_path
@@ -23,14 +24,14 @@ def launch(
         mode: `train` (followed by a test), `validate`, `test` or `export`.
         overrides: `key.subkey=value`.
         gpus: indices of the GPUs, such as `0` or `1,2`; the CPU if there are none.
-        verbose: whether debug messages are shown.
-        command: written to cmd.txt; None: the equivalent `rsd launch`.
+        verbose: show debug messages.
+        command: command line to record in cmd.txt; None: that of the equivalent `rsd launch`.
 
     Returns:
         Exit code: 0, or 130 after Ctrl-C.
 
     Raises:
-        UserError: see `standalone.engine.launch.launch`.
+        UserError: a mistake of the user, see `standalone.engine.launch.launch`.
     """
     n_gpus = _choose_gpus(gpus)
     from .. import host
@@ -38,7 +39,7 @@ def launch(
     if host.HOST != "embedded":
         raise UserError("RSD_HOST='threestudio' has its own launcher, `python launch.py`; accepted here: embedded.")
     from ..standalone.engine import launch as engine
-    from ..standalone.utils.quiet import set_up_messages
+    from ..standalone.utils.messages import set_up_messages
 
     set_up_messages(verbose)
     register_modules()
@@ -47,21 +48,24 @@ def launch(
 
 
 def register_modules() -> None:
-    """Import every package whose modules configs name."""
+    """Import the packages whose modules configs name, which registers them."""
     for package in ("prompt_processor", "guidance", "data", "systems", "ensembles", "threestudio_dreamfusion"):
         importlib.import_module(f"..extension.{package}", __package__)
 
 
 def find_config(name: str) -> str:
-    """Path of a config: a file, or one that ships, such as `configs/text2image/sds.yaml`.
+    """Path of a config.
+
+    Args:
+        name: path of a YAML file, or name of a shipped config, such as `configs/text2image/sds.yaml`.
 
     Raises:
-        UserError: there is neither.
+        UserError: there is no such file.
     """
-    if os.path.isfile(name):
+    if Path(name).is_file():
         return name
-    if not os.path.isabs(name):
-        for shipped in (name, os.path.join("configs", name)):
+    if not Path(name).is_absolute():
+        for shipped in (name, f"configs/{name}"):
             try:
                 path = data_path(shipped)
             except UserError:
@@ -70,17 +74,17 @@ def find_config(name: str) -> str:
                 return str(path)
     folder = data_path("configs")
     names = ", ".join(f"configs/{path.relative_to(folder).as_posix()}" for path in sorted(folder.rglob("*.yaml")))
-    raise UserError(f"config={name!r} is not a file; accepted: a YAML file of yours, or one that ships: {names}.")
+    raise UserError(f"config={name!r} is not a file; accepted: a YAML file, or a shipped config: {names}.")
 
 
 def _choose_gpus(wanted: str) -> int:
-    """Number of GPUs, which are made the visible ones unless CUDA_VISIBLE_DEVICES says so already."""
+    """Make GPUs visible, unless CUDA_VISIBLE_DEVICES is set already; returns the number of visible GPUs."""
     ids = [part for part in wanted.split(",") if part]
     if not ids or not all(part.isdigit() for part in ids):
         raise UserError(f"--gpu={wanted!r} is not understood; accepted: numbers such as 0 or 1,2.")
     os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:  # empty: the GPUs are hidden on purpose
+    if visible is not None:  # an empty value hides all GPUs
         return max(1, len([part for part in visible.split(",") if part]))
     os.environ["CUDA_VISIBLE_DEVICES"] = wanted
     return len(ids)

@@ -1,22 +1,26 @@
-"""Runs that start in a second: forks of a process, the server, that has imported the heavy libraries once.
+"""Runs that start within a second: forks of a server process that has imported the heavy libraries once.
 
-The server is multiprocessing's. It starts with the first fork, and ends with the program that asked for it.
+The server starts with the first run and ends with the program that started it. Program and server exchange lines of
+JSON over a pair of sockets: a request to start a run, its process id, and later its exit code.
 """
 
-import atexit
 import contextlib
-import multiprocessing
+import importlib
+import json
 import os
 import runpy
+import select
 import signal
+import socket
+import subprocess
 import sys
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
-# What a run imports; none of it may hold a lock that forks would share, and cli is each run's main module. diffusers
-# asks for GPUs when it is imported, after which torch refuses them to forks.
+# What a run imports. None of it may hold a lock that forks would share. `cli` is left out: it is each run's main
+# module. diffusers asks for GPUs when it is imported, after which torch refuses them to forks.
 PRELOADED = [
     "threestudio_rsd.extension.prompt_processor",
     "threestudio_rsd.extension.guidance",
@@ -25,99 +29,224 @@ PRELOADED = [
     "threestudio_rsd.extension.ensembles",
     "threestudio_rsd.extension.threestudio_dreamfusion",
     "threestudio_rsd.standalone.engine.launch",
-    "diffusers.utils.logging",  # these, our modules import when they need them
+    "diffusers.utils.logging",  # our modules import this one and the following only when they need them
     "diffusers.models.autoencoders.autoencoder_kl",
     "diffusers.models.unets.unet_2d_condition",
     "torch.utils.tensorboard",
 ]
-HELD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # a terminal sends them to the server as well
+HELD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # blocked in the server, to which a terminal sends them too
+THREADS_KEY = "OMP_NUM_THREADS"
+POLL_SECONDS = 0.05
+PROGRAM = "import sys; from threestudio_rsd.runs.preloaded import serve; serve(int(sys.argv[1]), sys.argv[2:])"
 
 
 class Fork:
-    """`python -m module argument ...` as a fork, in a session of its own; `pid` and the methods are those of Popen.
+    """`python -m module argument ...` as a fork of the server, in a session of its own.
 
-    It computes on the CPU, see PRELOADED.
+    `pid`, `poll` and `send_signal` are those of `subprocess.Popen`. The fork computes on the CPU, see PRELOADED.
 
     Args:
         command: Python, `-m`, a module and its arguments.
-        log: file that the output is added to.
-        environment: of the process. OMP_NUM_THREADS is heeded, though torch is imported already.
+        log: file to which the output is appended.
+        environment: environment variables of the process. OMP_NUM_THREADS takes effect, though torch is imported
+            already.
+
+    Raises:
+        RuntimeError: the server has ended, for example because a library cannot be imported.
     """
 
     def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
         _, option, module, *arguments = command
         assert option == "-m", command
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(PRELOADED)
-        asked = (module, arguments, str(log), dict(environment), os.getcwd())
-        self._process = context.Process(target=_perform, args=asked)
-        with _hidden_main():
-            _start_server(environment)
-            self._process.start()
-        assert self._process.pid is not None
-        self.pid = self._process.pid
+        self._server = running_server(environment)
+        self._code: int | None = None
+        self.pid = self._server.start(
+            module=module,
+            arguments=arguments,
+            log=str(log),
+            environment=dict(environment),
+            folder=str(Path.cwd()),
+            paths=_import_paths(),
+        )
 
     def poll(self) -> int | None:
-        """Exit code, the negative signal where one ended it; None while it runs."""
-        return self._process.exitcode
+        """Exit code, negative for a signal that ended the process; None while it runs."""
+        if self._code is None:
+            self._code = self._server.exit_code(self.pid)
+        return self._code
 
     def send_signal(self, number: int) -> None:
+        """Send a signal to the process, if it still runs."""
         if self.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
 
-def _perform(module: str, arguments: list[str], log: str, environment: dict[str, str], folder: str) -> None:
-    """In the fork: become the process that `python -m` would have started."""
+class Server:
+    """The server process, seen from the program that uses it.
+
+    Args:
+        environment: environment of the first run; its OMP_NUM_THREADS is used when torch is imported.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._connection, other = socket.socketpair()
+        self._received = b""
+        self._codes: dict[int, int] = {}  # exit codes of forks that nobody has asked for yet, by process id
+        self.has_ended = False
+        own = {key: value for key, value in environment.items() if key == THREADS_KEY}
+        own["PYTHONPATH"] = os.pathsep.join(_import_paths())
+        # The server inherits the blocked signals: it has to outlive the runs, which end after a Ctrl-C.
+        former = signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", PROGRAM, str(other.fileno()), *PRELOADED],
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **own},
+                pass_fds=[other.fileno()],
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, former)
+            other.close()
+        self.pid = self._process.pid
+
+    def start(self, **request: Any) -> int:
+        """Process id of a new fork; `request` holds the arguments of `_become`."""
+        with contextlib.suppress(ConnectionError):  # then nothing is received either
+            self._connection.sendall(json.dumps(request).encode() + b"\n")
+        while not self.has_ended:
+            started = self._receive()
+            if started is not None:
+                return started
+        raise RuntimeError(f"The process that starts runs has ended with exit code {self._process.wait()}.")
+
+    def exit_code(self, pid: int) -> int | None:
+        """Exit code of a fork; None while it runs; 1 if the server ended before the fork did."""
+        self._receive(socket.MSG_DONTWAIT)
+        if pid in self._codes:
+            return self._codes.pop(pid)
+        return 1 if self.has_ended and not _is_running(pid) else None
+
+    def _receive(self, flags: int = 0) -> int | None:
+        """Take in messages that have arrived; returns the process id of a fork that has started."""
+        try:
+            data = self._connection.recv(1 << 16, flags)
+        except BlockingIOError:
+            return None
+        except ConnectionError:
+            data = b""
+        self.has_ended = self.has_ended or not data
+        *lines, self._received = (self._received + data).split(b"\n")
+        started = None
+        for message in map(json.loads, lines):
+            if "code" in message:
+                self._codes[message["pid"]] = message["code"]
+            else:
+                started = message["pid"]
+                self._codes.pop(started, None)  # of an earlier process with this id
+        return started
+
+
+_servers: list[Server] = []  # the one in use, or none yet
+
+
+def running_server(environment: Mapping[str, str]) -> Server:
+    """The server of this program, started where there is none; arguments as for `Server`."""
+    if not _servers or _servers[0].has_ended:
+        _servers[:] = [Server(environment)]
+    return _servers[0]
+
+
+def serve(descriptor: int, modules: Sequence[str]) -> None:
+    """The server process: start forks on request, until the program at the other end of the socket has ended.
+
+    In a fork, this raises SystemExit when its program has ended.
+
+    Args:
+        descriptor: file descriptor of the socket.
+        modules: names of modules to import first; those that cannot be imported are skipped.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a script starts with `&` inherits an ignored one
+    for name in modules:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    connection = socket.socket(fileno=descriptor)
+    requests = connection.makefile("rb")
+    children: set[int] = set()
+
+    def report(message: Mapping[str, int]) -> None:
+        with contextlib.suppress(ConnectionError):  # the program has ended, which the next reading shows
+            connection.sendall(json.dumps(message).encode() + b"\n")
+
+    while True:
+        readable, _, _ = select.select([connection], [], [], POLL_SECONDS)
+        if readable:
+            line = requests.readline()  # the program sends one request at a time: no further line is buffered
+            if not line.endswith(b"\n"):
+                return
+            pid = os.fork()
+            if pid == 0:
+                requests.close()
+                connection.close()
+                _become(**json.loads(line))
+            children.add(pid)
+            report({"pid": pid})
+        for pid, code in _ended(children):
+            report({"pid": pid, "code": code})
+
+
+def _become(
+    module: str, arguments: list[str], log: str, environment: dict[str, str], folder: str, paths: list[str]
+) -> None:
+    """In the fork: do what `python -m module` does in a new process. Raises SystemExit at its end."""
     os.setsid()
     output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-    for source, target in ((os.open(os.devnull, os.O_RDONLY), 0), (output, 1), (output, 2)):
-        os.dup2(source, target)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.close(output)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    _set_threads(environment.get("OMP_NUM_THREADS", ""))
+    _set_threads(environment.get(THREADS_KEY, ""))
+    sys.path[:] = paths
     sys.argv = [module, *arguments]
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a script starts with `&` ignores it
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
         runpy.run_module(module, run_name="__main__", alter_sys=True)
-    finally:
-        atexit._run_exitfuncs()  # multiprocessing ends its processes without
+    except SystemExit:
+        raise
+    except BaseException:
+        traceback.print_exc()
+        sys.exit(1)
+    sys.exit(0)
+
+
+def _import_paths() -> list[str]:
+    """Folders from which this program imports; an empty name is the working folder."""
+    return [path or str(Path.cwd()) for path in sys.path]
 
 
 def _set_threads(wanted: str) -> None:
-    """Give torch another number of threads than the server was started with."""
+    """Set torch's number of threads where it differs from the one that the server was started with."""
     torch = sys.modules.get("torch")
     if torch is not None and wanted.isdigit() and int(wanted) not in (0, torch.get_num_threads()):
         torch.set_num_threads(int(wanted))
 
 
-def _start_server(environment: Mapping[str, str]) -> None:
-    """Start the server if there is none, deaf to Ctrl-C from its first moment: it has to outlive the runs."""
-    resource_tracker.ensure_running()  # here, for it unblocks signals
-    threads = os.environ.get("OMP_NUM_THREADS")
-    former = signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
-    # A server that inherits an ignored Ctrl-C, as from nohup, would have each fork drop one that comes as it starts.
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        os.environ.update({key: value for key, value in environment.items() if key == "OMP_NUM_THREADS"})
-        forkserver.ensure_running()
-    finally:
-        signal.signal(signal.SIGINT, handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, former)
-        if threads is None:
-            os.environ.pop("OMP_NUM_THREADS", None)
-        else:
-            os.environ["OMP_NUM_THREADS"] = threads
+def _ended(children: set[int]) -> Iterator[tuple[int, int]]:
+    """Process ids and exit codes of the children that have ended, which are removed from the set."""
+    while children:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid == 0:
+            return
+        if pid in children:
+            children.remove(pid)
+            yield pid, os.waitstatus_to_exitcode(status)
 
 
-@contextlib.contextmanager
-def _hidden_main() -> Iterator[None]:
-    """Without a main module, which multiprocessing would import in the fork: a plain script would begin anew there."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
+def _is_running(pid: int) -> bool:
     try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

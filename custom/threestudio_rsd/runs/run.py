@@ -1,4 +1,4 @@
-"""One run of a sweep: its command, its folder, and what it left there."""
+"""One run of a sweep: its command, its folder and the results in it."""
 
 import json
 import re
@@ -14,22 +14,22 @@ from ..errors import UserError
 from .grid import make_tag
 from .trial import SKIPPED_KEYS, flatten
 
-OWN_KEYS = ("name", "tag", "use_timestamp", "timestamp", "exp_root_dir", "resume")  # set by the sweep
-# Where a run lies and what it goes on from are no part of its settings.
+OWN_KEYS = ("name", "tag", "use_timestamp", "timestamp", "exp_root_dir", "resume")  # config keys that `Run` sets
+# Config keys that may differ between starts of the same run: where it is stored, and from what it resumes.
 UNCOMPARED_KEYS = (*SKIPPED_KEYS, "resume", "n_gpus")
 ERROR_MARK = "rsd: error: "
 
 
 @dataclass(frozen=True)
 class Run:
-    """`rsd launch` with some settings.
+    """A call of `rsd launch`.
 
     Attributes:
         config: YAML file.
-        settings: values by dotted key.
+        settings: config values by dotted key.
         output: folder of the sweep.
-        method: stands in the folder's name, where runs of several configs lie side by side.
-        shown: settings that stand there; None: all.
+        method: prefix of the folder's name, for folders with runs of several configs.
+        shown: keys of the settings in the folder's name; None: all.
     """
 
     config: str
@@ -40,6 +40,7 @@ class Run:
 
     @property
     def tag(self) -> str:
+        """Name of the run's folder, see `make_tag`."""
         shown = {key: value for key, value in self.settings.items() if self.shown is None or key in self.shown}
         return make_tag(shown, self.method, {key: self.settings[key] for key in self.settings.keys() - shown.keys()})
 
@@ -50,33 +51,40 @@ class Run:
 
     @property
     def log(self) -> Path:
-        """What the process printed, of all its starts."""
+        """Output of the run's process, of all its starts."""
         return self.output / "logs" / f"{self.tag}.log"
 
     @property
     def checkpoint(self) -> Path:
-        """The checkpoint to go on from, where there is one."""
+        """Checkpoint from which the run resumes, if the file exists."""
         return self.folder / "ckpts" / "last.ckpt"
 
     def overrides(self) -> list[str]:
-        """Of the config, as for `rsd launch`; JSON is YAML, in which they are read."""
+        """Overrides for `rsd launch`. Values are JSON, which is valid YAML."""
         own = {"exp_root_dir": str(self.output), "name": "runs", "tag": self.tag, "use_timestamp": False}
         return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in {**own, **self.settings}.items()]
 
     def command(self) -> list[str]:
-        """Program and arguments; the run goes on where its checkpoint ends."""
+        """Program and arguments that start the run, or resume it from its checkpoint."""
         resume = [f"resume={json.dumps(str(self.checkpoint))}"] if self.checkpoint.is_file() else []
         return [*launcher(), "--config", self.config, "--train", *self.overrides(), *resume]
 
     def metrics(self) -> dict[str, Any] | None:
-        """Content of save/metrics.json, which a run writes last; None if it has not finished."""
+        """Content of save/metrics.json, which a run writes at its end; None if it has not finished."""
         try:
             return json.loads((self.folder / "save" / "metrics.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):  # none, or cut off
+        except (OSError, ValueError):  # missing or incomplete
             return None
 
     def check_folder(self, config: Any) -> None:
-        """Raise UserError if the folder holds work that was done with another config than this resolved one."""
+        """Check that the results in the folder, if there are any, were made with this config.
+
+        Args:
+            config: resolved config of the run.
+
+        Raises:
+            UserError: they were made with another config; names a key that differs.
+        """
         parsed = self.folder / "configs" / "parsed.yaml"
         if not parsed.is_file() or not (self.checkpoint.is_file() or self.metrics() is not None):
             return
@@ -90,16 +98,20 @@ class Run:
                 )
 
     def failure(self, code: int) -> str:
-        """Why a process that ended with this code has failed: the last line of its error."""
+        """Reason why the run's process failed: its signal, or the last line of its error.
+
+        Args:
+            code: exit code, negative for a signal.
+        """
         if code < 0:
             name = signal.Signals(-code).name
-            return f"ended by {name}" + (", perhaps for want of memory" if name == "SIGKILL" else "")
+            return f"ended by {name}" + (", possibly because memory ran out" if name == "SIGKILL" else "")
         try:
             text = self.log.read_text(encoding="utf-8", errors="replace")
         except OSError:
             text = ""
         lines = [line.strip() for line in re.split(r"[\r\n]", text) if line.strip()]
-        start = max((i for i, line in enumerate(lines) if line.startswith("$ ")), default=-1)  # of the last process
+        start = max((i for i, line in enumerate(lines) if line.startswith("$ ")), default=-1)  # of the last start
         lines = lines[start + 1 :]
         if code == 0:
             return "ended without save/metrics.json"
@@ -108,7 +120,7 @@ class Run:
 
 
 def launcher() -> list[str]:
-    """`rsd launch` of this very Python."""
+    """Command `rsd launch`, run by this Python."""
     return [sys.executable, "-m", "threestudio_rsd.cli", "launch"]
 
 

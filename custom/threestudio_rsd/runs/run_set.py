@@ -1,4 +1,4 @@
-"""Runs that belong together: how it stands with each, and computing those that are not finished."""
+"""A set of runs: the state of each, and computing those that are not finished."""
 
 import fcntl
 import signal
@@ -23,12 +23,13 @@ USER_STOPPED = 130  # exit code of a program that Ctrl-C ended
 
 @dataclass
 class Outcome:
-    """How it stands with a run.
+    """State of a run.
 
     Attributes:
+        run: the run.
         state: FINISHED, FAILED, INTERRUPTED, BEGUN (has a checkpoint) or WAITING.
-        error: the last line of its error, where it has failed.
-        metrics: content of its save/metrics.json, where it has finished.
+        error: last line of the error of a failed run.
+        metrics: content of save/metrics.json of a finished run.
     """
 
     run: Run
@@ -38,18 +39,27 @@ class Outcome:
 
 
 class RunSet:
-    """Runs, and how it stands with each of them.
+    """Runs with their states.
 
     Args:
-        runs: each with a tag of its own.
-        errors: of runs that an earlier start has seen fail, by tag.
+        runs: runs with different tags.
+        errors: errors of runs that failed in an earlier start, by tag.
     """
 
     def __init__(self, runs: Sequence[Run], errors: Mapping[str, str] | None = None) -> None:
-        self.outcomes = {run.tag: _standing(run, (errors or {}).get(run.tag)) for run in runs}
+        self.outcomes = {run.tag: _initial_outcome(run, (errors or {}).get(run.tag)) for run in runs}
 
     def end(self, run: Run, code: int, stopped: bool) -> Outcome:
-        """Note that a run's process has ended, with this exit code, after the user stopped the runs or not."""
+        """Record the end of a run's process.
+
+        Args:
+            run: the run.
+            code: exit code of the process.
+            stopped: whether the user stopped the runs before.
+
+        Returns:
+            The run's new state.
+        """
         metrics = run.metrics()
         if metrics is not None:
             outcome = Outcome(run, FINISHED, metrics=metrics)
@@ -62,16 +72,26 @@ class RunSet:
         return outcome
 
     def of_state(self, *states: str) -> list[Outcome]:
+        """The runs that are in one of these states."""
         return [outcome for outcome in self.outcomes.values() if outcome.state in states]
 
     def write(self) -> None:
-        """Write down how it stands; called whenever a run has ended."""
+        """Write a record of all states; called whenever a run has ended. The base class writes none."""
 
     def compute(self, workers: Workers, total: int, description: str) -> bool:
-        """Have the workers compute their runs, `total` in number; returns whether the user has stopped them."""
+        """Wait until the workers have computed their runs; the first Ctrl-C stops them, a second one kills them.
+
+        Args:
+            workers: workers that were given runs of this set.
+            total: number of their runs.
+            description: text in front of the progress bar.
+
+        Returns:
+            Whether the user stopped the runs.
+        """
         stops: list[int] = []
-        heard = [each for each in SIGNALS if signal.getsignal(each) != signal.SIG_IGN]  # nohup ignores SIGHUP
-        former = {each: signal.signal(each, lambda number, _: stops.append(number)) for each in heard}
+        handled_signals = [each for each in SIGNALS if signal.getsignal(each) != signal.SIG_IGN]  # nohup ignores SIGHUP
+        former = {each: signal.signal(each, lambda number, _: stops.append(number)) for each in handled_signals}
         handled = 0
         try:
             with tqdm(total=total, unit="run", desc=description, dynamic_ncols=True) as bar:
@@ -79,49 +99,59 @@ class RunSet:
                     for run, code in workers.poll():
                         outcome = self.end(run, code, stopped=bool(stops))
                         bar.update()
-                        bar.write(f"{outcome.state:<11} {run.tag}" + (f": {outcome.error}" if outcome.error else ""))
-                    if len(stops) > handled:
-                        if handled == 0:
-                            bar.write("Stopping: runs save and end; press Ctrl-C again to end them at once.")
-                            workers.stop()
-                        else:
-                            workers.kill()
-                        handled = len(stops)
+                        bar.write(describe(outcome))
+                    if len(stops) > handled and handled == 0:
+                        bar.write("Stopping: runs save and end; press Ctrl-C again to end them at once.")
+                        workers.stop()
+                    elif len(stops) > handled:
+                        workers.kill()
+                    handled = len(stops)
                     time.sleep(POLL_SECONDS)
         finally:
-            if workers.busy:  # an error of ours, such as a full disk
+            if workers.busy:  # after an error of this process, such as a full disk
                 workers.stop()
             for each, handler in former.items():
                 signal.signal(each, handler)
         return bool(stops)
 
     def describe_failures(self) -> list[str]:
-        """Lines for a terminal that say what has failed and why, and how to go on."""
+        """Lines for a terminal: the failed runs with their errors and logs, and how to continue."""
         failed, lines = self.of_state(FAILED), []
         if failed:
             lines.append(f"\n{len(failed)} failed:")
-            for outcome in failed:
-                lines.append(f"  {outcome.run.tag}\n    {outcome.error}\n    log: {outcome.run.log}")
+            lines += [f"  {each.run.tag}\n    {each.error}\n    log: {each.run.log}" for each in failed]
         if len(self.of_state(FINISHED)) < len(self.outcomes):
-            lines.append("The same command goes on with what is not finished.")
+            lines.append("The same command continues with what is not finished.")
         return lines
+
+
+def describe(outcome: Outcome) -> str:
+    """Line for a terminal: state and tag of a run, and its error."""
+    return f"{outcome.state:<11} {outcome.run.tag}" + (f": {outcome.error}" if outcome.error else "")
 
 
 @contextmanager
 def hold_folder(output: Path) -> Iterator[None]:
-    """Hold the folder; raise UserError where another command does. The lock ends with the process."""
+    """Lock a folder within the `with` block; the lock also ends with the process.
+
+    Args:
+        output: folder.
+
+    Raises:
+        UserError: another command has locked it.
+    """
     with (output / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(f"--output={str(output)!r} is in use by another sweep; choose another one.") from error
         except OSError:
-            pass  # a file system without locks
+            pass  # the file system has no locks
         yield
 
 
-def _standing(run: Run, error: str | None) -> Outcome:
-    """How it stands with a run before it is started; `error`: of its last start, if it failed."""
+def _initial_outcome(run: Run, error: str | None) -> Outcome:
+    """State of a run before it is started; `error` is that of its last start, if it failed."""
     metrics = run.metrics()
     if metrics is not None:
         return Outcome(run, FINISHED, metrics=metrics)

@@ -1,40 +1,108 @@
-"""Means over the seeds and prompts of a sweep, for each of its other settings."""
+"""Sweeps: the runs of a grid of settings, their record `sweep.json`, and means over seeds and prompts."""
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from ..errors import UserError
+from ..files import write_whole
+from ..metrics.names import metric_info
 from ..metrics.statistics import estimate
 from ..text_tables import format_figure, format_table
-from .grid import PROMPT_KEYS, SEED_KEY, format_value, short_names
-from .trial import flatten
+from .grid import PROMPT_KEYS, SEED_KEY, Axis, expand_grid, format_value, short_names
+from .run import Run
+from .run_set import FAILED, FINISHED, Outcome, RunSet
+from .trial import DIVERSITY, read_values
 
-# By key of metrics.json: heading and format; diversity in each network comes before them.
-FIGURES = {
-    "colors": ("colors", ".2f"),
-    "classes_correct": ("class accuracy", ".2f"),
-    "consistent": ("class kept", ".2f"),
-    "psnr.mean": ("PSNR", ".2f"),
-    "lpips.mean": ("LPIPS", ".3f"),
-    "seconds_per_step": ("seconds per step", ".2f"),
-}
-DIVERSITY = "diversity."
+# Columns of the terminal's table after the diversities. All other metrics are in sweep.json.
+SHOWN = ("colors", "class_accuracy", "psnr", "lpips", "seconds_per_step")
+
+
+class Sweep(RunSet):
+    """The runs of a grid. Their states, metrics and means are recorded in `sweep.json`.
+
+    Args:
+        command: command line that started the sweep.
+        config: YAML file.
+        axes: dotted keys of the config, each with its values.
+        output: folder of the sweep.
+
+    Raises:
+        UserError: an impossible grid, or a folder with results of another config.
+    """
+
+    def __init__(self, command: str, config: str, axes: Sequence[Axis], output: Path) -> None:
+        self.command, self.config, self.axes, self.output = command, config, axes, output
+        super().__init__(_make_runs(config, axes, output), self._recorded_errors())
+
+    def summary(self) -> list[dict[str, Any]]:
+        """Means over the seeds and prompts of the finished runs, see `summarize`."""
+        finished = [(each.run.settings, each.metrics) for each in self.of_state(FINISHED)]
+        return summarize([(settings, metrics) for settings, metrics in finished if metrics is not None])
+
+    def write(self) -> None:
+        """Write sweep.json."""
+        record = {
+            "command": self.command,
+            "config": self.config,
+            "grid": {key: list(values) for key, values in self.axes},
+            "runs": [self._entry(outcome) for outcome in self.outcomes.values()],
+            "summary": self.summary(),
+        }
+        write_whole(self.output / "sweep.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+
+    def _entry(self, outcome: Outcome) -> dict[str, Any]:
+        run = outcome.run
+        return {
+            "tag": run.tag,
+            "settings": run.settings,
+            "state": outcome.state,
+            "folder": run.folder.relative_to(self.output).as_posix(),
+            "log": run.log.relative_to(self.output).as_posix(),
+            "error": outcome.error,
+            "metrics": outcome.metrics,
+        }
+
+    def _recorded_errors(self) -> dict[str, str]:
+        """Errors of the runs that an earlier start recorded as failed, by tag."""
+        file = self.output / "sweep.json"
+        try:
+            runs = json.loads(file.read_text(encoding="utf-8"))["runs"]
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{str(file)!r} cannot be read; remove it, or choose another --output.") from error
+        return {run["tag"]: run["error"] for run in runs if run["state"] == FAILED}
+
+
+def one_run_for_each_value(runs: Sequence[Run]) -> list[Run]:
+    """The first runs that together contain every value of every setting, except seeds and prompts."""
+    seen: set[tuple[str, str]] = set()
+    chosen: list[Run] = []
+    for run in runs:
+        values = {(key, json.dumps(value)) for key, value in _without_repetitions(run.settings).items()}
+        if not chosen or values - seen:
+            chosen.append(run)
+            seen |= values
+    return chosen
 
 
 def summarize(finished: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    """One row for each combination of the settings but seed and prompt, in the order of their first runs.
+    """Means of every metric for each combination of settings except seed and prompt, in the order of their first runs.
 
     Args:
-        finished: settings and metrics of each finished run.
+        finished: settings and content of metrics.json of each finished run.
 
     Returns:
-        rows {"settings", "runs", "figures": {key: {"mean", "interval"}}}; the interval (95 %, bootstrap over the
-        runs) is None where there is one run only.
+        rows {"settings", "runs", "figures": {key: {"mean", "interval"}}}, with keys as in `metrics.names`. The interval
+        is a 95 % bootstrap interval over the runs, or None for a single run.
     """
     groups: dict[tuple, tuple[dict[str, Any], list[dict[str, float]]]] = {}
     for settings, metrics in finished:
-        kept = {key: value for key, value in settings.items() if key != SEED_KEY and key not in PROMPT_KEYS}
+        kept = _without_repetitions(settings)
         name = tuple((key, format_value(value)) for key, value in kept.items())
-        groups.setdefault(name, (kept, []))[1].append(_figures(metrics))
+        groups.setdefault(name, (kept, []))[1].append(read_values(metrics))
     rows = []
     for kept, runs in groups.values():
         figures = {}
@@ -45,34 +113,38 @@ def summarize(finished: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -
 
 
 def format_summary(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The rows for a terminal; settings that all of them share are left out."""
+    """Table of the rows of `summarize` for a terminal, without the settings that all rows share."""
     keys = list(dict.fromkeys(key for row in rows for key in row["settings"]))
     varied = [key for key in keys if len({format_value(row["settings"].get(key)) for row in rows}) > 1]
     names = short_names(varied)
     measured = list(dict.fromkeys(key for row in rows for key in row["figures"]))
-    shown = [*(key for key in measured if key.startswith(DIVERSITY)), *(key for key in FIGURES if key in measured)]
+    shown = [*(key for key in measured if key.startswith(DIVERSITY)), *(key for key in SHOWN if key in measured)]
+    forms = {key: f".{metric_info(key).digits}f" for key in shown}
     cells = []
     for row in rows:
         label = ", ".join(f"{names[key]} = {format_value(row['settings'].get(key))}" for key in varied)
-        cells.append(
-            [label or "all", str(row["runs"]), *(format_figure(row["figures"].get(key), _form(key)) for key in shown)]
-        )
-    return format_table(["settings", "runs", *(_heading(key) for key in shown)], cells)
+        figures = [format_figure(row["figures"].get(key), form) for key, form in forms.items()]
+        cells.append([label or "all", str(row["runs"]), *figures])
+    return format_table(["settings", "runs", *(metric_info(key).title for key in shown)], cells)
 
 
-def _figures(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Figures of metrics.json by dotted key; those of an inverse problem are under `mean`."""
-    values = flatten({**metrics, **metrics.get("mean", {})})
-    return {
-        key: float(value)
-        for key, value in values.items()
-        if isinstance(value, int | float) and (key in FIGURES or key.startswith(DIVERSITY))
-    }
+def _make_runs(config: str, axes: Sequence[Axis], output: Path) -> list[Run]:
+    """The runs of a grid.
+
+    Raises:
+        UserError: settings that the config does not accept, or a folder of results of another config.
+    """
+    from ..standalone.engine.checks import check_seed
+    from ..standalone.utils.experiment import load_config
+
+    runs = [Run(config, settings, output) for settings in expand_grid(axes)]
+    for run in runs:
+        resolved = load_config(config, cli_args=run.overrides(), n_gpus=1)
+        check_seed(resolved.seed)
+        run.check_folder(resolved)
+    return runs
 
 
-def _heading(key: str) -> str:
-    return FIGURES[key][0] if key in FIGURES else f"diversity, {key.removeprefix(DIVERSITY)}"
-
-
-def _form(key: str) -> str:
-    return FIGURES[key][1] if key in FIGURES else ".3f"
+def _without_repetitions(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings without seed and prompt, over which means are taken."""
+    return {key: value for key, value in settings.items() if key != SEED_KEY and key not in PROMPT_KEYS}

@@ -1,9 +1,10 @@
-"""What a finished run left in its trial folder, read back for tables and pages."""
+"""Reads the trial folder of a finished run: images, metrics, curves and config, for tables and pages."""
 
 import csv
 import json
 import platform
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -12,23 +13,27 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from ..errors import UserError
+from ..metrics.names import METRICS
 
-Curve = list[tuple[int, float]]
+Curve = list[tuple[int, float]]  # (step, value)
 VERSIONS_OF = ("threestudio-rsd", "torch", "pytorch-lightning", "diffusers", "transformers", "omegaconf")
-# Where a run lies is no part of its settings.
+# Config keys that say where a run is stored. They are not compared between runs.
 SKIPPED_KEYS = ("name", "tag", "timestamp", "trial_name", "trial_dir", "exp_dir", "exp_root_dir", "use_timestamp")
-TRAIN, DIVERSITY = "train/", "diversity_"  # before the names of logged values
+TRAIN, DIVERSITY = "train/", "diversity_"  # prefixes of the names of logged values
+# Metrics with one number for each feature network. Similarity is left out: diversity is 1 minus it.
+NETWORK_METRICS = ("diversity", "vendi")
+NETWORK_PREFIXES = tuple(f"{name}_" for name in NETWORK_METRICS)
 
 
 @dataclass
 class Trial:
-    """One run: what it is called, what it shows and what was measured.
+    """A finished run.
 
     Attributes:
-        label: for people.
-        grid: PNG of all particles.
+        label: name in tables and pages.
+        grid: PNG file that shows all particles.
         metrics: content of save/metrics.json.
-        curves: diversity over the steps by feature network, [(step, value), ...].
+        curves: diversity over the steps, [(step, value), ...], by feature network.
         config: config values by dotted key.
     """
 
@@ -40,10 +45,17 @@ class Trial:
 
 
 def read_trial(folder: Path, label: str) -> Trial:
-    """Read a trial folder of one of the systems of this package.
+    """Read the trial folder of a run of this package's systems.
+
+    Args:
+        folder: trial folder.
+        label: name of the run in tables and pages.
+
+    Returns:
+        The run.
 
     Raises:
-        UserError: the run has not finished: there is no grid or no metrics.
+        UserError: the run has not finished: its grid or its metrics are missing.
     """
     metrics, grid = folder / "save" / "metrics.json", find_grid(folder)
     if not metrics.is_file() or grid is None:
@@ -57,21 +69,48 @@ def read_trial(folder: Path, label: str) -> Trial:
     )
 
 
+def read_values(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Numbers of a metrics.json by their keys in `metrics.names`, such as `diversity_dino`, `psnr` or `colors`.
+
+    Args:
+        metrics: content of the file. Runs on inverse problems have their means over the images under `mean`.
+
+    Returns:
+        Value by key. Entries that are not in `metrics.names`, and metrics that were not measured, are left out.
+
+    Example:
+        >>> read_values({"steps": 9, "diversity": {"dino": 0.5}})
+        {'diversity_dino': 0.5}
+        >>> read_values({"mean": {"psnr": 21.5, "psnr_of_mean": 23.0, "diversity_dino": 0.4}})
+        {'psnr': 21.5, 'psnr_of_mean': 23.0, 'diversity_dino': 0.4}
+    """
+    values = {}
+    for key, value in flatten({**metrics, **(metrics.get("mean") or {})}).items():
+        name = key.replace(".", "_") if key.partition(".")[0] in NETWORK_METRICS else key
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if is_number and (name in METRICS or name.startswith(NETWORK_PREFIXES)):
+            values[name] = float(value)
+    return values
+
+
 def read_config(folder: Path) -> dict[str, Any]:
-    """Config values of a trial folder by dotted key; none where configs/parsed.yaml is missing."""
+    """Config values of a trial folder by dotted key; an empty dict where configs/parsed.yaml is missing."""
     parsed = folder / "configs" / "parsed.yaml"
     return flatten(OmegaConf.to_container(OmegaConf.load(parsed), resolve=False)) if parsed.is_file() else {}
 
 
 def read_curves(logs: Path) -> dict[str, Curve]:
-    """Diversity over the steps by feature network, from csv_logs."""
+    """Diversity over the steps by feature network, from the folder csv_logs."""
     return {
         name.removeprefix(DIVERSITY): curve for name, curve in read_logs(logs).items() if name.startswith(DIVERSITY)
     }
 
 
 def read_logs(logs: Path) -> dict[str, Curve]:
-    """`train/*` of all versions under csv_logs; of a step logged twice, the later version counts."""
+    """Logged `train/*` values over the steps, by name, from all versions in the folder csv_logs.
+
+    A resumed run logs to a new version; where two versions logged the same step, the later one is used.
+    """
     values: dict[str, dict[int, float]] = {}
     for path in sorted(logs.glob("version_*/metrics.csv"), key=lambda path: int(path.parent.name.split("_")[1])):
         with path.open(newline="") as file:
@@ -83,7 +122,16 @@ def read_logs(logs: Path) -> dict[str, Curve]:
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} -> {"a.b": 1}; lists count as values."""
+    """Values of nested dicts by dotted key; lists are values.
+
+    Args:
+        config: nested dicts.
+        prefix: dotted key of `config` itself.
+
+    Example:
+        >>> flatten({"a": {"b": 1}, "c": [2, 3]})
+        {'a.b': 1, 'c': [2, 3]}
+    """
     if not isinstance(config, dict):
         return {prefix: config}
     result: dict[str, Any] = {}
@@ -92,10 +140,11 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     return result
 
 
-def config_differences(trials: list[Trial]) -> dict[str, list[Any]]:
-    """Config keys whose values differ between the trials, with one value per trial (None: not set).
+def config_differences(trials: Sequence[Trial]) -> dict[str, list[Any]]:
+    """Config keys whose values differ between trials, each with the trials' values in order (None: not set).
 
-    Trials of different systems have few keys in common: between them the system's name is the difference.
+    Values are compared between trials of the same system. Different systems have few keys in common: of their
+    differences only `system_type` is listed.
     """
     systems: dict[Any, list[int]] = {}
     for index, trial in enumerate(trials):
@@ -112,7 +161,7 @@ def config_differences(trials: list[Trial]) -> dict[str, list[Any]]:
 
 
 def find_grid(folder: Path) -> Path | None:
-    """The last grid of images, or contact sheet of 3D objects, in a trial folder; None if there is none."""
+    """Grid of images, or contact sheet of 3D objects, of the last test in a trial folder; None if there is none."""
     found = [*(folder / "save").glob("it*-test.png"), *(folder / "save").glob("it*-test-sheet.png")]
     return max(found, key=_step, default=None)
 
@@ -123,11 +172,17 @@ def _step(grid: Path) -> int:
 
 
 def versions(*further: str) -> dict[str, str]:
-    """Versions of Python and of the libraries that a result depends on, `further` ones too."""
-    found = {"Python": platform.python_version()}
-    for name in (*VERSIONS_OF, *further):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    """Versions of Python, of this package and of the libraries that results depend on.
+
+    Args:
+        further: names of further packages. Packages that are not installed are left out.
+    """
+    found = {name: _version(name) for name in (*VERSIONS_OF, *further)}
+    return {"Python": platform.python_version(), **{name: version for name, version in found.items() if version}}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

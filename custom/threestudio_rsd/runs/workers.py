@@ -1,7 +1,8 @@
-"""Where the runs of a sweep are computed: in processes of this machine, or on a cluster.
+"""Workers that compute the runs of a sweep: in processes on this machine, or as jobs on a cluster.
 
-submitit serves the cluster only. Its local executor starts everything at once, hides the GPUs, ends a job after its
-time limit, and kills one second after Ctrl-C, when a run is still saving.
+`process_map` does not fit: a run has a process, a log file, a GPU and a session of its own, and saves after Ctrl-C.
+submitit is used for the cluster only. Its local executor starts all jobs at once, hides the GPUs, ends a job after its
+time limit, and kills it one second after Ctrl-C, when a run is still saving.
 """
 
 import os
@@ -18,31 +19,36 @@ from ..errors import UserError, first_line, require
 from .preloaded import Fork
 from .run import Run
 
-EXTRA = "sweep"  # of the package, brings submitit
-# submitit's own limit of 5 minutes is for trials; a run that reaches this one goes on in a further job.
+EXTRA = "sweep"  # extra of this package that installs submitit
+# submitit's default limit is 5 minutes. A run that reaches the limit continues in a further job.
 SLURM_DEFAULTS = {"job_name": "rsd-sweep", "time": 240, "signal_delay_s": 120}
-REQUEUES = 20  # time limits that one run may reach
+REQUEUES = 20  # number of further jobs for one run
 
 
 class Workers(Protocol):
-    """Computes runs."""
+    """Interface of what computes runs."""
 
     @property
     def busy(self) -> bool:
-        """Whether a run waits or is computed."""
+        """Whether runs are waiting or running."""
 
     def poll(self) -> list[tuple[Run, int]]:
-        """Start what there is room for; return what has ended since the last call, with exit codes."""
+        """Start as many runs as fit; returns the runs that ended since the last call, with exit codes."""
 
     def stop(self) -> None:
-        """Start no more, and ask what is computed to save and end."""
+        """Start no further run, and interrupt the running ones, which then save and end."""
 
     def kill(self) -> None:
-        """End at once."""
+        """End all runs at once."""
 
 
 class LocalWorkers:
-    """Processes on this machine, `count` at a time, each with its share of the cores and a GPU where there are some."""
+    """Processes on this machine. Each gets an equal number of the cores, and a GPU where there are any.
+
+    Args:
+        runs: runs to compute.
+        count: number of runs at a time.
+    """
 
     def __init__(self, runs: Sequence[Run], count: int) -> None:
         self._waiting = deque(runs)
@@ -78,7 +84,7 @@ class LocalWorkers:
             if process.poll() is None:
                 try:
                     os.killpg(process.pid, signal.SIGKILL)
-                except ProcessLookupError:  # a fork that has not come to its session yet
+                except ProcessLookupError:  # a fork that has no session yet
                     process.send_signal(signal.SIGKILL)
 
     def _environment(self, slot: int) -> dict[str, str]:
@@ -92,8 +98,11 @@ class ClusterWorkers:
     """Jobs of a submitit executor, submitted at once as one array.
 
     Args:
-        runs: to be computed.
-        executor: such as `slurm_executor` makes.
+        runs: runs to compute.
+        executor: submitit executor, see `slurm_executor`.
+
+    Raises:
+        UserError: the cluster rejects the jobs.
     """
 
     def __init__(self, runs: Sequence[Run], executor: Any) -> None:
@@ -101,7 +110,7 @@ class ClusterWorkers:
             with executor.batch():
                 jobs = [executor.submit(ClusterRun(run)) for run in runs]
         except (OSError, RuntimeError) as error:
-            raise UserError(f"The cluster does not take the jobs: {first_line(error)}.") from error
+            raise UserError(f"The cluster rejects the jobs: {first_line(error)}.") from error
         self._jobs: list[tuple[Run, Any]] = list(zip(runs, jobs, strict=True))
 
     @property
@@ -124,21 +133,25 @@ class ClusterWorkers:
 
 
 class ClusterRun:
-    """What submitit calls on a node: the run's process, in which the cluster's signals become Ctrl-C."""
+    """Function that submitit calls on a node: starts the run's process, and interrupts it on the cluster's signals.
+
+    Args:
+        run: run to compute.
+    """
 
     def __init__(self, run: Run) -> None:
         self.run = run
         self._pid: int | None = None
 
     def __call__(self) -> int:
-        """Exit code of the run."""
+        """Compute the run; returns its exit code."""
         process = start_process(self.run, os.environ, preexec_fn=_ignore_cluster_signals)
         self._pid = process.pid
         signal.signal(signal.SIGTERM, lambda *_: self._interrupt())  # scancel
         return process.wait()
 
     def checkpoint(self) -> Any:
-        """Before the time limit, or when another job takes the node: save, and go on in a further job."""
+        """Called before the time limit and before preemption: the run saves, and continues in the job returned."""
         self._interrupt()
         return require("submitit.helpers", EXTRA).DelayedSubmission(ClusterRun(self.run))
 
@@ -147,21 +160,21 @@ class ClusterRun:
             return
         try:
             os.kill(self._pid, signal.SIGINT)
-            os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT)  # __call__, which this interrupts, reaps it
+            os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT)  # without reaping it, which __call__ does
         except (ChildProcessError, ProcessLookupError):
-            pass  # it has ended
+            pass  # the process has ended
 
 
 def slurm_executor(folder: Path, options: Mapping[str, Any], workers: int | None) -> Any:
-    """Submitit's executor for Slurm.
+    """Executor of submitit for Slurm.
 
     Args:
-        folder: for its scripts, which all nodes must see.
-        options: of submitit.SlurmExecutor, such as partition, time in minutes, gpus_per_node, mem.
-        workers: jobs at a time; as many as the cluster gives by default.
+        folder: folder of the executor's scripts, which all nodes must be able to read.
+        options: options of submitit.SlurmExecutor, such as partition, time in minutes, gpus_per_node, mem.
+        workers: number of jobs at a time; None: no limit.
 
     Raises:
-        UserError: there is no submitit, no Slurm, or no such option.
+        UserError: submitit or Slurm is missing, or an option is unknown.
     """
     submitit = require("submitit", EXTRA)
     try:
@@ -177,17 +190,28 @@ def slurm_executor(folder: Path, options: Mapping[str, Any], workers: int | None
 
 
 def start_session(run: Run, environment: Mapping[str, str]) -> subprocess.Popen | Fork:
-    """Start a run in a session of its own, for Ctrl-C on the terminal is the sweep's to pass on."""
-    # A fork has no GPU, and not all libraries of macOS survive one.
+    """Start a run in a session of its own, so that Ctrl-C on the terminal reaches the sweep alone.
+
+    Args:
+        run: run to start.
+        environment: environment variables of the process.
+    """
+    # A fork cannot use GPUs, and some libraries of macOS cannot be forked.
     if environment.get("CUDA_VISIBLE_DEVICES") or sys.platform != "linux":
-        return start_process(run, environment, start_new_session=True, preexec_fn=_heed_interrupts)
+        return start_process(run, environment, start_new_session=True, preexec_fn=_accept_interrupts)
     command = run.command()
     _begin_log(run, command)
     return Fork(command, run.log, environment)
 
 
 def start_process(run: Run, environment: Mapping[str, str], **options: Any) -> subprocess.Popen:
-    """Start a run, whose output is added to its log; `options` are those of Popen."""
+    """Start a run as a new process, whose output is appended to its log.
+
+    Args:
+        run: run to start.
+        environment: environment variables of the process.
+        **options: options of `subprocess.Popen`.
+    """
     command = run.command()
     _begin_log(run, command)
     with run.log.open("a", encoding="utf-8") as log:
@@ -202,28 +226,28 @@ def start_process(run: Run, environment: Mapping[str, str], **options: Any) -> s
 
 
 def _begin_log(run: Run, command: Sequence[str]) -> None:
-    """Add the line under which the output of this start follows."""
+    """Append the command line to a run's log, above the output of this start."""
     run.log.parent.mkdir(parents=True, exist_ok=True)
     with run.log.open("a", encoding="utf-8") as log:
         log.write(f"$ {shlex.join(command)}\n")
 
 
-def _heed_interrupts() -> None:
-    """In the run's own process: what a script starts with `&` ignores them, and so would its children."""
+def _accept_interrupts() -> None:
+    """In the run's process: restore SIGINT, which processes inherit as ignored from a script's `&`."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _ignore_cluster_signals() -> None:
-    """In the run's own process: the cluster sends them to every process, and they would end it unsaved."""
+    """In the run's process: ignore signals that the cluster sends to all processes; they would end it unsaved."""
     for each in (signal.SIGTERM, signal.SIGUSR2):
         signal.signal(each, signal.SIG_IGN)
 
 
 def _exit_code(job: Any) -> int:
-    """Of the run of a job that is done; 1 if the job itself has failed."""
+    """Exit code of the run of a finished job; 1 if the job itself failed."""
     try:
         return job.result()
-    except Exception:  # whatever the cluster has to say; the run's own log tells the user
+    except Exception:  # any error of the cluster; the user finds the reason in the run's log
         return 1
 
 
@@ -237,5 +261,5 @@ def _visible_gpus() -> list[str]:
 
 
 def _cores() -> int:
-    """Cores that this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""The bundled world: images whose truth is known, and the networks trained on them."""
+"""The bundled world: rendered images with known attributes, their judge, and the networks trained on them."""
 
 from .judge import ToyworldJudge
 from .render import render, render_scenes
@@ -12,7 +12,7 @@ from .truth import (
     true_distribution,
     truth_metrics,
 )
-from .view_metrics import judge_objects, spread_views, view_diversity
+from .view_metrics import judge_objects
 from .world import ACCENTS, BACKGROUNDS, CLASSES, COLORS, VIEWS, Camera, Scene, sample_scenes, view_of
 
 __all__ = [
@@ -33,10 +33,8 @@ __all__ = [
     "render",
     "render_scenes",
     "sample_scenes",
-    "spread_views",
     "total_variation",
     "true_distribution",
     "truth_metrics",
-    "view_diversity",
     "view_of",
 ]

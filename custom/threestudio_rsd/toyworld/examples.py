@@ -1,31 +1,36 @@
-"""Example images of inverse problems, rendered by `python -m threestudio_rsd.toyworld.examples FOLDER`."""
+"""Example images of inverse problems: one render of each class of the bundled world."""
 
 import json
-import sys
 from pathlib import Path
 
 import torch
 
 from ..images import save_image
-from .model_card import describe
+from .captions import describe
 from .render import render_scenes
 from .world import CLASSES, COLORS, sample_scenes
 
-SEED = 9_000_001  # no training draws its scenes from seeds this large
+SEED = 9_000_001  # far above the seeds of the training scenes
 
 
-def main(folder: Path) -> None:
-    """Write one render of each class, each in another color, and `truth.json` with what they show."""
+def write_examples(folder: Path) -> list[Path]:
+    """Write one PNG of each class, each in another color, and `truth.json` with their attributes.
+
+    Args:
+        folder: existing folder of the files.
+
+    Returns:
+        The files of the images.
+    """
     generator = torch.Generator().manual_seed(SEED)
     scenes = sample_scenes(len(CLASSES), generator)
     scenes.object_class = torch.arange(len(CLASSES))
     scenes.color = torch.randperm(len(COLORS), generator=generator)
     records = describe(scenes)
+    files = []
     for image, record in zip(render_scenes(scenes), records, strict=True):
-        record["file"] = f"{record['class']}.png".replace(" ", "-")
-        save_image(image, folder / str(record["file"]))
+        files.append(folder / f"{record['class']}.png".replace(" ", "-"))
+        save_image(image, files[-1])
+        record["file"] = files[-1].name
     (folder / "truth.json").write_text(json.dumps(records, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    return files

@@ -1,4 +1,4 @@
-"""The judge of the bundled world: a supervised classifier that never guides anything."""
+"""The judge of the bundled world: a supervised classifier that takes no part in any guidance."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ FEATURES = 128
 
 
 class ToyworldJudge(nn.Module):
-    """Images (N, 3, 64, 64) in [0, 1] to logits of class, color, view, accent and background."""
+    """Classifier: images (N, 3, 64, 64) in [0, 1] -> logits of class, color, view, accent and background."""
 
     CLASSES, COLORS = CLASSES, COLORS
 
@@ -33,12 +33,19 @@ class ToyworldJudge(nn.Module):
 
     @classmethod
     def bundled(cls, device: torch.device | str = "cpu") -> "ToyworldJudge":
-        """The judge that ships."""
+        """The judge that ships with the package."""
         return cls.from_folder(data_path("load/toyworld/judge")).to(device)
 
     @classmethod
     def from_folder(cls, folder: Path | str) -> "ToyworldJudge":
-        """Load the weights `model.safetensors` of a folder. Raises UserError where there are none."""
+        """Load the weights `model.safetensors` of a folder.
+
+        Args:
+            folder: folder of the weights.
+
+        Raises:
+            UserError: the file is missing, or does not fit.
+        """
         file = Path(folder) / "model.safetensors"
         if not file.is_file():
             raise UserError(f"The judge's weights {str(file)!r} are missing; reinstall the package.")
@@ -53,7 +60,11 @@ class ToyworldJudge(nn.Module):
         return judge.float().requires_grad_(False).eval()
 
     def features(self, images: Tensor) -> Tensor:
-        """What all attributes are read from: (N, 128)."""
+        """Features (N, 128) from which all attributes are predicted.
+
+        Args:
+            images: images (N, 3, H, W) in [0, 1], resized to 64x64.
+        """
         if images.shape[-2:] != (IMAGE_SIZE, IMAGE_SIZE):
             images = F.interpolate(
                 images, (IMAGE_SIZE, IMAGE_SIZE), mode="bilinear", align_corners=False, antialias=True

@@ -1,4 +1,4 @@
-"""Pictures of the bundled world: renders with their attributes, and samples beside renders for the model card."""
+"""Pictures of the bundled world: renders with their attributes, and the model card's samples beside renders."""
 
 import json
 from pathlib import Path
@@ -7,39 +7,26 @@ import torch
 from torch import Tensor
 
 from ..images.saving import save_grid, save_image
-from .captions import caption
+from .captions import caption, describe
 from .render import IMAGE_SIZE, render_scenes
 from .sampling import Request, draw_samples
-from .world import ACCENTS, BACKGROUNDS, CLASSES, COLORS, VIEWS, Scene, sample_scenes
+from .world import CLASSES, Scene, choose_scenes
 
-SIDE = 8  # images along each side of a card's square
+SIDE = 8  # images along each side of a square of the card
 CARD_GUIDANCE_SCALE = 3.0
 CARD_SEED = 50_000
 
 
-def choose_scenes(
-    count: int,
-    seed: int,
-    object_class: str | None = None,
-    color: str | None = None,
-    azimuth: float | None = None,
-    elevation: float | None = None,
-) -> Scene:
-    """Random scenes in which some things are as given; the others do not depend on what is given."""
-    scenes = sample_scenes(count, torch.Generator().manual_seed(seed))
-    if object_class is not None:
-        scenes.object_class.fill_(CLASSES.index(object_class))
-    if color is not None:
-        scenes.color.fill_(COLORS.index(color))
-    if azimuth is not None:
-        torch.as_tensor(scenes.camera.azimuth).fill_(azimuth)
-    if elevation is not None:
-        torch.as_tensor(scenes.camera.elevation).fill_(elevation)
-    return scenes
-
-
 def save_renders(scenes: Scene, folder: Path) -> list[Path]:
-    """Write every scene as a PNG named by its number, class, color and view, `grid.png`, and `attributes.json`."""
+    """Render scenes into PNG files named by number, color, class and view, `grid.png`, and `attributes.json`.
+
+    Args:
+        scenes: scenes to render.
+        folder: existing folder of the files.
+
+    Returns:
+        The files of the single images.
+    """
     images = render_scenes(scenes)
     records = describe(scenes)
     digits = len(str(len(scenes) - 1))
@@ -54,29 +41,19 @@ def save_renders(scenes: Scene, folder: Path) -> list[Path]:
     return files
 
 
-def describe(scenes: Scene) -> list[dict[str, str | float]]:
-    """Attributes of every scene, in words and numbers."""
-    names = {"class": CLASSES, "color": COLORS, "view": VIEWS, "accent": ACCENTS, "background": BACKGROUNDS}
-    labels = scenes.labels()
-    numbers = {"size": scenes.size, "height": scenes.height, **vars(scenes.camera)}
-    return [
-        {
-            "caption": caption(int(labels["class"][i]), int(labels["color"][i]), int(labels["view"][i])),
-            **{name: words[int(labels[name][i])] for name, words in names.items()},
-            **{name: round(float(values[i]), 4) for name, values in numbers.items()},
-        }
-        for i in range(len(scenes))
-    ]
-
-
 def save_cards(models: Path, folder: Path, workers: int) -> list[Path]:
-    """For each class, one PNG with 8x8 samples of `a CLASS` on the left and 8x8 renders of the class on the right; and
-    `overview.png` with a row of each.
+    """Write the pictures of the model card.
+
+    For each class one PNG with 8x8 samples of the prompt `a CLASS` on the left and 8x8 renders of the class on the
+    right, and `overview.png` with one row of each class.
 
     Args:
         models: folder of the bundled world.
-        folder: where the pictures go.
-        workers: processes.
+        folder: existing folder of the pictures.
+        workers: number of processes.
+
+    Returns:
+        The files.
     """
     n = SIDE**2
     requests = {
@@ -94,7 +71,15 @@ def save_cards(models: Path, folder: Path, workers: int) -> list[Path]:
 
 
 def side_by_side(left: Tensor, right: Tensor) -> Tensor:
-    """Rows of 8 images of `left`, a white one and 8 of `right`, each (64, 3, 64, 64): (8 * 17, 3, 64, 64)."""
+    """Rows of 8 images of `left`, a white image and 8 images of `right`.
+
+    Args:
+        left: images (64, 3, 64, 64).
+        right: images (64, 3, 64, 64).
+
+    Returns:
+        Images (8 * 17, 3, 64, 64), row by row.
+    """
     white = torch.ones(SIDE, 1, 3, IMAGE_SIZE, IMAGE_SIZE)
     squares = [images.unflatten(0, (SIDE, SIDE)) for images in (left, right)]
     return torch.cat([squares[0], white, squares[1]], 1).flatten(0, 1)

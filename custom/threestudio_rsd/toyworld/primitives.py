@@ -1,4 +1,4 @@
-"""Rays against ellipsoids, capped cones and convex polyhedra, in closed form; the nearest surface wins.
+"""Ray intersections with ellipsoids, capped cones and convex polyhedra, in closed form; the nearest hit is kept.
 
 Coordinates are separate tensors of R rays: torch is several times faster on them than on interleaved (R, 3).
 """
@@ -129,4 +129,5 @@ def _nonzero(x: Tensor) -> Tensor:
 def _plane(normal: Vector, vectors: Tensor) -> Tensor:
     """Normal . vectors (3, R), without the terms that vanish."""
     terms = [n * v for n, v in zip(normal, vectors, strict=True) if n != 0]
-    return sum(terms[1:], terms[0])
+    total: Tensor = sum(terms[1:], terms[0])
+    return total

@@ -1,4 +1,4 @@
-"""Images of the bundled world: one ray per sample, in closed form, on the CPU."""
+"""Renderer of the bundled world: ray casting with closed-form intersections, on the CPU."""
 
 import torch
 import torch.nn.functional as F
@@ -11,8 +11,8 @@ from .world import ACCENTS, BACKGROUNDS, CLASSES, COLORS, Camera, Scene
 
 IMAGE_SIZE = 64
 SUPERSAMPLING = 2  # rays per pixel along each axis
-CHUNK = 16  # images at a time: their rays stay in the processor's cache
-BOUNDING_RADIUS = 1.25  # of every object in its own coordinates, with a margin
+CHUNK = 16  # images rendered at a time, so that their rays fit into the processor's cache
+BOUNDING_RADIUS = 1.25  # of a sphere that holds every object in its own coordinates, with a margin
 
 COLOR_RGB = torch.tensor(
     [
@@ -29,7 +29,7 @@ COLOR_RGB = torch.tensor(
 ACCENT_RGB = torch.tensor([[0.95, 0.95, 0.95], [0.25, 0.25, 0.28], [0.55, 0.33, 0.16]])
 BACKGROUND_RGB = torch.tensor([[0.95, 0.95, 0.95], [0.80, 0.88, 0.96], [0.96, 0.90, 0.78]])
 
-# A light from the upper front, one at the camera, and the rest from everywhere.
+# A light from the upper front, one at the camera, and ambient light.
 LIGHT_DIRECTION = F.normalize(torch.tensor([0.45, 0.35, 0.85]), dim=0)
 LIGHT, HEADLIGHT, AMBIENT = 0.36, 0.20, 0.56
 
@@ -45,13 +45,31 @@ def render(
     resolution: int = IMAGE_SIZE,
     supersampling: int = SUPERSAMPLING,
 ) -> Tensor:
-    """Images (N, 3, resolution, resolution) in [0, 1] of objects seen from cameras.
+    """Render objects from cameras.
 
-    Every argument up to `camera` and every field of the camera is one value for all or a tensor (N,); names of
-    CLASSES, COLORS, ACCENTS and BACKGROUNDS do as well as their indices.
+    Every argument up to `camera`, and every field of the camera, is one value for all images or a tensor (N,).
+
+    Args:
+        object_class: name or index, of CLASSES.
+        color: name or index, of COLORS.
+        accent: name or index, of ACCENTS.
+        background: name or index, of BACKGROUNDS.
+        size: scale of the object.
+        height: further scale along z.
+        camera: cameras; None: the default of `Camera`.
+        resolution: pixels along each side.
+        supersampling: rays per pixel along each axis.
+
+    Returns:
+        Images (N, 3, resolution, resolution) in [0, 1].
 
     Raises:
-        UserError: a name that the world does not have.
+        UserError: an unknown name or index.
+
+    Example:
+        >>> views = render("car", "red", camera=Camera(azimuth=torch.tensor([0.0, 90.0, 180.0])), resolution=32)
+        >>> views.shape
+        torch.Size([3, 3, 32, 32])
     """
     camera = camera or Camera()
     values = [
@@ -73,7 +91,16 @@ def render(
 
 @torch.no_grad()
 def render_scenes(scenes: Scene, resolution: int = IMAGE_SIZE, supersampling: int = SUPERSAMPLING) -> Tensor:
-    """Images (N, 3, resolution, resolution) in [0, 1] of N scenes."""
+    """Render N scenes.
+
+    Args:
+        scenes: N scenes.
+        resolution: pixels along each side.
+        supersampling: rays per pixel along each axis.
+
+    Returns:
+        Images (N, 3, resolution, resolution) in [0, 1].
+    """
     images = torch.empty(len(scenes), 3, resolution, resolution)
     for i, name in enumerate(CLASSES):
         for index in (scenes.object_class == i).nonzero()[:, 0].split(CHUNK):

@@ -1,4 +1,7 @@
-"""Samples and renders of the bundled world in bulk: plain diffusers pipelines, spread over processes."""
+"""Many samples and renders of the bundled world, computed in several processes.
+
+Samples come from plain diffusers pipelines.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,41 +14,41 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError, first_line
-from ..process_map import map_jobs
+from ..process_map import process_map
 from ..quiet import quiet_transformers
 from .render import render_scenes
 from .world import Scene, sample_scenes
 
-STEPS = 50  # of the models' own schedulers: DDIM in latents, DDPM in pixels
+STEPS = 50  # sampling steps of the models' own schedulers: DDIM for latents, DDPM for pixels
 SAMPLES_PER_JOB = 16
 RENDERS_PER_JOB = 125
-MODELS = {"text-to-image": "StableDiffusionPipeline", "pixel": "IFPipeline"}  # folder: diffusers' class
+MODELS = {"text-to-image": "StableDiffusionPipeline", "pixel": "IFPipeline"}  # folder: class of diffusers
 
 
 @dataclass(frozen=True)
 class Request:
-    """Samples to be drawn: one for each prompt, each with a random number generator of its own."""
+    """Samples to draw: one for each prompt, each with its own random number generator."""
 
     prompts: tuple[str, ...]
     guidance_scale: float
-    seed: int  # of the first sample; each further one adds 1
-    model: str = "text-to-image"  # or pixel
+    seed: int  # seed of the first sample; each further sample adds 1
+    model: str = "text-to-image"  # one of MODELS
 
 
 def draw_samples(requests: Mapping[str, Request], folder: Path, workers: int, steps: int = STEPS) -> dict[str, Tensor]:
-    """Images (N, 3, 64, 64) in [0, 1] for each request, whatever the number of workers.
+    """Sample images (N, 3, 64, 64) in [0, 1] for each request; they do not depend on the number of workers.
 
     Args:
-        requests: by name.
-        folder: of the bundled world, with the models' folders in it.
-        workers: processes.
-        steps: of the sampler.
+        requests: samples to draw, by name.
+        folder: folder of the bundled world, which holds the folders of the models.
+        workers: number of processes.
+        steps: number of sampling steps.
 
     Raises:
-        UserError: a model that cannot be loaded.
+        UserError: a model cannot be loaded.
     """
     for model in {request.model for request in requests.values()}:
-        _load_pipeline(folder / model)  # here first: a worker's error would have no sentence
+        _load_pipeline(folder / model)  # so that a model that cannot be loaded is reported from this process
     jobs, owners = [], []
     for name, request in requests.items():
         for start in range(0, len(request.prompts), SAMPLES_PER_JOB):
@@ -53,7 +56,7 @@ def draw_samples(requests: Mapping[str, Request], folder: Path, workers: int, st
             jobs.append((folder, replace(request, prompts=part, seed=request.seed + start), steps))
             owners.append(name)
     sizes = [len(request.prompts) for _, request, _ in jobs]
-    parts = map_jobs(_sample, jobs, sizes, workers, "sampling")
+    parts = process_map(_sample, jobs, workers, description="sampling", unit="image", sizes=sizes)
     return {
         name: torch.from_numpy(
             np.concatenate([part for part, owner in zip(parts, owners, strict=True) if owner == name])
@@ -63,10 +66,20 @@ def draw_samples(requests: Mapping[str, Request], folder: Path, workers: int, st
 
 
 def draw_renders(n: int, seed: int, workers: int) -> tuple[Tensor, Scene]:
-    """Images (n, 3, 64, 64) in [0, 1] of random scenes, and the scenes."""
+    """Render random scenes.
+
+    Args:
+        n: number of scenes.
+        seed: seed of the scenes.
+        workers: number of processes.
+
+    Returns:
+        Images (n, 3, 64, 64) in [0, 1], and their scenes.
+    """
     scenes = sample_scenes(n, torch.Generator().manual_seed(seed))
     jobs = [scenes.select(slice(start, start + RENDERS_PER_JOB)) for start in range(0, n, RENDERS_PER_JOB)]
-    parts = map_jobs(_render, jobs, [len(job) for job in jobs], workers, "rendering")
+    sizes = [len(job) for job in jobs]
+    parts = process_map(_render, jobs, workers, description="rendering", unit="image", sizes=sizes)
     return torch.from_numpy(np.concatenate(parts)), scenes
 
 
@@ -83,7 +96,7 @@ def _sample(job: tuple[Path, Request, int]) -> np.ndarray:
         guidance_scale=request.guidance_scale,
         num_inference_steps=steps,
         generator=[torch.Generator().manual_seed(request.seed + i) for i in range(len(request.prompts))],
-        output_type="np",  # images (N, 64, 64, 3) in [0, 1], of both kinds of pipeline
+        output_type="np",  # images (N, 64, 64, 3) in [0, 1] from both kinds of pipeline
         **arguments,
     ).images
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
@@ -93,7 +106,7 @@ def _sample(job: tuple[Path, Request, int]) -> np.ndarray:
 def _load_pipeline(folder: Path) -> Any:
     import diffusers
 
-    diffusers.utils.logging.disable_progress_bar()  # of the loading
+    diffusers.utils.logging.disable_progress_bar()  # while loading
     try:
         with quiet_transformers():
             pipeline = getattr(diffusers, MODELS[folder.name]).from_pretrained(folder)
@@ -102,6 +115,6 @@ def _load_pipeline(folder: Path) -> Any:
             f"{str(folder)!r} cannot be loaded ({first_line(error)}); accepted: the folder of a diffusers pipeline."
         ) from error
     pipeline.set_progress_bar_config(disable=True)
-    pipeline.text_encoder.float()  # current transformers keep half precision, where diffusers do not
+    pipeline.text_encoder.float()  # current transformers load it in half precision
     pipeline.unet.to(memory_format=torch.channels_last)
     return pipeline

@@ -1,7 +1,7 @@
-"""What can be known on the bundled world, where every image has true attributes.
+"""Metrics of the bundled world, where the true distribution of every attribute is known.
 
-Labels are indices (N,) of an attribute's values, a judge's or a scene's own. A finite sample of the truth itself has
-less entropy than the truth and some distance to it: `expected_entropy` and `expected_total_variation` say how much.
+Labels are indices (N,) of an attribute's values. A finite sample of the true distribution has less entropy than the
+distribution and a positive distance to it; `expected_entropy` and `expected_total_variation` give both.
 """
 
 import math
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError, one_of
-from ..metrics.distribution import frechet_distance
+from ..metrics import frechet_distance
 from . import world
 from .judge import ToyworldJudge
 
@@ -20,32 +20,60 @@ GRID = 720  # cameras along each angle, from which the shares of the views are c
 
 
 def modes_covered(*labels: Tensor) -> int:
-    """Number of distinct combinations of attributes among the particles: each labels (N,), such as colors."""
+    """Number of distinct combinations of attributes.
+
+    Args:
+        *labels: labels (N,) of each attribute.
+
+    Example:
+        >>> modes_covered(torch.tensor([0, 0, 1]), torch.tensor([2, 2, 0]))
+        2
+    """
     return len(set(zip(*(label.tolist() for label in labels), strict=True)))
 
 
 def entropy(labels: Tensor, n_values: int) -> float:
-    """Entropy in bits of the histogram of labels (N,) in [0, n_values): from 0 to log2(n_values).
+    """Entropy of the histogram of labels, in bits, from 0 to log2(n_values).
+
+    Args:
+        labels: labels (N,) in [0, n_values).
+        n_values: number of possible values.
 
     Raises:
-        UserError: no labels, or one out of range.
+        UserError: no labels, or a label out of range.
+
+    Example:
+        >>> entropy(torch.tensor([0, 1, 2, 3]), 4)
+        2.0
     """
     shares = _histogram(labels, n_values)
     return float(torch.special.entr(shares).sum() / math.log(2))
 
 
 def accuracy(predicted: Tensor, true: Tensor | int) -> float:
-    """Share of labels (N,) that are as they should be: labels (N,), or one for all."""
+    """Share of correct labels.
+
+    Args:
+        predicted: labels (N,).
+        true: true labels (N,), or one label for all.
+    """
     return float((predicted == true).double().mean())
 
 
 def true_distribution(object_class: str | int | None = None, color: str | int | None = None) -> dict[str, Tensor]:
-    """Probability of every value of each attribute, given what a prompt names: by attribute, (number of values,).
+    """Probabilities of the values of each attribute, given the class and color that a prompt names.
 
     The attributes are independent. All but the view are uniform; the view follows from the cameras.
 
+    Args:
+        object_class: class by name or index; None: any.
+        color: color by name or index; None: any.
+
+    Returns:
+        Probabilities (number of values,) by attribute.
+
     Raises:
-        UserError: a class or color that the world does not have.
+        UserError: unknown class or color.
     """
     true = {name: torch.full((n,), 1 / n, dtype=torch.double) for name, n in world.ATTRIBUTES.items()}
     true["view"] = _view_distribution()
@@ -60,8 +88,8 @@ def total_variation(labels: Mapping[str, Tensor], true: Mapping[str, Tensor]) ->
     """Distance of the samples' histogram to the truth: half the sum of |difference| over all values, in [0, 1].
 
     Args:
-        labels: by attribute, (N,).
-        true: by attribute, probability of each value; independent attributes, at least those of `labels`.
+        labels: labels (N,) by attribute.
+        true: probabilities of the values of each attribute, which are independent.
 
     Returns:
         The distance for each attribute of `labels`, and under `joint` for all of them together.
@@ -77,17 +105,32 @@ def total_variation(labels: Mapping[str, Tensor], true: Mapping[str, Tensor]) ->
 
 
 def expected_entropy(true: Tensor, n: int) -> float:
-    """Mean entropy in bits of the histogram of n samples of the truth: probabilities (K,)."""
+    """Mean entropy in bits of the histogram of n samples.
+
+    Args:
+        true: probabilities (K,).
+        n: number of samples.
+    """
     return _expectation(lambda shares, _: torch.special.entr(shares), true, n) / math.log(2)
 
 
 def expected_total_variation(true: Tensor, n: int) -> float:
-    """Mean total variation between the truth, probabilities (K,), and the histogram of n samples of it."""
+    """Mean total variation between probabilities and the histogram of n samples.
+
+    Args:
+        true: probabilities (K,).
+        n: number of samples.
+    """
     return _expectation(lambda shares, p: (shares - p).abs(), true, n) / 2
 
 
 def joint(true: Mapping[str, Tensor], attributes: tuple[str, ...] = MODES) -> Tensor:
-    """Probability of every combination of some independent attributes: (product of their numbers of values,)."""
+    """Probabilities of all combinations of independent attributes, (product of their numbers of values,).
+
+    Args:
+        true: probabilities of each attribute.
+        attributes: names of the attributes.
+    """
     probability = torch.ones(1, dtype=torch.double)
     for name in attributes:
         probability = torch.outer(probability, true[name]).flatten()
@@ -102,18 +145,19 @@ def truth_metrics(
     color: str | int | None = None,
     reference_images: Tensor | None = None,
 ) -> dict[str, float]:
-    """Every measure of truth on images (N, 3, H, W) in [0, 1] of one prompt.
+    """All metrics of images of one prompt that follow from the judge.
 
     Args:
-        images: particles or samples.
-        judge: tells the attributes.
-        object_class, color: what the prompt names, by name or index; nothing is asked for by default.
+        images: images (N, 3, H, W) in [0, 1].
+        judge: classifier of the attributes.
+        object_class: class that the prompt names, by name or index; None: it names none.
+        color: color that the prompt names, by name or index; None: it names none.
         reference_images: renders (M, 3, H, W) of the same prompt, for the Frechet distance in the judge's features.
 
     Returns:
-        colors: how many there are; modes: distinct class x color x background; color_entropy in bits;
-        class_accuracy and color_accuracy where asked for; total_variation_ATTRIBUTE for each attribute, and
-        total_variation_modes; frechet_distance where there are references and at least two images.
+        colors: number of colors; modes: distinct class x color x background; color_entropy in bits;
+        class_accuracy and color_accuracy if the prompt names them; total_variation_ATTRIBUTE for each attribute, and
+        total_variation_modes; frechet_distance if there are references and at least two images.
     """
     labels = judge.predict(images)
     true = true_distribution(object_class, color)

@@ -1,39 +1,15 @@
-"""Measures of N objects that are each seen from V cameras: images (N, V, 3, H, W) in [0, 1]."""
+"""`judge_objects`: the judge's metrics of N objects rendered from V cameras."""
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..metrics.diversity import diversity
 from .judge import ToyworldJudge
 from .truth import modes_covered
 from .world import view_of
 
-MEASURED_VIEWS = 8  # cameras, of those of a test, that contact sheets and measures take
-MARGIN = 10.0  # degrees from the boundary of two faces within which a view shows both
-
-
-def spread_views(n_views: int) -> list[int]:
-    """Indices of up to MEASURED_VIEWS cameras, evenly spread over a turn of n_views."""
-    return torch.linspace(0, n_views, MEASURED_VIEWS + 1)[:-1].long().unique().tolist()
-
-
-@torch.no_grad()
-def view_diversity(images: Tensor, networks: Mapping[str, Callable[[Tensor], Tensor]]) -> dict[str, float]:
-    """Diversity (38) of the N objects in each network, from the same camera, as a mean over the V cameras.
-
-    Args:
-        images: (N, V, 3, H, W) in [0, 1].
-        networks: feature networks by name, (B, 3, H, W) -> (B, D).
-    """
-    n, v = images.shape[:2]
-    result = {}
-    for name, network in networks.items():
-        features = network(images.flatten(0, 1)).flatten(1).unflatten(0, (n, v))
-        result[name] = sum(float(diversity(features[:, camera])) for camera in range(v)) / v
-    return result
+MARGIN = 10.0  # degrees; closer to the boundary between two views, a render shows both
 
 
 @torch.no_grad()
@@ -44,19 +20,21 @@ def judge_objects(
     judge: ToyworldJudge,
     object_class: int | None = None,
 ) -> dict[str, Any]:
-    """What the bundled world's judge sees in N objects.
+    """Colors, class accuracy and view accuracy of N objects, according to the bundled world's judge.
 
     Args:
         images: (N, V, 3, H, W) in [0, 1].
-        azimuth, elevation: of the cameras, degrees, (V,).
+        azimuth: azimuths of the cameras, degrees, (V,).
+        elevation: elevations of the cameras, degrees, (V,).
         judge: classifier that took no part in the guidance.
-        object_class: index into CLASSES of what the prompt names, if it names one.
+        object_class: index into CLASSES of the class that the prompt names; None: it names none.
 
     Returns:
-        `colors`: how many colors the objects have, each being that of most of its views; `class_accuracy`:
-        share of the views that show the class (with `object_class`), also `class_accuracy_each` (N values);
-        `view_accuracy`: share of the views whose face is the one that the camera looks at, of those that are not near
-        a boundary of two faces, None if there are none: a Janus object shows its front to more cameras than it should.
+        `colors`: number of colors of the objects, where an object has the color of most of its renders;
+        `view_accuracy`: share of renders whose predicted side (front, side, back) matches the camera, without renders
+        near the boundary between two sides; None if all are. It is low for Janus objects, whose front is seen from
+        several sides. With `object_class` also `class_accuracy`, the share of renders of that class, and
+        `class_accuracy_each`, a list of the N objects' shares.
     """
     n, v = images.shape[:2]
     labels = {name: label.unflatten(0, (n, v)) for name, label in judge.predict(images.flatten(0, 1)).items()}
@@ -74,7 +52,7 @@ def judge_objects(
 
 
 def _shows_one_face(azimuth: Tensor, elevation: Tensor) -> Tensor:
-    """Whether a camera (V,) sees the same of VIEWS if it moves by MARGIN to either side."""
+    """True for each camera (V,) whose view stays the same if the camera moves by MARGIN."""
     moved = [
         view_of(azimuth + a, elevation + e) for a, e in ((-MARGIN, 0), (MARGIN, 0), (0, -MARGIN), (0, MARGIN), (0, 0))
     ]

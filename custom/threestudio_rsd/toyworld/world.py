@@ -1,4 +1,4 @@
-"""The bundled world: what can be in an image, and how likely it is."""
+"""The bundled world: the attributes of its images, their distribution, and random scenes."""
 
 from dataclasses import dataclass, fields
 
@@ -11,7 +11,7 @@ ACCENTS = ("white", "dark", "brown")
 BACKGROUNDS = ("gray", "blue", "sand")
 VIEWS = ("front view", "side view", "back view", "overhead view")  # threestudio's words
 
-# Number of values of each attribute that can be told from an image.
+# Number of values of each attribute that an image shows.
 ATTRIBUTES = {
     "class": len(CLASSES),
     "color": len(COLORS),
@@ -20,11 +20,11 @@ ATTRIBUTES = {
     "background": len(BACKGROUNDS),
 }
 
-SIZES = (0.72, 1.0)  # uniform; scales the whole object
-HEIGHTS = (0.88, 1.08)  # uniform; scales the object along z once more
-DISTANCES = (2.9, 3.1)  # uniform
-FOVYS = (39.0, 41.0)  # degrees, uniform
-# Degrees, uniform within each range. The steep views are a class of their own, as in threestudio's prompts.
+SIZES = (0.72, 1.0)  # scale of the whole object, uniform
+HEIGHTS = (0.88, 1.08)  # further scale along z, uniform
+DISTANCES = (2.9, 3.1)  # of the camera from the origin, uniform
+FOVYS = (39.0, 41.0)  # vertical field of view in degrees, uniform
+# Degrees, uniform within each range. Overhead views have their own share, as they have their own words in prompts.
 ELEVATIONS = (-10.0, 60.0)
 OVERHEAD_ELEVATIONS = (60.0, 85.0)
 OVERHEAD_SHARE = 0.15
@@ -32,10 +32,15 @@ OVERHEAD_SHARE = 0.15
 
 @dataclass
 class Camera:
-    """Where an image is seen from, in threestudio's convention: z is up and azimuth 0 looks at the front (+x).
+    """Cameras in threestudio's convention: z is up, azimuth 0 sees the front (+x), and they look at the origin.
 
-    Each field is a float or a tensor (N,): angles in degrees, `fovy` the vertical field of view in degrees, `distance`
-    from the origin, at which the camera looks, in units of the scene.
+    Each field is a float or a tensor (N,).
+
+    Attributes:
+        azimuth: degrees.
+        elevation: degrees.
+        distance: distance from the origin, in units of the scene.
+        fovy: vertical field of view in degrees.
     """
 
     azimuth: Tensor | float = 0.0
@@ -46,7 +51,17 @@ class Camera:
 
 @dataclass
 class Scene:
-    """N images to be rendered: indices of class, color, accent and background (N,), sizes (N,), and cameras of N."""
+    """Attributes of N images to render.
+
+    Attributes:
+        object_class: index into CLASSES (N,).
+        color: index into COLORS (N,).
+        accent: index into ACCENTS (N,).
+        background: index into BACKGROUNDS (N,).
+        size: scale of the object (N,).
+        height: further scale of the object along z (N,).
+        camera: cameras whose fields are (N,).
+    """
 
     object_class: Tensor
     color: Tensor
@@ -65,7 +80,7 @@ class Scene:
         return view_of(self.camera.azimuth, self.camera.elevation)
 
     def labels(self) -> dict[str, Tensor]:
-        """Index of each of ATTRIBUTES (N,)."""
+        """Index of each attribute, (N,) by name of the attribute."""
         return {
             "class": self.object_class,
             "color": self.color,
@@ -75,15 +90,28 @@ class Scene:
         }
 
     def select(self, index: Tensor | slice) -> "Scene":
-        """Some of the images."""
+        """The scenes of some of the images."""
         camera = Camera(**{field.name: getattr(self.camera, field.name)[index] for field in fields(Camera)})
         own = {field.name: getattr(self, field.name)[index] for field in fields(self) if field.name != "camera"}
         return Scene(**own, camera=camera)
 
 
 def view_of(azimuth: Tensor | float, elevation: Tensor | float) -> Tensor:
-    """Index into VIEWS of each camera, by threestudio's thresholds: overhead above 60 degrees of elevation, else front
-    within 45 degrees of azimuth 0, back within 45 of 180, and side.
+    """Index into VIEWS of each camera, by threestudio's thresholds.
+
+    Overhead above 60 degrees of elevation; else front within 45 degrees of azimuth 0, back within 45 degrees of
+    180, and side in between.
+
+    Args:
+        azimuth: degrees, a number or a tensor.
+        elevation: degrees, a number or a tensor.
+
+    Returns:
+        Tensor of the common shape of both.
+
+    Example:
+        >>> VIEWS[view_of(170.0, 20.0)]
+        'back view'
     """
     azimuths, elevations = torch.broadcast_tensors(torch.as_tensor(azimuth), torch.as_tensor(elevation))
     wrapped = (azimuths + 180) % 360 - 180
@@ -95,7 +123,12 @@ def view_of(azimuth: Tensor | float, elevation: Tensor | float) -> Tensor:
 
 
 def sample_scenes(n: int, generator: torch.Generator) -> Scene:
-    """Draw N scenes from the world's distribution: every attribute independent and uniform."""
+    """Draw N scenes from the world's distribution, in which all attributes are independent and uniform.
+
+    Args:
+        n: number of scenes.
+        generator: random number generator.
+    """
 
     def choose(count: int) -> Tensor:
         return torch.randint(count, (n,), generator=generator)
@@ -119,3 +152,33 @@ def sample_scenes(n: int, generator: torch.Generator) -> Scene:
             fovy=uniform(FOVYS),
         ),
     )
+
+
+def choose_scenes(
+    count: int,
+    seed: int,
+    object_class: str | None = None,
+    color: str | None = None,
+    azimuth: float | None = None,
+    elevation: float | None = None,
+) -> Scene:
+    """Draw random scenes with some attributes fixed; the other attributes do not depend on the fixed ones.
+
+    Args:
+        count: number of scenes.
+        seed: seed of the random attributes.
+        object_class: one of CLASSES; None: random.
+        color: one of COLORS; None: random.
+        azimuth: degrees; None: random.
+        elevation: degrees; None: random.
+    """
+    scenes = sample_scenes(count, torch.Generator().manual_seed(seed))
+    if object_class is not None:
+        scenes.object_class.fill_(CLASSES.index(object_class))
+    if color is not None:
+        scenes.color.fill_(COLORS.index(color))
+    if azimuth is not None:
+        torch.as_tensor(scenes.camera.azimuth).fill_(azimuth)
+    if elevation is not None:
+        torch.as_tensor(scenes.camera.elevation).fill_(elevation)
+    return scenes

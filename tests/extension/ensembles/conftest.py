@@ -1,4 +1,4 @@
-"""The wrappers and the stand-ins that they hold here, registered once."""
+"""Registers the ensembles, and the stand-ins that the tests build them of."""
 
 import threestudio_rsd.extension.ensembles  # noqa: F401
 

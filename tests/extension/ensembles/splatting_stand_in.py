@@ -7,12 +7,12 @@ import torch
 from threestudio_rsd.host import BaseModule, register
 from torch import nn
 
-WIDTHS = 2.0  # a gaussian's radius on the screen, in deviations
+WIDTHS = 2.0  # radius of a gaussian on the screen, in standard deviations
 
 
 @register("stand-in-splatting")
 class Gaussians(BaseModule):
-    """Isotropic gaussians; it owns its optimizer, and adds a copy of each point that moved much."""
+    """Isotropic gaussians with their own optimizer; adds a copy of each point that moved far."""
 
     @dataclass
     class Config(BaseModule.Config):
@@ -73,7 +73,7 @@ class Gaussians(BaseModule):
 
 @register("stand-in-splatting-rasterizer")
 class Rasterizer(BaseModule):
-    """Blends all gaussians in proportion to their height at the pixel: slow, and with no order in depth."""
+    """Blends all gaussians in proportion to their density at the pixel; slow, ignores depth."""
 
     def configure(self, geometry, material, background):
         self.parts = {"geometry": geometry}

@@ -1,4 +1,4 @@
-"""Registered modules as small as they can be, with the interfaces of threestudio's."""
+"""Minimal registered modules with the interfaces of threestudio's."""
 
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -10,8 +10,8 @@ from threestudio_rsd.host import BaseModule, BaseObject, find, register
 from torch import nn
 
 
-class Noted:
-    """Counts its updates."""
+class UpdateRecorder:
+    """Records the steps of its updates."""
 
     def update_step(self, epoch, global_step, on_load_weights=False):
         self.updates = [*getattr(self, "updates", []), global_step]
@@ -21,7 +21,7 @@ class Noted:
 
 
 @register("stand-in-geometry")
-class Geometry(Noted, BaseModule):
+class Geometry(UpdateRecorder, BaseModule):
     """Density and features linear in the point."""
 
     @dataclass
@@ -60,7 +60,7 @@ class Geometry(Noted, BaseModule):
 
 
 @register("stand-in-material")
-class Material(Noted, BaseModule):
+class Material(UpdateRecorder, BaseModule):
     requires_normal = True
 
     def configure(self):
@@ -71,7 +71,7 @@ class Material(Noted, BaseModule):
 
 
 @register("stand-in-background")
-class Background(Noted, BaseModule):
+class Background(UpdateRecorder, BaseModule):
     @dataclass
     class Config(BaseModule.Config):
         n_output_dims: int = 3
@@ -84,8 +84,8 @@ class Background(Noted, BaseModule):
 
 
 @register("stand-in-renderer")
-class Renderer(Noted, BaseModule):
-    """Takes one sample on each ray that its geometry does not hide: their number differs between particles."""
+class Renderer(UpdateRecorder, BaseModule):
+    """Takes one sample on each ray with enough density, so the number of samples differs between particles."""
 
     @dataclass
     class Config(BaseModule.Config):
@@ -147,25 +147,25 @@ class Exporter(BaseObject):
         return [File("model.json", "json", {"payload": {"sharpness": sharpness}})]
 
 
-def wrapper(kind, n=2, particle_type=None, **particle):
-    """`particles-<kind>` of stand-ins."""
+def ensemble(kind, n=2, particle_type=None, **particle):
+    """Ensemble `particles-<kind>` of stand-ins."""
     cfg = {"n_particles": n, "particle_type": particle_type or f"stand-in-{kind}", "particle": particle}
     return find(f"particles-{kind}")(cfg)
 
 
 def scene(n=2, geometry=None, **renderer):
-    """Wrappers of all parts: geometry, material, background, renderer."""
+    """Ensembles of all parts: geometry, material, background, renderer."""
     parts = {
-        "geometry": wrapper("geometry", n, **(geometry or {})),
-        "material": wrapper("material", n),
-        "background": wrapper("background", n),
+        "geometry": ensemble("geometry", n, **(geometry or {})),
+        "material": ensemble("material", n),
+        "background": ensemble("background", n),
     }
     cfg = {"particle_type": "stand-in-renderer", "particle": renderer}
     return SimpleNamespace(**parts, renderer=find("particles-renderer")(cfg, **parts))
 
 
 def views(n, height=3, width=4, seed=0):
-    """A batch of n views, all different."""
+    """Batch of n different views."""
     generator = torch.Generator().manual_seed(seed)
     rays = torch.randn(2, n, height, width, 3, generator=generator)
     return {
@@ -180,11 +180,11 @@ def views(n, height=3, width=4, seed=0):
 
 
 class System(host.BaseLift3DSystem):
-    """Its parts, as any 3D system builds them."""
+    """3D system without methods of its own."""
 
 
 def system(n=2, optimizer=None):
-    """A system of wrappers."""
+    """System whose parts are ensembles."""
     counted = {"n_particles": n}
     cfg = {
         "geometry_type": "particles-geometry",

@@ -1,4 +1,4 @@
-"""N modules that answer as one."""
+"""Ensembles used in place of single modules."""
 
 import random
 
@@ -14,37 +14,37 @@ from threestudio_rsd.particles.randomness import particle_random_state
 from torch import nn
 
 from . import stand_ins
-from .stand_ins import scene, wrapper
+from .stand_ins import ensemble, scene
 
 KINDS = ("geometry", "material", "background")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_particle_starts_as_the_seed_and_its_index_say_whatever_n_is(kind):
-    few, many = wrapper(kind, 2), wrapper(kind, 4)
+def test_initial_weights_depend_on_the_seed_and_the_index_only(kind):
+    few, many = ensemble(kind, 2), ensemble(kind, 4)
     for one, other in zip(few.parameters(), many.parameters(), strict=False):
         assert torch.equal(one, other)
     starts = {tuple(torch.cat([p.flatten() for p in particle.parameters()]).tolist()) for particle in many.particles}
     assert len(starts) == 4
     torch.manual_seed(1)
-    again = wrapper(kind, 2)
+    again = ensemble(kind, 2)
     assert not torch.equal(next(few.parameters()), next(again.parameters()))
 
 
-def test_building_leaves_the_global_generators_alone():
+def test_building_does_not_change_the_global_generators():
     def draws():
         return torch.rand(3).tolist(), random.random(), np.random.random()
 
     pl.seed_everything(5)
     expected = draws()
     pl.seed_everything(5)
-    wrapper("geometry", 3)
+    ensemble("geometry", 3)
     assert torch.initial_seed() == 5
     assert draws() == expected
 
 
 @pytest.mark.parametrize("draw", [lambda: torch.rand(()).item(), random.random, np.random.random])
-def test_every_generator_a_particle_may_draw_from_is_its_own(draw):
+def test_each_particle_has_its_own_random_state(draw):
     def drawn(seed, particle):
         with particle_random_state(seed, "geometry", particle):
             return draw()
@@ -65,7 +65,7 @@ def test_updates_reach_every_particle():
             assert set(particle.updates) == {0, 1}
             assert set(particle.ends) == {0, 1}
     for renderer in parts.renderer.particles:
-        assert renderer.updates == [0, 1]  # once a step: a grid that averages over time would feel a second time
+        assert renderer.updates == [0, 1]  # once a step: a second update would change a grid that averages over time
 
 
 def test_each_particle_has_its_own_grid():
@@ -75,8 +75,8 @@ def test_each_particle_has_its_own_grid():
         assert torch.equal(renderer.grid, geometry.sharpness.detach().expand(4))
 
 
-def test_submodules_and_parameters_of_all_particles_are_asked_as_one():
-    geometry = wrapper("geometry", 3)
+def test_submodules_and_parameters_are_those_of_all_particles():
+    geometry = ensemble("geometry", 3)
     first = [particle.encoding[0].weight for particle in geometry.particles]
     assert [id(p) for p in geometry.encoding.parameters()][::2] == [id(p) for p in first]
     assert isinstance(geometry.sharpness, nn.ParameterList)
@@ -85,7 +85,7 @@ def test_submodules_and_parameters_of_all_particles_are_asked_as_one():
         _ = geometry.nothing_of_that_name
 
 
-def test_what_systems_read():
+def test_attributes_that_systems_read():
     parts = scene(2, geometry={"radius": 2.0})
     assert parts.material.requires_normal is True
     assert parts.geometry.cfg.radius == 2.0
@@ -129,7 +129,7 @@ def test_checkpoints_hold_every_particle_once():
     other = stand_ins.system(2)
     other.load_state_dict({key: value + 1 for key, value in system.state_dict().items()})
     assert torch.equal(other.geometry.particles[1].sharpness, system.geometry.particles[1].sharpness + 1)
-    with pytest.raises(RuntimeError, match="particles.2"):
+    with pytest.raises(RuntimeError, match=r"particles\.2"):
         stand_ins.system(3).load_state_dict(system.state_dict())
 
 
@@ -147,7 +147,7 @@ class Native:
 
 
 class TinyCudaNetwork(nn.Module):
-    """As tinycudann's: its weights come from a seed of its own."""
+    """Network with its own seed, as in tinycudann."""
 
     def __init__(self, seed=1337):
         super().__init__()
@@ -156,7 +156,7 @@ class TinyCudaNetwork(nn.Module):
         self.params = nn.Parameter(self.native_tcnn_module.initial_params(seed))
 
 
-def test_tinycudann_gets_the_seed_of_the_particle():
+def test_tinycudann_draws_from_the_seed_of_the_particle():
     fixed, other = TinyCudaNetwork(), TinyCudaNetwork()
     redraw_tinycudann(nn.Sequential(other), 3)
     assert torch.equal(other.params, Native().initial_params(3))
@@ -169,16 +169,16 @@ def test_tinycudann_gets_the_seed_of_the_particle():
 @pytest.mark.parametrize("kind", KINDS)
 def test_impossible_numbers_and_unknown_types_are_named(kind):
     with pytest.raises(UserError, match=rf"system\.{kind}\.n_particles=0 is impossible; accepted: .* at least 1"):
-        wrapper(kind, 0)
+        ensemble(kind, 0)
     with pytest.raises(UserError, match=rf"system\.{kind}\.particle_type='stand-in-geometri' is unknown: .*registered"):
-        wrapper(kind, particle_type="stand-in-geometri")
+        ensemble(kind, particle_type="stand-in-geometri")
 
 
-def test_errors_of_the_particles_pass():
+def test_errors_of_the_particles_are_not_changed():
     with pytest.raises((UserError, TypeError), match="radios"):
-        wrapper("geometry", radios=1.0)
+        ensemble("geometry", radios=1.0)
     with pytest.raises(UserError, match=r"system\.renderer\.particle_type='no-renderer'"):
-        find("particles-renderer")({"particle_type": "no-renderer"}, **{kind: wrapper(kind) for kind in KINDS})
+        find("particles-renderer")({"particle_type": "no-renderer"}, **{kind: ensemble(kind) for kind in KINDS})
 
 
 @pytest.mark.skipif(host.HOST != "embedded", reason="the embedded host's errors name the whole key")
@@ -190,32 +190,32 @@ def test_unknown_keys_of_a_particle_are_named_in_full():
 
 
 @pytest.mark.parametrize("name", ["particles-renderer", "particles-exporter"])
-def test_parts_that_do_not_fit_are_named(name):
+def test_parts_that_do_not_match_are_named(name):
     kind = name.removeprefix("particles-")
-    parts = {kind: wrapper(kind) for kind in KINDS}
+    parts = {kind: ensemble(kind) for kind in KINDS}
     cfg = {"particle_type": f"stand-in-{kind}"}
     with pytest.raises(UserError, match=r"system\.material\.n_particles=3 differs .*geometry\.n_particles=2"):
-        find(name)(cfg, **{**parts, "material": wrapper("material", 3)})
+        find(name)(cfg, **{**parts, "material": ensemble("material", 3)})
     with pytest.raises(UserError, match=r"system\.geometry is a single Geometry.* system.geometry_type=particles-geom"):
         find(name)(cfg, **{**parts, "geometry": find("stand-in-geometry")({})})
 
 
-def test_a_geometry_of_particles_in_a_renderer_of_one_says_what_to_do():
+def test_an_ensemble_in_a_single_renderer_is_an_error():
     with pytest.raises(UserError, match=r"system\.renderer_type=particles-renderer"):
-        wrapper("geometry")(torch.zeros(1, 3))
+        ensemble("geometry")(torch.zeros(1, 3))
     with pytest.raises(UserError, match=r"system\.renderer_type=particles-renderer"):
-        wrapper("geometry").forward_density(torch.zeros(1, 3))
+        ensemble("geometry").forward_density(torch.zeros(1, 3))
 
 
-def test_a_part_that_is_no_wrapper_is_shared():
-    parts = {kind: wrapper(kind) for kind in KINDS}
+def test_a_single_module_is_shared_by_all_particles():
+    parts = {kind: ensemble(kind) for kind in KINDS}
     parts["background"] = find("stand-in-background")({})
     renderer = find("particles-renderer")({"particle_type": "stand-in-renderer"}, **parts)
     assert all(particle.parts.background is parts["background"] for particle in renderer.particles)
 
 
-def test_a_geometry_from_the_one_of_an_earlier_stage():
-    coarse = wrapper("geometry", 2)
+def test_a_geometry_is_converted_from_an_earlier_stage():
+    coarse = ensemble("geometry", 2)
     cfg = {"n_particles": 2, "particle_type": "stand-in-geometry"}
     fine = find("particles-geometry").create_from(coarse, cfg, copy_net=True)
     for one, other in zip(coarse.parameters(), fine.parameters(), strict=True):

@@ -1,4 +1,4 @@
-"""One folder for each particle."""
+"""Export of each particle into its own folder."""
 
 import pytest
 import torch
@@ -8,11 +8,11 @@ from threestudio_rsd.extension.ensembles import exporter as exporter_module
 from threestudio_rsd.host import find
 
 from . import stand_ins
-from .stand_ins import wrapper
+from .stand_ins import ensemble
 
 
 def make_exporter(n=2, **particle):
-    parts = {kind: wrapper(kind, n) for kind in ("geometry", "material", "background")}
+    parts = {kind: ensemble(kind, n) for kind in ("geometry", "material", "background")}
     cfg = {"particle_type": "stand-in-exporter", "particle": particle}
     return parts["geometry"], find("particles-exporter")(cfg, **parts)
 
@@ -25,12 +25,12 @@ def test_every_particle_is_exported_into_its_folder():
     assert {file.save_type for file in files} == {"json"}
 
 
-def test_systems_read_the_inner_exporters_config():
+def test_the_config_has_the_keys_of_the_inner_exporter():
     assert make_exporter(save_video=True)[1].cfg.save_video is True
     assert make_exporter()[1].cfg.save_video is False
 
 
-def test_a_system_saves_what_is_exported(tmp_path):
+def test_a_system_saves_the_exported_files(tmp_path):
     system = stand_ins.system(2)
     system.set_save_dir(str(tmp_path))
     system.on_predict_start()
@@ -38,7 +38,7 @@ def test_a_system_saves_what_is_exported(tmp_path):
     assert sorted(path.parent.name for path in tmp_path.rglob("model.json")) == ["particle_00", "particle_01"]
 
 
-def test_empty_particles_are_named_and_the_others_exported(monkeypatch):
+def test_particles_without_surface_are_skipped_with_a_warning(monkeypatch):
     warnings = []
     monkeypatch.setattr(exporter_module, "warn", warnings.append)
     geometry, exporter = make_exporter(2)
@@ -57,7 +57,7 @@ ENCODING = {"otype": "ProgressiveBandFrequency", "n_frequencies": 2, "n_masking_
 
 
 def real_exporter(density_bias):
-    """Of the host's own NeRF."""
+    """Exporter of the host's own NeRFs."""
     particle = {
         "pos_encoding_config": ENCODING,
         "mlp_network_config": MLP,
@@ -67,9 +67,9 @@ def real_exporter(density_bias):
         "isosurface_threshold": 1.0,
     }
     parts = {
-        "geometry": wrapper("geometry", 2, "implicit-volume", **particle),
-        "material": wrapper("material", 2, "no-material"),
-        "background": wrapper("background", 2),
+        "geometry": ensemble("geometry", 2, "implicit-volume", **particle),
+        "material": ensemble("material", 2, "no-material"),
+        "background": ensemble("background", 2),
     }
     mesh = {"fmt": "obj", "save_uv": False}
     if host.HOST == "threestudio":

@@ -1,4 +1,4 @@
-"""The wrappers around the host's own NeRF, and in the host's own systems."""
+"""Ensembles of the host's own NeRFs, and in the host's own systems."""
 
 import pytest
 import pytorch_lightning as pl
@@ -26,30 +26,36 @@ PARTS = {
 }
 RENDERER = {
     "particle_type": "nerf-volume-renderer",
-    "batched": False,  # one after the other, to the bit
+    "batched": False,  # bit-identical to rendering the particles one by one
     "particle": {"radius": 1.0, "num_samples_per_ray": 16, "randomized": False},
 }
 
 
+def is_registered(name):
+    try:
+        find(name)
+    except (KeyError, UserError):
+        return False
+    return True
+
+
 def needs(*names):
-    """Skip where the host lacks a module."""
+    """Skip the test if the host lacks a module."""
     for name in names:
-        try:
-            find(name)
-        except (KeyError, UserError):
+        if not is_registered(name):
             pytest.skip(f"{name} is not registered")
 
 
-def wrapped(kind, n):
+def ensemble_config(kind, n):
     particle_type, particle = PARTS[kind]
     return {"n_particles": n, "particle_type": particle_type, "particle": particle}
 
 
 @pytest.fixture
 def parts():
-    """Wrappers of real modules by name."""
+    """Ensembles of real modules by name."""
     needs("nerf-volume-renderer", *(name for name, _ in PARTS.values()))
-    made = {kind: find(f"particles-{kind}")(wrapped(kind, N)) for kind in PARTS}
+    made = {kind: find(f"particles-{kind}")(ensemble_config(kind, N)) for kind in PARTS}
     renderer = find("particles-renderer")(RENDERER, **made)
     renderer.do_update_step(0, 0)  # fills the grids, which start empty
     return {**made, "renderer": renderer}
@@ -68,9 +74,9 @@ def cameras(n, size=6):
     }
 
 
-def test_the_wrapper_renders_what_the_renderers_do_alone(parts):
+def test_the_ensemble_renders_the_same_as_its_renderers_alone(parts):
     renderer, batch = parts["renderer"], cameras(N * V)
-    pl.seed_everything(0)  # materials draw how they are shaded
+    pl.seed_everything(0)  # materials draw their shading at random
     out = renderer(**batch)
     pl.seed_everything(0)
     views = [{name: value.chunk(N)[index] for name, value in batch.items()} for index in range(N)]
@@ -84,7 +90,7 @@ def test_the_wrapper_renders_what_the_renderers_do_alone(parts):
     assert len(out["weights"]) > N
 
 
-def test_gradients_reach_the_particle_of_the_image_alone(parts):
+def test_gradients_stay_within_a_particle(parts):
     parts["renderer"](**cameras(N * V))["comp_rgb"].unflatten(0, (N, V))[1].sum().backward()
     for kind in ("geometry", "background"):
         for index, particle in enumerate(parts[kind].particles):
@@ -133,7 +139,7 @@ class Prompts(host.BaseObject):
 
 
 SYSTEM = """
-name: wrappers
+name: ensembles
 tag: test
 use_timestamp: false
 data: {batch_size: 6, width: 8, height: 8, eval_width: 8, eval_height: 8, n_val_views: 1, n_test_views: 2}
@@ -160,7 +166,7 @@ def test_the_hosts_own_systems_train_particles(name, tmp_path):
     needs(name, "random-camera-datamodule", "nerf-volume-renderer", "implicit-volume")
     cfg = host.load_config(SYSTEM, from_string=True, exp_root_dir=str(tmp_path))
     for kind in PARTS:
-        cfg.system[kind] = wrapped(kind, N)
+        cfg.system[kind] = ensemble_config(kind, N)
     cfg.system.renderer = RENDERER
     system = find(name)(cfg.system)
     system.set_save_dir(str(tmp_path))

@@ -1,4 +1,4 @@
-"""Views split among particles, and joined again."""
+"""Rendering of ensembles: views are split among the particles and joined again."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from threestudio_rsd.errors import UserError
 from threestudio_rsd.extension.ensembles.view_batches import Meshes, join_views, split_views
 from torch import nn
 
-from .stand_ins import scene, views, wrapper
+from .stand_ins import ensemble, scene, views
 
 N, V = 3, 2
 
@@ -20,7 +20,7 @@ def render_one(parts, index, batch):
     )
 
 
-def test_training_renders_what_the_particles_render_alone():
+def test_training_renders_the_same_as_the_particles_alone():
     parts, batch = scene(N, threshold=0.2), views(N * V)
     out = parts.renderer(**batch)
     alone = [render_one(parts, index, batch) for index in range(N)]
@@ -31,7 +31,7 @@ def test_training_renders_what_the_particles_render_alone():
             assert torch.equal(out[name], torch.cat([one[name] for one in alone])), name
 
 
-def test_ray_indices_find_the_rays_of_all_particles():
+def test_ray_indices_index_the_rays_of_all_particles():
     parts, batch = scene(N), views(N * V)
     out = parts.renderer(**batch)
     assert torch.equal(batch["rays_d"].reshape(-1, 3)[out["ray_indices"]], out["t_dirs"])
@@ -77,7 +77,7 @@ def test_background_colors_of_every_shape(shape):
     assert all(part["bg_color"].shape == expected for part in parts)
 
 
-def test_what_belongs_to_no_view_is_passed_on():
+def test_values_that_belong_to_all_views_are_in_each_batch():
     batch = {**views(N * V), "render_rgb": False, "names": ["a"] * 6, "scale": torch.ones(()), "size": torch.ones(7)}
     for index, part in enumerate(split_views(batch, N)):
         assert part["render_rgb"] is False
@@ -115,7 +115,7 @@ def test_lists_scalars_and_meshes_are_joined():
     assert joined["mesh"].normal_consistency() == joined["mesh"].laplacian() == 1.0
 
 
-def test_batches_that_do_not_divide_are_named():
+def test_a_batch_that_is_no_multiple_of_n_is_an_error():
     parts = scene(N)
     with pytest.raises(UserError, match=r"data\.batch_size=4 .* 3 particles .*such as 6"):
         parts.renderer(**views(4))
@@ -124,7 +124,7 @@ def test_batches_that_do_not_divide_are_named():
 
 
 def test_backgrounds_called_directly():
-    background, dirs = wrapper("background", N), views(N * V)["rays_d"]
+    background, dirs = ensemble("background", N), views(N * V)["rays_d"]
     out = background(dirs=dirs)
     for index, particle in enumerate(background.particles):
         views_of_particle = slice(index * V, (index + 1) * V)
@@ -133,7 +133,7 @@ def test_backgrounds_called_directly():
     assert background(dirs).shape == (N * N * V, 3, 4, 3)
 
 
-def test_the_renderers_errors_pass():
+def test_errors_of_the_renderers_are_not_changed():
     parts = scene(2)
     parts.geometry.particles[0].encoding = nn.Identity()
     with pytest.raises(RuntimeError):

@@ -39,7 +39,7 @@ def test_outputs_that_are_lists_are_joined_as_lists():
     assert scene.renderer(**cameras(1))["comp_rgb"].shape == (N, 8, 8, 3)
 
 
-def test_points_of_all_particles_are_seen_as_one_cloud():
+def test_points_of_all_particles_are_concatenated():
     scene = make_scene(init_num_pts=5)
     assert scene.geometry.get_xyz.shape == (5 * N, 3)
     assert scene.geometry.get_scaling.shape == (5 * N, 1)
@@ -78,7 +78,7 @@ class Cameras(Dataset):
 
 
 class System(BaseSystem):
-    """Trains gaussians as threestudio-3dgs's system does."""
+    """System that trains gaussians as in threestudio-3dgs."""
 
     def configure(self):
         self.automatic_optimization = False
@@ -99,7 +99,7 @@ class System(BaseSystem):
         optimizer.zero_grad(set_to_none=True)
 
 
-def test_lightning_takes_the_particles_optimizer():
+def test_lightning_accepts_the_joint_optimizer():
     system = System(load_config("{tag: test, use_timestamp: false}", from_string=True, system={}).system)
     before = system.geometry.particles[2]._features_dc.detach().clone()
     trainer = pl.Trainer(
@@ -121,7 +121,7 @@ def test_lightning_takes_the_particles_optimizer():
     assert [len(group["params"][0]) for group in optimizer.param_groups[::3]] == sizes
 
 
-def test_each_particle_grows_by_its_own_views():
+def test_each_particle_adds_points_from_its_own_views():
     scene = make_scene(densification_interval=1)
     out = scene.renderer.batch_forward(cameras(N * V))
     out["comp_rgb"].unflatten(0, (N, V))[1].square().sum().backward(retain_graph=True)
@@ -138,7 +138,7 @@ def test_point_clouds_go_into_folders(tmp_path):
     ]
 
 
-def test_what_the_system_trains_beside_the_particles_joins_their_optimizer():
+def test_the_network_optimizer_joins_those_of_the_particles():
     scene, network = make_scene(2), nn.Linear(1, 1)
     optimizer = scene.geometry.merge_optimizer(torch.optim.SGD(network.parameters(), lr=0.5))
     assert isinstance(optimizer, JointOptimizer)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from threestudio_rsd.distillation import SDS, RepulsiveDistillation
 from threestudio_rsd.errors import UserError
+from threestudio_rsd.extension import prompt_processor  # noqa: F401 registers it
 from threestudio_rsd.extension.guidance.base import RepulsiveGuidance
 from threestudio_rsd.host import find
 from threestudio_rsd.particles import particle_noise
@@ -37,7 +38,7 @@ def call(guidance: RepulsiveGuidance, latents: torch.Tensor, **options: Any) -> 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("n", [1, 3])
-def test_each_gives_a_finite_loss_with_a_gradient(name: str, n: int) -> None:
+def test_losses_are_finite_and_have_a_gradient(name: str, n: int) -> None:
     gamma = 0.0 if name == "svgd-guidance" else 10.0
     latents = torch.randn(n, 4, 16, 16, requires_grad=True)
     output = call(build(name, gamma=gamma), latents, mvp_mtx=None, c2w=None)
@@ -47,7 +48,7 @@ def test_each_gives_a_finite_loss_with_a_gradient(name: str, n: int) -> None:
     assert latents.grad.abs().sum() > 0
 
 
-def test_the_loss_has_exactly_the_gradient_of_the_plain_parts(bundled) -> None:
+def test_the_gradient_is_that_of_repulsive_distillation(bundled) -> None:
     guidance = build(gamma=0.0)
     latents = torch.randn(3, 4, 16, 16, requires_grad=True)
     output = call(guidance, latents)
@@ -64,7 +65,7 @@ def test_gamma_zero_loads_no_feature_network() -> None:
     call(guidance, torch.randn(2, 4, 16, 16))
 
 
-def test_a_particle_does_not_depend_on_n() -> None:
+def test_the_gradient_of_a_particle_does_not_depend_on_n() -> None:
     latents = torch.randn(4, 4, 16, 16)
     gradients = []
     for n in (2, 4):
@@ -114,7 +115,7 @@ def test_gradients_can_be_clipped() -> None:
     assert latents.grad.abs().max() <= 0.01
 
 
-def test_nfsd_tells_the_empty_prompt_from_the_negative_one() -> None:
+def test_nfsd_uses_the_negative_prompt_beside_the_empty_one() -> None:
     latents = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(0))
     front = torch.zeros(2)
     norms = []
@@ -150,8 +151,8 @@ class TestPerpNeg:
         assert steered.isfinite().all()
         assert (steered - plain).norm() > 1e-3 * plain.norm()
 
-    def test_in_front_and_behind_with_no_weights_it_is_plain_guidance(self) -> None:
-        """Only there is the prompt not interpolated."""
+    def test_with_zero_weights_it_is_plain_guidance_at_front_and_back(self) -> None:
+        """Front and back only: at other azimuths the prompt is interpolated between two directions."""
         guidance = build(view_dependent_prompting=True)
         rgb, azimuth = torch.randn(2, 16, 16, 4), torch.tensor([0.0, 180.0])
         losses = []
@@ -163,7 +164,7 @@ class TestPerpNeg:
             losses.append(guidance(rgb, prompts, *views, rgb_as_latents=True)["loss_sds"])
         torch.testing.assert_close(*losses, rtol=1e-4, atol=0)
 
-    def test_without_it_the_prior_sees_two_prompts_and_no_negatives(self, monkeypatch) -> None:
+    def test_only_perp_neg_adds_negatives_to_the_batch_of_the_prior(self, monkeypatch) -> None:
         seen = []
         guidance = build(view_dependent_prompting=True)
         ask = guidance.prior.raw_predict
@@ -174,7 +175,7 @@ class TestPerpNeg:
             guidance(torch.randn(3, 16, 16, 4), prompts, *call_views, rgb_as_latents=True)
         assert seen == [6, 12]
 
-    def test_eps_phi_sees_the_prompt_alone(self, monkeypatch) -> None:
+    def test_eps_phi_gets_no_negatives(self, monkeypatch) -> None:
         seen = []
         guidance = build("repulsive-vsd-guidance", view_dependent_prompting=True)
         ask = guidance.prior.raw_predict
@@ -183,9 +184,9 @@ class TestPerpNeg:
         guidance(torch.randn(3, 16, 16, 4), prompt_utils(use_perp_neg=True), front, front, front, rgb_as_latents=True)
         assert seen == [12, 3, 3]  # the prior; eps_phi in the direction; eps_phi in its training
 
-    def test_it_needs_directions_of_view(self) -> None:
+    def test_it_needs_view_dependent_prompting(self) -> None:
         prompts = prompt_utils(use_perp_neg=True)
-        with pytest.raises(UserError, match="use_perp_neg=True.*view_dependent_prompting=True"):
+        with pytest.raises(UserError, match=r"use_perp_neg=True.*view_dependent_prompting=True"):
             build()(torch.randn(1, 16, 16, 4), prompts, *torch.zeros(3, 1), rgb_as_latents=True)
         with pytest.raises(UserError, match="view_dependent_prompting=True"):
             prompts.get_text_embeddings_perp_neg(*torch.zeros(3, 1), view_dependent_prompting=False)
@@ -199,7 +200,7 @@ class TestCameraCondition:
         return call(guidance, torch.randn(2, 4, 16, 16), **{**cameras, **batch})
 
     @pytest.mark.parametrize(("condition", "matrix"), [("extrinsics", "c2w"), ("mvp", "mvp_mtx")])
-    def test_eps_phi_learns_from_the_matrix_that_is_named(self, condition: str, matrix: str) -> None:
+    def test_eps_phi_is_conditioned_on_the_configured_matrix(self, condition: str, matrix: str) -> None:
         guidance = build("repulsive-vsd-guidance", camera_condition=condition, lora_cfg_training=False)
         weight = guidance.method.camera.layers[2].weight
         self.call_with_cameras(guidance)["loss_lora"].backward()
@@ -209,18 +210,18 @@ class TestCameraCondition:
         assert gradient.abs().sum() > 0
         assert not torch.allclose(weight.grad, gradient)
 
-    def test_checkpoints_hold_the_embedding(self) -> None:
+    def test_checkpoints_hold_the_camera_embedding(self) -> None:
         names = build("repulsive-vsd-guidance", camera_condition="mvp").state_dict()
         assert any(name.startswith("method.camera.") for name in names)
         assert all("lora" in name or "camera" in name for name in names)
 
-    def test_eps_phi_is_told_no_direction_of_view(self) -> None:
+    def test_the_prompt_of_eps_phi_names_no_direction_of_view(self) -> None:
         guidance = build("repulsive-vsd-guidance", camera_condition="mvp", view_dependent_prompting=True)
         front = torch.zeros(1)
         views = guidance.cameras(prompt_utils(), front, front + 180, front, {"mvp_mtx": torch.zeros(1, 4, 4)})
         assert torch.equal(views.embedding.conditional, guidance.prior.embed("a mushroom").conditional)
 
-    def test_without_condition_cameras_change_nothing(self) -> None:
+    def test_without_condition_cameras_have_no_effect(self) -> None:
         with_cameras = self.call_with_cameras(build("repulsive-vsd-guidance"))
         without = self.call_with_cameras(build("repulsive-vsd-guidance"), c2w=None, mvp_mtx=None)
         assert all(torch.equal(with_cameras[name], without[name]) for name in ("loss_vsd", "loss_lora"))
@@ -238,7 +239,7 @@ class TestCameraCondition:
             self.call_with_cameras(build("repulsive-vsd-guidance", **config), **batch)
 
 
-def test_checkpoints_would_hold_no_prior() -> None:
+def test_state_dicts_do_not_hold_the_prior() -> None:
     assert list(build().state_dict()) == []
     assert all("lora" in name for name in build("repulsive-vsd-guidance").state_dict())
 
@@ -274,7 +275,7 @@ def test_bad_prompts_are_named(config: dict[str, Any]) -> None:
         find("rsd-prompt-processor")({"spawn": False, **config})
 
 
-def test_views_meet_the_same_view_of_the_other_particles_only() -> None:
+def test_the_force_compares_particles_within_each_view() -> None:
     """Three particles in two views: the gradients are those of two guidance calls of three images each."""
     guidance = build(gamma=30.0, kernel_input="clean")
     latents = torch.randn(3, 2, 4, 16, 16)
@@ -294,11 +295,11 @@ def test_views_meet_the_same_view_of_the_other_particles_only() -> None:
 def test_one_particle_in_several_views_is_not_repelled() -> None:
     latents = torch.randn(3, 4, 16, 16)
     assert float(call(build(gamma=30.0), latents, n_particles=1, views_per_particle=3)["force_norm"]) == 0
-    assert float(call(build(gamma=30.0), latents)["force_norm"]) > 0  # without the word each row is a particle
+    assert float(call(build(gamma=30.0), latents)["force_norm"]) > 0  # by default each row is a particle
 
 
-def test_views_that_do_not_divide_are_said() -> None:
+def test_impossible_numbers_of_views_are_named() -> None:
     with pytest.raises(UserError, match="views_per_particle=2 does not divide the 3 views"):
         call(build(), torch.randn(3, 4, 16, 16), views_per_particle=2)
-    with pytest.raises(UserError, match="one view a particle"):
+    with pytest.raises(UserError, match=r"views_per_particle=2 is impossible.*one view per particle"):
         call(build("svgd-guidance"), torch.randn(4, 4, 16, 16), views_per_particle=2)

@@ -1,4 +1,4 @@
-"""ESD's guidance, and the choice of the force's form."""
+"""`esd-guidance`, and the forms of the force."""
 
 from typing import Any
 
@@ -22,12 +22,12 @@ def test_esd_without_entropy_weight_is_sds_to_the_bit() -> None:
     assert torch.equal(esd, loss_gradients(build("repulsive-sds-guidance"), "loss_sds"))
 
 
-def test_esd_with_all_of_it_is_vsd() -> None:
+def test_esd_with_entropy_weight_one_is_vsd() -> None:
     esd = loss_gradients(build("esd-guidance", entropy_weight=1.0), "loss_esd")
     torch.testing.assert_close(esd, loss_gradients(build("repulsive-vsd-guidance"), "loss_vsd"))
 
 
-def test_esd_trains_its_network_with_cameras_too() -> None:
+def test_esd_with_cameras_trains_all_of_eps_phi() -> None:
     guidance = build("esd-guidance", camera_condition="extrinsics")
     output = call(guidance, torch.randn(2, 4, 16, 16), c2w=torch.randn(2, 4, 4))
     output["loss_lora"].backward()

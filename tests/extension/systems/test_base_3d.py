@@ -173,7 +173,8 @@ def test_views_of_one_object_may_repel_each_other(tmp_path: Path) -> None:
 def test_mistakes_give_one_sentence(overrides: list[str], words: list[str], tmp_path: Path, capsys: Any) -> None:
     launch(tmp_path, *TINY, "trainer.max_steps=1", *overrides, code=2)
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("rsd: error:")]
-    assert len(error) == 1 and all(word in error[0] for word in words), error
+    assert len(error) == 1
+    assert all(word in error[0] for word in words), error
 
 
 def test_an_export_without_surface_says_so(trained: Path, tmp_path: Path, capsys: Any) -> None:

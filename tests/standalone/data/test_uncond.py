@@ -1,3 +1,5 @@
+"""`random-camera-datamodule`: rays, matrices, ranges, stages, evaluation views, and errors."""
+
 import math
 
 import pytest

@@ -1,4 +1,4 @@
-"""Bad input: one sentence, exit code 2, nothing written."""
+"""Errors of `rsd launch` for bad input: one sentence, exit code 2, and nothing is written."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ CUSTOM = Path(__file__).parents[3] / "custom"
 
 
 def complaint(rsd, workplace, *arguments, mode="train", config="toy.yaml"):
-    """The sentence about these overrides."""
+    """Run with these overrides, and return the sentence of the error."""
     before = sorted(workplace.rglob("*"))
     code, shown = rsd(mode, *arguments, config=config)
     assert code == 2
@@ -120,7 +120,7 @@ def test_missing_config_file(rsd, workplace):
 
 
 def test_error_of_a_step(rsd, workplace):
-    """The trial folder exists by then; the sentence is the same."""
+    """The trial folder exists at that time; the message has the same form."""
     code, shown = rsd("train", "system.fail_at=2")
     assert code == 2
     assert "rsd: error: The step has failed." in shown
@@ -134,10 +134,10 @@ def test_unknown_command(capsys):
 
 
 def test_verbose_shows_the_traceback(workplace):
-    """As a program, where the exit code and both streams are the user's."""
+    """Run as a program, to test the exit code and both output streams."""
     command = [sys.executable, "-m", "threestudio_rsd.cli", "launch", "--config", "toy.yaml", "--train", "seed=one"]
     environment = {"PYTHONPATH": str(CUSTOM), "PATH": ""}
-    process = subprocess.run([*command, "--verbose"], env=environment, capture_output=True, text=True)
+    process = subprocess.run([*command, "--verbose"], env=environment, capture_output=True, text=True, check=False)
     assert process.returncode == 2
     assert process.stdout == ""
     assert "Traceback" in process.stderr

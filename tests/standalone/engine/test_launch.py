@@ -76,7 +76,7 @@ def test_evaluation_from_a_checkpoint(rsd, trained, workplace, mode, name):
         assert (again / "save" / name).read_text() == (trained / "save" / name).read_text()
 
 
-def test_evaluation_needs_no_checkpoint_but_says_so(rsd):
+def test_evaluation_without_a_checkpoint_warns(rsd):
     code, shown = rsd("test", *TRIAL)
     assert code == 0
     assert "not trained" in shown
@@ -96,7 +96,7 @@ def assert_same_state(one, other):
 
 @pytest.mark.parametrize("stop", [1, 2, 3, 4, 5])
 def test_resumed_equals_uninterrupted(rsd, trained, workplace, stop):
-    """Steps 2 and 4 are validated, 3 is saved, 1 and 5 are neither."""
+    """Validation happens at steps 2 and 4, saving at step 3, and neither at 1 and 5."""
     rsd("train", "tag=part", "use_timestamp=false", f"trainer.max_steps={stop}")
     part = workplace / "outputs" / "toy" / "part"
     assert last(part)["global_step"] == stop
@@ -110,7 +110,7 @@ def test_resumed_equals_uninterrupted(rsd, trained, workplace, stop):
     assert not (part / "ckpts/last-v1.ckpt").exists()
 
 
-def test_interrupted_run_saves_its_step_and_can_go_on(rsd, trained, workplace):
+def test_interrupted_run_saves_its_step_and_can_be_resumed(rsd, trained, workplace):
     code, shown = rsd("train", "tag=part", "use_timestamp=false", "system.interrupt_at=4")
     part = workplace / "outputs" / "toy" / "part"
     assert code == 130
@@ -133,12 +133,11 @@ def test_failed_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     WholeFiles().save_checkpoint({"step": 1}, path)
 
     def full_disk(checkpoint, target):
-        with open(target, "wb") as file:
-            file.write(b"half")
+        target.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full_disk)
-    with pytest.raises(ValueError, match="cannot be written: .*No space left"):
+    with pytest.raises(ValueError, match=r"cannot be written: .*No space left"):
         WholeFiles().save_checkpoint({"step": 2}, path)
     assert torch.load(path, weights_only=True) == {"step": 1}
     assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]

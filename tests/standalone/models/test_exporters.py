@@ -1,3 +1,5 @@
+"""`mesh-exporter` and the mesh files that it writes."""
+
 import logging
 
 import numpy as np
@@ -38,7 +40,7 @@ def saver(tmp_path):
 
 @pytest.fixture(autouse=True)
 def _nothing_said_yet():
-    exporters._say_that_colors_are_on_vertices.cache_clear()
+    exporters._warn_about_textures.cache_clear()
 
 
 def export(material=None, **cfg):
@@ -68,7 +70,7 @@ def test_colored_obj_read_back(saver, tmp_path):
     assert np.allclose(mesh.visual.vertex_colors[:, :3] / 255, mesh.vertices + 0.5, atol=1 / 255)
 
 
-def test_glb_is_upright_in_linear_light_and_matt(saver):
+def test_glb_is_upright_in_linear_light_and_matte(saver):
     colors = torch.tensor([[0.5, 0.5, 0.5], [1.0, 1.0, 1.0], [0.0, 0.0, 0.02]])
     mesh = triangle(v_rgb=colors)
     mesh.v_pos = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
@@ -110,12 +112,12 @@ def test_obj_with_normals_only(saver, tmp_path):
     assert (tmp_path / "model.obj").read_text().splitlines()[-1] == "f 1//1 2//2 3//3"
 
 
-def test_says_once_that_there_are_no_textures(caplog):
+def test_warns_once_that_there_are_no_textures(caplog):
     with caplog.at_level(logging.WARNING, logger="threestudio_rsd"):
         outputs = [export() for _ in range(2)]
     assert [output.params["save_vertex_color"] for output in outputs] == [True, True]
     assert [record.message for record in caplog.records] == [
-        "fmt=obj-mtl: textures need threestudio; colors are on the vertices of the mesh instead."
+        "fmt=obj-mtl: textures need threestudio; the mesh has vertex colors instead."
     ]
 
 
@@ -123,7 +125,7 @@ def test_without_colors(caplog):
     assert not export(fmt="obj", save_texture=False).params["save_vertex_color"]
     assert not caplog.records
     assert not export(NoColors(), fmt="obj").params["save_vertex_color"]
-    assert "NoColors has no albedo to export: the mesh is without colors." in caplog.text
+    assert "NoColors has no albedo to export; the mesh has no colors." in caplog.text
 
 
 def test_colors_stay_within_their_range():

@@ -1,3 +1,5 @@
+"""Isosurfaces of geometries: position, thresholds, removal of small pieces, and errors."""
+
 import math
 
 import pytest
@@ -92,13 +94,13 @@ def test_an_empty_field(chunk):
 
 def test_an_empty_field_with_an_automatic_threshold():
     geometry = make_blob(isosurface_resolution=8, isosurface_threshold="auto", density_bias=-100.0)
-    with pytest.raises(UserError, match="isosurface_threshold=auto: the field's largest value is [^;]*; lower"):
+    with pytest.raises(UserError, match=r"isosurface_threshold=auto: the field's largest value is [^;]*; lower"):
         geometry.isosurface()
 
 
 def test_a_full_field():
     geometry = make_blob(isosurface_resolution=8, density_bias=100.0)
-    with pytest.raises(UserError, match="isosurface_threshold=25.0: the field's smallest value is 100; raise"):
+    with pytest.raises(UserError, match=r"isosurface_threshold=25\.0: the field's smallest value is 100; raise"):
         geometry.isosurface()
 
 

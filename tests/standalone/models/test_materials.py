@@ -1,4 +1,4 @@
-"""Materials: shapes, shadings, the order of what is drawn, and export."""
+"""Materials: shapes, shadings, order of random draws, and export."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""Configs, tags and schedules of the embedded host: what goes beyond the contract."""
+"""Configs, tags, schedules and prompts of the stand-in, beyond the contract test (tests/host/contract.py)."""
 
 import re
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.host import C, PromptProcessor, find, load_config, parse_structured
-from threestudio_rsd.standalone.utils.tags import LONGEST, safe_tag
+from threestudio_rsd.standalone.utils.experiment import LONGEST, safe_tag
 
 PROMPT_CONFIG = """
 name: run
@@ -185,7 +185,7 @@ def test_unknown_name():
 
 
 @pytest.mark.parametrize("prompt", ["", "  ", "lib:fox"])
-def test_prompt_must_say_something(prompt):
+def test_empty_and_library_prompts_are_refused(prompt):
     with pytest.raises(UserError, match="prompt="):
         PromptProcessor({"prompt": prompt})
 

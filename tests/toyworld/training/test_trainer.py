@@ -6,7 +6,7 @@ import pytest
 import torch
 from threestudio_rsd.toyworld.training import trainer
 from threestudio_rsd.toyworld.training.settings import Optimization
-from threestudio_rsd.toyworld.training.trainer import Task, train
+from threestudio_rsd.toyworld.training.trainer import TrainingTask, train
 from torch import Tensor, nn
 
 OPTIMIZATION = Optimization(
@@ -14,7 +14,7 @@ OPTIMIZATION = Optimization(
 )
 
 
-class Regression(Task):
+class Regression(TrainingTask):
     """y = 2 x + 1, from noisy samples."""
 
     def __init__(self) -> None:

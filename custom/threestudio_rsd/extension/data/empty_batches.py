@@ -1,4 +1,4 @@
-"""`particle-image-datamodule`: what a system without views needs, one empty batch a step."""
+"""`particle-image-datamodule`: one empty batch per step, for systems that need no data."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from ...host import parse_structured, register
 
 
 class EndlessSteps(IterableDataset):
-    """Batches that only count: Lightning ends the run at trainer.max_steps."""
+    """Endless batches with a step index only; Lightning stops the run at trainer.max_steps."""
 
     def __iter__(self) -> Iterator[dict[str, int]]:
         step = 0
@@ -21,7 +21,7 @@ class EndlessSteps(IterableDataset):
 
 
 class OneStep(Dataset):
-    """The single batch of validation, test and export."""
+    """Single batch for validation, test and export."""
 
     def __len__(self) -> int:
         return 1
@@ -32,7 +32,7 @@ class OneStep(Dataset):
 
 @register("particle-image-datamodule")
 class ParticleImageDataModule(pl.LightningDataModule):
-    """Data of `particle-image-system` and `ancestral-sampling-system`: the particles are the data."""
+    """Data module of the 2D systems, whose particles need no data."""
 
     @dataclass
     class Config:

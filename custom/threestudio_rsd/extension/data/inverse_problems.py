@@ -1,4 +1,4 @@
-"""`inverse-problem-datamodule`: images, and the measurements that are made of them."""
+"""`inverse-problem-datamodule`: images and their measurements."""
 
 import json
 from collections import Counter
@@ -10,7 +10,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from ...errors import UserError
+from ...errors import UserError, in_range
 from ...files import data_path
 from ...host import parse_structured, register, warn
 from ...images.reading import list_images, read_image
@@ -19,25 +19,25 @@ from .empty_batches import ParticleImageDataModule
 
 @register("inverse-problem-datamodule")
 class InverseProblemDataModule(ParticleImageDataModule):
-    """All images of a run and one measurement of each; a training step is one solver step for all of them.
+    """Images of a run with one measurement each; a training step is one solver step for all of them.
 
     Raises:
-        UserError: nothing at `image_path`, or an operator that is impossible.
+        UserError: there is no image at `image_path`, or the operator is invalid.
     """
 
     @dataclass
     class Config:
-        image_path: str = "bundled"  # image file, folder of images, or bundled: the examples that ship
-        image_size: int | None = None  # side in pixels; null: the prior's, the only one that fits
-        batch_size: int | None = None  # images in the networks at once, to save memory; null: all
+        image_path: str = "bundled"  # image file, folder of images, or bundled: the example images of this package
+        image_size: int | None = None  # side in pixels; null, or the size of the prior: no other works
+        batch_size: int | None = None  # images per call of the networks, to save memory; null: all
         operator: dict = field(default_factory=dict)  # see inverse.operators.OperatorConfig
 
-    images: Tensor  # truth, (M, 3, H, W) in [0, 1]
-    measurement: Tensor  # y, (M, ...)
-    names: list[str]  # of the images, each of them once
+    images: Tensor  # true images, (M, 3, H, W) in [0, 1]
+    measurement: Tensor  # measurement y of each image, (M, ...)
+    names: list[str]  # unique name of each image
     candidates: list[Path]  # files at image_path
-    files: list[Path]  # of them, those that could be read
-    failed: dict[str, str]  # error by file, of images that cannot be read
+    files: list[Path]  # files that could be read
+    failed: dict[str, str]  # file name -> error, for images that cannot be read
     physics: Any
 
     def __init__(self, cfg: Any = None) -> None:
@@ -48,44 +48,52 @@ class InverseProblemDataModule(ParticleImageDataModule):
         bundled = self.cfg.image_path == "bundled"
         self.path = str(data_path("load/inverse/examples")) if bundled else self.cfg.image_path
         self.candidates = list_images(self.path, "data.image_path")
-        if self.cfg.batch_size is not None and self.cfg.batch_size < 1:
-            raise UserError(f"data.batch_size={self.cfg.batch_size} is impossible; accepted: null or at least 1.")
+        if self.cfg.batch_size is not None:
+            in_range("data.batch_size", self.cfg.batch_size, 1, kind="null or an integer")
 
     def load(self, image_size: int, device: torch.device) -> None:
-        """Read the images at the prior's size, build the operator and measure.
+        """Read the images, build the operator and measure each image once.
+
+        Args:
+            image_size: side of the prior's images, pixels.
+            device: device of images and measurements.
 
         Raises:
-            UserError: another image_size than the prior's, no image that can be read, or an impossible operator.
+            UserError: `data.image_size` differs from the prior's, no image can be read, or the operator is invalid.
         """
         from ...inverse.operators import build_operator, measure
 
         wanted = self.cfg.image_size
         if wanted is not None and wanted != image_size:
-            raise UserError(f"data.image_size={wanted} does not fit the prior; accepted: null or {image_size}.")
-        images, self.files, self.failed = [], [], {}
-        for file in self.candidates:
-            try:
-                images.append(read_image(file, image_size, "data.image_path"))
-                self.files.append(file)
-            except UserError as error:
-                self.failed[file.name] = str(error)
+            raise UserError(f"data.image_size={wanted} does not match the prior; accepted: null or {image_size}.")
+        self.failed = {}
+        images = {file: image for file in self.candidates if (image := self._read(file, image_size)) is not None}
+        self.files = list(images)
         if not images:
             raise UserError(f"data.image_path={self.path!r} has no image that can be read: {self.first_failure()}")
         if self.failed:
             warn(f"{len(self.failed)} of {len(self.candidates)} images are left out: {self.first_failure()}")
         stems = Counter(file.stem for file in self.files)
         self.names = [file.stem if stems[file.stem] == 1 else file.name for file in self.files]
-        self.images = torch.stack(images).to(device)
+        self.images = torch.stack(list(images.values())).to(device)
         self.physics = build_operator(self.operator, (3, image_size, image_size), device)
         with torch.no_grad():
             self.measurement = measure(self.physics, self.images, self.operator)
 
+    def _read(self, file: Path, image_size: int) -> Tensor | None:
+        """Read an image; None if that fails, with the error in `self.failed`."""
+        try:
+            return read_image(file, image_size, "data.image_path")
+        except UserError as error:
+            self.failed[file.name] = str(error)
+            return None
+
     def first_failure(self) -> str:
-        """Error of the first image that cannot be read."""
+        """Error of the first image that cannot be read; empty if there is none."""
         return next(iter(self.failed.values()), "")
 
     def attributes(self) -> list[dict | None]:
-        """What each image is known to show, from `truth.json` beside the images: records with the key `file`."""
+        """Known contents of each image: its record in `truth.json` beside the images, None if it has none."""
         file = Path(self.path) / "truth.json"
         records = json.loads(file.read_text()) if file.is_file() else []
         known = {record["file"]: record for record in records}

@@ -1,4 +1,4 @@
-"""`particle-camera-datamodule`: in each step the same random cameras for every particle."""
+"""`particle-camera-datamodule`: random cameras, the same for all particles of a step."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from ...errors import UserError
+from ...errors import UserError, in_range
 from ...host import (
     HOST,
     RandomCameraDataModule,
@@ -19,33 +19,35 @@ from ...host import (
 )
 from ...particles.randomness import particle_random_state
 
-# threestudio takes cross products along the first axis of length 3, and that of a batch of views is their number.
+# With 3 views threestudio 0.2.3 computes wrong cameras: its cross products run along the first axis of length 3, which
+# then is the axis of the views.
 SKEWED_VIEWS = 3
 
 
 @dataclass
 class ParticleCameraConfig(RandomCameraDataModuleConfig):
-    """The host's keys; `batch_size` counts the views of all particles together."""
+    """Keys of the host's random cameras; `batch_size` is the number of views of all particles together."""
 
-    n_particles: int = 1  # N, as system.geometry.n_particles
+    n_particles: int = 1  # N, equal to system.geometry.n_particles
 
 
 class ParticleCameras(RandomCameraIterableDataset):
-    """Draws V cameras and repeats them N times, particle by particle, so that a kernel compares like with like.
+    """Draws V cameras per step and repeats them N times, so that the kernel compares renders from the same cameras.
 
-    The V azimuths spread over the whole circle. The draw depends on seed and step alone, so neither on N nor on where
-    a run was resumed. A batch says `n_particles` and `views_per_particle`, besides what the host's does.
+    The V azimuths are stratified over the whole circle. The cameras of a step depend only on seed and step, not on N or
+    on the step at which a run was resumed. A batch has the host's keys, `n_particles` and `views_per_particle`.
 
     Args:
-        cfg: the module's config.
-        seed: of the cameras.
-        first_step: asked at the first draw; the step that it is for. (Loaders draw ahead: `update_step` is too late.)
+        cfg: config of the data module.
+        seed: seed of the cameras.
+        first_step: function that returns the training step of the first draw; called at that draw. (`update_step` comes
+            too late, because data loaders draw ahead.)
 
     Raises:
-        UserError: fewer than one particle, a batch size that does not divide by N, or what threestudio cannot do.
+        UserError: N is below 1, a batch size is not a multiple of N, or threestudio cannot compute the cameras.
     """
 
-    batch_size: int  # of the stage, all particles together
+    batch_size: int  # views of all particles in the current resolution stage
 
     def __init__(self, cfg: Any, seed: int = 0, first_step: Callable[[], int] = lambda: 0) -> None:
         super().__init__(cfg)
@@ -53,20 +55,20 @@ class ParticleCameras(RandomCameraIterableDataset):
         self.first_step = first_step
         self.draws = 0
         n = cfg.n_particles
-        if n < 1:
-            raise UserError(f"data.n_particles={n} is impossible; accepted: an integer of at least 1.")
+        in_range("data.n_particles", n, 1)
         for size in self.batch_sizes:
             if size % n:
                 lower, upper = size // n * n, -(-size // n) * n
                 accepted = f"{lower} or {upper}" if lower else str(upper)
                 raise UserError(
-                    f"data.batch_size={size} does not divide among data.n_particles={n}; accepted: {accepted}, or "
+                    f"data.batch_size={size} is not a multiple of data.n_particles={n}; accepted: {accepted}, or "
                     "another multiple."
                 )
             if HOST == "threestudio" and size == SKEWED_VIEWS * n:
                 raise UserError(
-                    f"data.batch_size={size} gives each of data.n_particles={n} three views, whose cameras threestudio "
-                    f"0.2.3 skews; accepted: {(SKEWED_VIEWS - 1) * n} or {(SKEWED_VIEWS + 1) * n}, or another multiple."
+                    f"data.batch_size={size} gives each of data.n_particles={n} three views, whose cameras are "
+                    f"wrong in threestudio 0.2.3; accepted: {(SKEWED_VIEWS - 1) * n} or {(SKEWED_VIEWS + 1) * n}, or "
+                    "another multiple."
                 )
         for key in ("n_val_views", "n_test_views"):
             if HOST == "threestudio" and cfg[key] == SKEWED_VIEWS:
@@ -75,13 +77,13 @@ class ParticleCameras(RandomCameraIterableDataset):
                 )
 
     def collate(self, batch: Any) -> dict[str, Any]:
-        """Cameras of one step, B = N V rows."""
+        """Batch of one step with B = N V rows: V views of each particle, one particle after the other."""
         if self.draws == 0:
             self.begun_at = self.first_step()
         step = self.begun_at + self.draws
         self.draws += 1
         n, total = self.cfg.n_particles, self.batch_size
-        self.batch_size = total // n  # what the host's draw goes by
+        self.batch_size = total // n  # number of views that the host draws
         try:
             with particle_random_state(self.seed, "views", step=step):
                 views = super().collate(batch)
@@ -93,17 +95,17 @@ class ParticleCameras(RandomCameraIterableDataset):
 
 @register("particle-camera-datamodule")
 class ParticleCameraDataModule(RandomCameraDataModule):
-    """The host's random cameras, shared by N particles; evaluation is the host's.
+    """Random cameras of the host, shared by N particles in training; evaluation is the host's.
 
     Raises:
         UserError: see `ParticleCameras`.
     """
 
     def __init__(self, cfg: Any = None) -> None:
-        pl.LightningDataModule.__init__(self)  # the host's own would parse the config without `n_particles`
+        pl.LightningDataModule.__init__(self)  # not the host's __init__, whose config class has no `n_particles`
         self.cfg = parse_structured(ParticleCameraConfig, cfg)
-        self.seed = torch.initial_seed() % 2**32  # the run's
-        ParticleCameras(self.cfg)  # its checks, before anything is written
+        self.seed = torch.initial_seed() % 2**32  # seed of the run
+        ParticleCameras(self.cfg)  # checks the config before anything is written
 
     def setup(self, stage: str | None = None) -> None:
         super().setup(stage)

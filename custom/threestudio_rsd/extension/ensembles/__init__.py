@@ -1,5 +1,5 @@
-"""Registered wrappers: N particles made of any registered geometry, material, background, renderer and exporter."""
+"""Registered ensembles: N particles of any registered geometry, material, background, renderer and exporter."""
 
-from . import exporter, geometry, material, parts, renderer
+from . import exporter, geometry, parts, renderer
 
-__all__ = ["exporter", "geometry", "material", "parts", "renderer"]
+__all__ = ["exporter", "geometry", "parts", "renderer"]

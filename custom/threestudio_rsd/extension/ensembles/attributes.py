@@ -1,4 +1,4 @@
-"""One answer for what is asked of N modules."""
+"""Attribute lookup on N modules of one type."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,24 +9,24 @@ from torch.optim import Optimizer
 
 from ...particles.joint_optimizer import JointOptimizer
 
-PLAIN = (bool, int, float, str, tuple)
+PLAIN = (bool, int, float, str, tuple)  # types that are compared by value
 
 
 def common_attribute(name: str, modules: Sequence[nn.Module], module_list: Callable[[list], nn.ModuleList]) -> Any:
-    """What the modules together answer to `name`.
+    """Attribute `name` of all modules, as one value.
 
     Args:
-        name: an attribute of each of them.
-        modules: of one type.
-        module_list: what holds their submodules.
+        name: name of an attribute that each module has.
+        modules: modules of one type.
+        module_list: makes the container of a list of submodules.
 
     Returns:
-        submodules: `module_list` of them; parameters: ParameterList; optimizers: JointOptimizer; methods: a function
-        that calls each module's and returns the list of results; tensors that are computed: all in one, along the
-        first axis; buffers and plain values: the value that all of them have.
+        depends on the attribute. Submodules: `module_list` of them. Parameters: ParameterList. Optimizers:
+        JointOptimizer. Methods: a function that calls each module's method and returns the list of results. Computed
+        tensors: their concatenation along the first axis. Buffers and plain values: the value, equal in all modules.
 
     Raises:
-        AttributeError: a module lacks it, their values differ, or it is private (a parameter may be).
+        AttributeError: a module lacks the attribute, the values differ, or it is private and not a parameter.
     """
     if name.startswith("_") and name not in modules[0]._parameters:
         raise AttributeError(f"{name!r} is private to the particles.")
@@ -44,7 +44,7 @@ def common_attribute(name: str, modules: Sequence[nn.Module], module_list: Calla
         return torch.cat(values)
     if all(_same(first, value) for value in values):
         return first
-    raise AttributeError(f"The {len(modules)} particles have no common value of {name!r}.")
+    raise AttributeError(f"The {len(modules)} particles have different values of {name!r}.")
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -1,4 +1,4 @@
-"""What all wrappers share: N modules of one registered type, built from one config."""
+"""Base classes of the ensembles: N modules of one registered type, built from one config."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,24 +8,24 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from ...errors import UserError
+from ...errors import UserError, in_range
 from ...host import BaseModule, Updateable, config_to_primitive, find
 from ...particles.randomness import particle_random_state
 from .attributes import common_attribute
 
-DEFAULT_SEED_OF_TINYCUDANN = 1337
+DEFAULT_SEED_OF_TINYCUDANN = 1337  # every tinycudann network draws its weights with it unless told otherwise
 
 
 @dataclass
-class ParticleConfig:
-    """What a particle is made of."""
+class EnsembleConfig:
+    """Type and config of the particles."""
 
-    particle_type: str = ""  # registered name of the type that is held N times
-    particle: dict = field(default_factory=dict)  # its config, the same for every particle
+    particle_type: str = ""  # registered name of the type that is built N times
+    particle: dict = field(default_factory=dict)  # config of that type, the same for every particle
 
 
 class ParticleList(nn.ModuleList, Updateable):
-    """The particles' modules. They are updated like attributes, and what all of them have can be asked of the list."""
+    """The particles' modules, each updated in every step. Its attributes are those the modules have in common."""
 
     def do_update_step(self, epoch: int, global_step: int, on_load_weights: bool = False) -> None:
         for particle in self:
@@ -48,25 +48,32 @@ class ParticleList(nn.ModuleList, Updateable):
 
 
 class ParticleEnsemble(BaseModule):
-    """Base of the wrappers: `particles`, a list of modules of one registered type.
+    """Base class of ensembles, which systems can use in place of a single module.
 
-    What a wrapper itself lacks is asked of its particles (see `common_attribute`), and its `cfg` answers their keys:
-    so a system can treat it as one of them.
+    An attribute that the ensemble lacks is looked up in its particles (see `common_attribute`), and its `cfg` also has
+    the keys of a particle's config.
 
     Attributes:
-        particles: ParticleList of N modules.
+        particles: ParticleList of N modules of one registered type.
         n_particles: N.
     """
 
     @dataclass
-    class Config(ParticleConfig, BaseModule.Config):
+    class Config(EnsembleConfig, BaseModule.Config):
         pass
 
     cfg: Any
-    kind = ""  # what the particles are, as in system.<kind>
+    kind = ""  # kind of the modules, as in the key system.<kind>
 
-    def hold(self, make: Callable[[int], nn.Module], n_particles: int) -> None:
-        """Build the particles by `make(index)`; their random numbers depend on the run's seed and the index alone."""
+    def build_particles(self, make: Callable[[int], nn.Module], n_particles: int) -> None:
+        """Build the particles.
+
+        The random numbers of a particle depend only on the run's seed and the particle's index.
+
+        Args:
+            make: function from a particle's index to its module.
+            n_particles: N.
+        """
         seed = torch.initial_seed() % 2**32
         particles = []
         for index in range(n_particles):
@@ -77,7 +84,7 @@ class ParticleEnsemble(BaseModule):
             particles.append(particle)
         self.particles = ParticleList(particles)
         self.n_particles = n_particles
-        self.cfg = answering(self.cfg, particles[0])
+        self.cfg = merged_config(self.cfg, particles[0])
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -90,10 +97,10 @@ class ParticleEnsemble(BaseModule):
 
 
 class CountedEnsemble(ParticleEnsemble):
-    """Particles that are built from their config alone.
+    """Ensemble whose config gives N, and whose particles need nothing but their config.
 
     Raises:
-        UserError: fewer than one particle, or a type that is not registered; the particles' own errors pass.
+        UserError: N is below 1, or the type is not registered. Errors of the particles are not changed.
     """
 
     @dataclass
@@ -102,14 +109,21 @@ class CountedEnsemble(ParticleEnsemble):
 
     def configure(self) -> None:
         n = self.cfg.n_particles
-        if n < 1:
-            raise UserError(f"system.{self.kind}.n_particles={n} is impossible; accepted: an integer of at least 1.")
+        in_range(f"system.{self.kind}.n_particles", n, 1)
         particle_type = find_particle_type(self.kind, self.cfg.particle_type)
-        self.hold(lambda index: particle_type(self.cfg.particle), n)
+        self.build_particles(lambda index: particle_type(self.cfg.particle), n)
 
 
 def find_particle_type(kind: str, name: str) -> type:
-    """Class that is registered as `name`. Raises UserError where there is none."""
+    """Class that is registered as `name`.
+
+    Args:
+        kind: kind of the module, for the error message.
+        name: registered name.
+
+    Raises:
+        UserError: nothing is registered as `name`.
+    """
     try:
         return find(name)
     except UserError as error:
@@ -119,23 +133,23 @@ def find_particle_type(kind: str, name: str) -> type:
     raise UserError(f"system.{kind}.particle_type={name!r} is unknown: {reason}")
 
 
-def particles_of_parts(**parts: Any) -> list[dict[str, Any]]:
-    """The parts of each particle.
+def parts_by_particle(**parts: Any) -> list[dict[str, Any]]:
+    """Parts of each particle.
 
     Args:
-        parts: `geometry`, a wrapper, and other parts, which are wrappers or shared by all particles.
+        **parts: `geometry`, an ensemble, and other parts: ensembles, or single modules that all particles share.
 
     Returns:
         for each particle, its parts by name.
 
     Raises:
-        UserError: the geometry is not a wrapper, or a part has another number of particles than it.
+        UserError: the geometry is not an ensemble, or another ensemble has a different number of particles.
     """
     geometry = parts["geometry"]
     if not isinstance(geometry, ParticleEnsemble):
         raise UserError(
-            f"system.geometry is a single {type(geometry).__name__}, which has no particles; give "
-            "system.geometry_type=particles-geometry, with that type as system.geometry.particle_type."
+            f"system.geometry is a single {type(geometry).__name__}, not an ensemble; set "
+            "system.geometry_type=particles-geometry and give that type as system.geometry.particle_type."
         )
     n = geometry.n_particles
     for name, part in parts.items():
@@ -150,13 +164,21 @@ def particles_of_parts(**parts: Any) -> list[dict[str, Any]]:
     ]
 
 
-def answering(cfg: Any, particle: Any) -> DictConfig:
-    """The wrapper's config, with the keys of a particle's beside its own."""
+def merged_config(cfg: Any, particle: Any) -> DictConfig:
+    """Keys of an ensemble's config and of one particle's; the ensemble's win."""
     return OmegaConf.create({**config_to_primitive(particle.cfg), **config_to_primitive(cfg)})
 
 
 def redraw_tinycudann(particle: nn.Module, seed: int) -> None:
-    """Draw the weights of tinycudann's networks anew, for it gives all of them one seed, whatever torch's is."""
+    """Draw the weights of tinycudann networks again, from `seed`.
+
+    tinycudann gives all networks the same seed by default, whatever torch's seed is, so particles would start equal.
+    Networks that were built with another seed are left as they are.
+
+    Args:
+        particle: module whose submodules are searched.
+        seed: seed of the new weights.
+    """
     module: Any
     for module in particle.modules():
         native = getattr(module, "native_tcnn_module", None)

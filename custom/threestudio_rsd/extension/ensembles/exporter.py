@@ -1,28 +1,27 @@
-"""`particles-exporter`: every particle in a folder of its own."""
+"""`particles-exporter`: exports each particle into its own folder."""
 
 import dataclasses
 from typing import Any
 
 from ...errors import UserError, first_line
 from ...host import BaseObject, register, warn
-from .base import ParticleConfig, answering, find_particle_type, particles_of_parts
-from .folders import particle_folder
+from .base import EnsembleConfig, find_particle_type, merged_config, parts_by_particle
+
+
+def particle_folder(index: int) -> str:
+    """Name of the folder that holds the files of particle `index`."""
+    return f"particle_{index:02d}"
 
 
 @register("particles-exporter")
 class ParticlesExporter(BaseObject):
-    """Exports each particle by an exporter of a registered type.
+    """Exports each particle with an exporter of a registered type.
 
-    Args of the constructor, after the config:
-        geometry: a `particles-geometry`.
-        material, background: wrappers as well, or modules that all particles share.
-
-    Raises:
-        UserError: see `ParticlesRenderer`.
+    The constructor takes the config, then the same parts as `ParticlesRenderer`, and raises the same errors.
     """
 
     @dataclasses.dataclass
-    class Config(ParticleConfig, BaseObject.Config):
+    class Config(EnsembleConfig, BaseObject.Config):
         particle_type: str = "mesh-exporter"  # registered name of the exporter
 
     cfg: Any
@@ -31,17 +30,20 @@ class ParticlesExporter(BaseObject):
         particle_type = find_particle_type("exporter", self.cfg.particle_type)
         self.particles = [
             particle_type(self.cfg.particle, **parts)
-            for parts in particles_of_parts(geometry=geometry, material=material, background=background)
+            for parts in parts_by_particle(geometry=geometry, material=material, background=background)
         ]
-        self.cfg = answering(self.cfg, self.particles[0])
+        self.cfg = merged_config(self.cfg, self.particles[0])
 
     def __call__(self) -> list[Any]:
-        """Files of all particles, as inner exporters describe them, in particle_00/, particle_01/ and so on.
+        """Files of all particles, in the folders particle_00, particle_01 and so on.
 
-        Particles that cannot be exported are left out, with a line that says why.
+        A particle that cannot be exported is skipped with a warning.
+
+        Returns:
+            the exporters' `ExporterOutput`s.
 
         Raises:
-            UserError: none of them can be exported.
+            UserError: no particle can be exported.
         """
         outputs, failures = [], []
         for index, exporter in enumerate(self.particles):
@@ -62,8 +64,8 @@ class ParticlesExporter(BaseObject):
 def _reason(error: Exception) -> str:
     if isinstance(error, UserError):
         return str(error)
-    # What threestudio's meshes raise where they have no vertices.
+    # threestudio's meshes raise ValueError or IndexError when they have no vertices.
     return (
-        f"its field has no surface, it seems ({first_line(error)}); lower "
+        f"its field seems to have no surface ({first_line(error)}); lower "
         "system.geometry.particle.isosurface_threshold or train longer."
     )

@@ -4,27 +4,30 @@ from typing import Any, NoReturn
 
 from ...errors import UserError
 from ...host import register
-from .base import CountedEnsemble, find_particle_type, particles_of_parts
+from .base import CountedEnsemble, find_particle_type, parts_by_particle
 from .splatting import SplattingParticles
 
 
 @register("particles-geometry")
 class ParticlesGeometry(SplattingParticles, CountedEnsemble):
-    """The shapes of the particles; each has its own initial weights. Only `particles-renderer` can render them."""
+    """Geometries of the particles, each with its own initial weights. Only `particles-renderer` can render them."""
 
     kind = "geometry"
 
     @staticmethod
     def create_from(other: Any, cfg: Any = None, **kwargs: Any) -> "ParticlesGeometry":
-        """Geometries of another type or resolution made from those of an earlier stage, particle by particle.
+        """Convert the geometries of an earlier stage to another type or resolution, particle by particle.
 
         Args:
-            other: the `particles-geometry` of the earlier stage.
-            cfg: the new wrapper's config.
-            kwargs: for `create_from` of `particle_type`, such as copy_net.
+            other: `particles-geometry` of the earlier stage.
+            cfg: config of the new ensemble.
+            **kwargs: arguments of `create_from` of `particle_type`, such as copy_net.
+
+        Returns:
+            the new ensemble.
 
         Raises:
-            UserError: the earlier stage had no particles or another number of them.
+            UserError: `other` is not an ensemble, or has a different number of particles.
         """
         return ParticlesGeometry(cfg, other, **kwargs)
 
@@ -32,23 +35,27 @@ class ParticlesGeometry(SplattingParticles, CountedEnsemble):
         if other is None:
             super().configure()
             return
-        earlier = [parts["geometry"] for parts in particles_of_parts(geometry=other)]
+        earlier = [parts["geometry"] for parts in parts_by_particle(geometry=other)]
         if self.cfg.n_particles != len(earlier):
             raise UserError(
-                f"system.geometry.n_particles={self.cfg.n_particles} does not fit system.geometry_convert_from, which "
-                f"has {len(earlier)} particles; give the same number."
+                f"system.geometry.n_particles={self.cfg.n_particles} does not match system.geometry_convert_from, "
+                f"which has {len(earlier)} particles; give the same number."
             )
         particle_type = find_particle_type(self.kind, self.cfg.particle_type)
-        self.hold(
+        self.build_particles(
             lambda index: particle_type.create_from(earlier[index], self.cfg.particle, **kwargs),  # type: ignore
             len(earlier),
         )
 
     def forward(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Points belong to a particle, and nobody says to which: always UserError."""
+        """Unsupported, because points carry no particle index.
+
+        Raises:
+            UserError: always.
+        """
         raise UserError(
-            "system.geometry_type=particles-geometry cannot be rendered by a renderer of one geometry; give "
-            "system.renderer_type=particles-renderer, with that renderer as system.renderer.particle_type."
+            "system.geometry_type=particles-geometry cannot be rendered by a renderer of one geometry; set "
+            "system.renderer_type=particles-renderer and give that renderer as system.renderer.particle_type."
         )
 
     forward_density = forward_sdf = forward_field = forward

@@ -5,35 +5,35 @@ from typing import Any
 
 from ...errors import UserError
 from ...host import joint_rendering, register
-from .base import ParticleEnsemble, find_particle_type, particles_of_parts
+from .base import ParticleEnsemble, find_particle_type, parts_by_particle
 from .view_batches import join_views, split_views
 
 
 @register("particles-renderer")
 class ParticlesRenderer(ParticleEnsemble):
-    """Renders each particle by a renderer of its own, and so with an occupancy grid of its own.
+    """Renders each particle with its own renderer, and so with its own occupancy grid.
 
-    Args of the constructor, after the config:
+    The constructor takes the config, then these parts:
         geometry: a `particles-geometry`.
-        material, background: wrappers as well, or modules that all particles share.
+        material, background: ensembles, or single modules that all particles share.
 
     Raises:
-        UserError: a geometry that has no particles, parts with different numbers of them, or a type that is not
-            registered; the inner renderers' own errors pass.
+        UserError: the geometry is not an ensemble, the parts have different numbers of particles, or the type is not
+            registered. Errors of the inner renderers are not changed.
     """
 
     @dataclass
     class Config(ParticleEnsemble.Config):
-        batched: bool | None = None  # all particles in one call; null: where that is possible and faster (ours)
+        batched: bool | None = None  # render all particles in one call; null: where possible and faster (ours)
 
     kind = "renderer"
 
     def configure(self, geometry: Any, material: Any, background: Any) -> None:
-        # In a dict, so that they do not become submodules, which would double them in checkpoints.
+        # In a dict, so that they are not submodules: checkpoints would hold them twice.
         self.parts = {"geometry": geometry, "material": material, "background": background}
-        of_particles = particles_of_parts(**self.parts)
+        parts = parts_by_particle(**self.parts)
         particle_type = find_particle_type(self.kind, self.cfg.particle_type)
-        self.hold(lambda index: particle_type(self.cfg.particle, **of_particles[index]), geometry.n_particles)
+        self.build_particles(lambda index: particle_type(self.cfg.particle, **parts[index]), geometry.n_particles)
 
     @property
     def geometry(self) -> Any:
@@ -51,14 +51,15 @@ class ParticlesRenderer(ParticleEnsemble):
         """Render every particle.
 
         Args:
-            batch: what the inner renderers take, such as rays_o, rays_d (B, H, W, 3), light_positions (B, 3),
-                bg_color. In training B = N x V views, particle by particle; in evaluation every particle renders all.
+            **batch: arguments of the inner renderers, such as rays_o, rays_d (B, H, W, 3), light_positions (B, 3) and
+                bg_color. In training B = N V: V views of each particle, one particle after the other. In evaluation
+                every particle renders all B views.
 
         Returns:
-            what an inner renderer returns, with N V views in training, else N B (see `join_views`).
+            outputs of the inner renderers, joined by `join_views`: N V views in training, N B in evaluation.
 
         Raises:
-            UserError: in training, B does not divide by N.
+            UserError: in training, B is not a multiple of N.
         """
         parts = split_views(batch, self.n_particles, share=not self.training)
         if self._renders_together(parts[0]):
@@ -74,18 +75,18 @@ class ParticlesRenderer(ParticleEnsemble):
             if self.cfg.batched:
                 raise UserError(
                     "system.renderer.batched=true is impossible: it needs nerf-volume-renderer and implicit-volume "
-                    "without threestudio or nerfacc; accepted here: null or false."
+                    "of the embedded host, without nerfacc; accepted here: null or false."
                 )
             return False
         return self.cfg.batched or joint_rendering.is_faster_together(part)
 
     def batch_forward(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """`forward` as threestudio-3dgs calls it."""
+        """Same as `forward`, under the name and with the argument that threestudio-3dgs uses."""
         return self(**batch)
 
 
 def _render(renderer: Any, batch: dict[str, Any]) -> dict[str, Any]:
-    # The renderers of threestudio-3dgs have a forward for one camera, and this for a batch.
+    # In threestudio-3dgs `forward` renders one camera, and `batch_forward` a batch.
     if hasattr(renderer, "batch_forward"):
         return renderer.batch_forward(batch)
     return renderer(**batch)

@@ -1,4 +1,4 @@
-"""Batches of views: split among the particles, and their renderings joined again, particle by particle."""
+"""Splitting a batch of views among the particles, and joining their renders again, one particle after the other."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,27 +8,30 @@ from torch import Tensor
 
 from ...errors import UserError
 
-CAMERAS = ("rays_o", "dirs", "c2w", "mvp_mtx", "camera_positions")  # each has one entry a view
+CAMERAS = ("rays_o", "dirs", "c2w", "mvp_mtx", "camera_positions")  # keys with one entry per view
 
 
 def split_views(batch: dict[str, Any], n: int, share: bool = False) -> list[dict[str, Any]]:
-    """The views of each of n particles.
+    """Batch of each particle.
 
     Args:
-        batch: tensors whose first axis runs over the B = n V views, and what belongs to all views.
+        batch: tensors whose first axis runs over the B = n V views, and values that belong to all views.
         n: number of particles.
-        share: every particle gets all views.
+        share: give every particle all views.
+
+    Returns:
+        n batches with the keys of `batch`; values that belong to all views are in each.
 
     Raises:
-        UserError: B does not divide by n, or the batch has no cameras.
+        UserError: B is not a multiple of n, or the batch has no cameras.
     """
     if share:
         return [dict(batch) for _ in range(n)]
     n_views = count_views(batch)
     if n_views % n:
         raise UserError(
-            f"data.batch_size={n_views} views do not divide among the {n} particles of system.geometry.n_particles; "
-            f"give a multiple of {n}, such as {n_views - n_views % n + n}."
+            f"data.batch_size={n_views} views cannot be divided among the {n} particles of "
+            f"system.geometry.n_particles; give a multiple of {n}, such as {n_views - n_views % n + n}."
         )
     pieces: dict[str, Sequence[Tensor]] = {}
     for name, value in batch.items():
@@ -38,7 +41,11 @@ def split_views(batch: dict[str, Any], n: int, share: bool = False) -> list[dict
 
 
 def count_views(batch: dict[str, Any]) -> int:
-    """Number of views B. Raises UserError where the batch has no cameras."""
+    """Number of views B in a batch.
+
+    Raises:
+        UserError: the batch has no cameras.
+    """
     for name in CAMERAS:
         if name in batch:
             return len(batch[name])
@@ -46,22 +53,23 @@ def count_views(batch: dict[str, Any]) -> int:
 
 
 def _is_per_view(name: str, value: Tensor, batch: dict[str, Any], n_views: int) -> bool:
-    if name == "bg_color":  # one color for all (C,), one a view (B, C), or one a ray (B, H, W, C) or (B H W, C)
+    if name == "bg_color":  # one color for all (C,), per view (B, C), or per ray (B, H, W, C) or (B H W, C)
         n_rays = batch["rays_o"][..., 0].numel() if "rays_o" in batch else n_views
         return value.ndim > 1 and len(value) in (n_views, n_rays)
     return value.ndim > 0 and len(value) == n_views
 
 
 def join_views(outputs: Sequence[dict[str, Any]], n_rays: int) -> dict[str, Any]:
-    """The renderings of all particles as one.
+    """Renders of all particles in one dict.
 
     Args:
-        outputs: what the renderer of each particle returned, with the same keys.
+        outputs: output of each particle's renderer, all with the same keys.
         n_rays: number of rays of each particle.
 
     Returns:
-        tensors and lists joined along the first axis, whether it runs over views or samples, `ray_indices` made to
-        index all rays; the mean of scalars; meshes as `Meshes`; anything else as the first particle has it.
+        tensors and lists: joined along the first axis, which runs over views or samples. `ray_indices`: shifted to
+        index the rays of all particles. Scalar tensors: their mean. Meshes: `Meshes`. Other values: those of the first
+        particle.
     """
     joined = {name: _join([output[name] for output in outputs]) for name in outputs[0]}
     if "ray_indices" in joined:
@@ -74,7 +82,7 @@ def join_views(outputs: Sequence[dict[str, Any]], n_rays: int) -> dict[str, Any]
 def _join(values: list[Any]) -> Any:
     first = values[0]
     if isinstance(first, Tensor):
-        # A scalar describes a particle (NeuS's sharpness, which is logged), and systems expect one of them.
+        # A scalar describes one particle (such as NeuS's sharpness), and systems log a single number.
         return torch.cat(values) if first.ndim > 0 else torch.stack(values).mean()
     if isinstance(first, list):
         return [item for value in values for item in value]
@@ -84,7 +92,7 @@ def _join(values: list[Any]) -> Any:
 
 
 class Meshes(list):
-    """The meshes of the particles, with the regularizers that systems ask of one mesh: means over the particles."""
+    """Meshes of the particles; the regularizers that systems call on a mesh are means over the particles."""
 
     def normal_consistency(self) -> Tensor:
         return torch.stack([mesh.normal_consistency() for mesh in self]).mean()

@@ -1,4 +1,4 @@
-"""Registered guidance modules: thin shells over the plain-PyTorch parts."""
+"""Registered guidance modules; the computations are those of `distillation` and `repulsion`."""
 
 from . import esd, nfsd, sds, svgd, vsd
 

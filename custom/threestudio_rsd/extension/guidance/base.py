@@ -1,6 +1,5 @@
-"""What all repulsive guidance modules share: config, prior, force, and the call that threestudio's systems make."""
+"""Base class of the guidance modules: builds prior, base method and force, and returns losses to threestudio."""
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ...distillation import CameraCondition, Method, RepulsiveDistillation, TimestepSchedule, loss_with_gradient
-from ...errors import UserError, one_of
+from ...errors import UserError, in_range, one_of
 from ...host import BaseModule, C, get_device, info
 from ...particles import particle_noise
 from ...priors import Prior, PromptEmbedding
@@ -20,40 +19,41 @@ REDUCTIONS = ("sum", "mean")
 
 
 class RepulsiveGuidance(BaseModule):
-    """Guidance in which the batch is the ensemble: each image is pulled by the prior and repelled by the others.
+    """Guidance that pulls each image of a batch towards the prior and away from the other images (Alg. 1).
 
-    Subclasses say which base method they use (`make_method`) and how their loss is called (`loss_name`).
+    The computation is `RepulsiveDistillation`. Subclasses define the base method (`make_method`) and the name of its
+    loss (`loss_name`).
 
     Raises:
-        UserError: a config value that is impossible; names the key, the value and what is accepted.
+        UserError: an invalid config value; names the key, the value and what is accepted.
     """
 
     @dataclass
     class Config(PriorConfig, BaseModule.Config):
-        # The base method.
+        # Base method.
         min_step_percent: Any = 0.02  # lowest t / T; number or schedule; threestudio
         max_step_percent: Any = 0.98  # highest t / T; number or schedule; threestudio
         timestep_schedule: str = "random"  # random (C.1), descending, shrinking (ours)
         total_steps: int | None = None  # length of the run in steps, for descending and shrinking (ours)
         weighting_strategy: str = "sds"  # w(t): sds, uniform, fantasia3d, snr
-        grad_clip: Any | None = None  # largest |gradient| per value; number or schedule; threestudio
-        view_dependent_prompting: bool = True  # threestudio
-        # The repulsion.
+        grad_clip: Any | None = None  # clip each gradient value to this magnitude; number or schedule; threestudio
+        view_dependent_prompting: bool = True  # add the direction of view to the prompt; threestudio
+        # Repulsion.
         gamma: Any = 0.0  # repulsion weight; number or schedule [start_step, start, end, end_step]; section 6.1
         kernel_input: str = "noisy"  # noisy (the paper), clean, denoised (ours)
         features: str = "dino"  # dino (the paper), dinov2, clip, lpips, euclidean, a folder or a hub id
         bandwidth: Any = "median"  # h in squared feature units, or median: h = m^2 / log N (6.1)
-        include_self: bool = False  # j = i in the sum, as printed in (15)
+        include_self: bool = False  # include j = i in the sum, as printed in (15)
         force_form: str = "log_sum"  # log_sum (15), sum_log (8), sum (36), or order_two (SPARKE; j = i always counts)
         force_scale: str = "sigma"  # s(t): sigma (Alg. 1), constant, one_minus_alpha_cumprod (authors' DeepFloyd runs)
-        repulsion_min_step_percent: float = 0.0  # no force below this t / T (ours)
-        repulsion_max_step_percent: float = 1.0  # no force above this t / T (ours)
-        repulsion_every: int = 1  # steps from one action of the force to the next (ours)
+        repulsion_min_step_percent: float = 0.0  # lowest t / T at which the force acts (ours)
+        repulsion_max_step_percent: float = 1.0  # highest t / T at which the force acts (ours)
+        repulsion_every: int = 1  # the force acts in every k-th step (ours)
         chunk_size: int | None = None  # particles decoded and differentiated at once; null: all (ours)
-        # Bookkeeping.
-        # sum: over the particles (a mean over the views of each), independent of N; mean: over the batch, threestudio's
+        # Loss and seed.
+        # sum over the particles, with a mean over the views of each (ours), or mean over the batch (threestudio)
         loss_reduction: str = "sum"
-        seed: int | None = None  # of noise and timesteps; null: the run's seed
+        seed: int | None = None  # seed of noise and timesteps; null: seed of the run
 
     cfg: Config
     prior: Prior
@@ -61,19 +61,19 @@ class RepulsiveGuidance(BaseModule):
     loss_name = ""
 
     def make_method(self) -> Method:
-        """Base method on `self.prior`."""
+        """Base method, built on `self.prior`."""
         raise NotImplementedError
 
     def configure(self) -> None:
         cfg = self.cfg
         one_of("loss_reduction", cfg.loss_reduction, REDUCTIONS)
         one_of("force_form", cfg.force_form, tuple(POTENTIALS))
-        _check_range("repulsion_min_step_percent", cfg.repulsion_min_step_percent, 0, 1)
-        _check_range("repulsion_max_step_percent", cfg.repulsion_max_step_percent, 0, 1)
-        _check_range("repulsion_every", cfg.repulsion_every, 1, math.inf)
+        in_range("repulsion_min_step_percent", cfg.repulsion_min_step_percent, 0.0, 1.0)
+        in_range("repulsion_max_step_percent", cfg.repulsion_max_step_percent, 0.0, 1.0)
+        in_range("repulsion_every", cfg.repulsion_every, 1)
         device = get_device()
         prior = configured_prior(cfg)
-        object.__setattr__(self, "prior", prior)  # not a submodule: checkpoints never carry the prior's weights
+        object.__setattr__(self, "prior", prior)  # not a submodule: checkpoints never hold its weights
         self.seed = configured_seed(cfg.seed)
         self.schedule = TimestepSchedule(cfg.timestep_schedule, cfg.total_steps, self.seed)
         self.method = self.make_method()
@@ -84,7 +84,7 @@ class RepulsiveGuidance(BaseModule):
         info(f"Repulsive guidance on {prior.fingerprint}, gamma {cfg.gamma}, features {cfg.features}")
 
     def _make_force(self, device: torch.device) -> RepulsiveForce | None:
-        """The force, or None where gamma is 0 throughout: then no feature network is loaded."""
+        """Repulsive force; None if gamma is always 0, so that no feature network is loaded."""
         if self.cfg.gamma == 0:
             return None
         return RepulsiveForce(
@@ -100,16 +100,14 @@ class RepulsiveGuidance(BaseModule):
         return self.prior.decode(latents, clamp=False)
 
     def update_step(self, epoch: int, global_step: int, on_load_weights: bool = False) -> None:
-        """Value of every schedule at this step."""
+        """Evaluate the schedules at this step."""
         cfg = self.cfg
         self.step = global_step
         last = self.prior.num_train_timesteps - 1
-        self.min_t = round(_scheduled("min_step_percent", cfg.min_step_percent, epoch, global_step, 1) * last)
-        self.max_t = round(_scheduled("max_step_percent", cfg.max_step_percent, epoch, global_step, 1) * last)
-        self.gamma = _scheduled("gamma", cfg.gamma, epoch, global_step, math.inf)
-        self.grad_clip = (
-            None if cfg.grad_clip is None else _scheduled("grad_clip", cfg.grad_clip, epoch, global_step, math.inf)
-        )
+        self.min_t = round(_scheduled("min_step_percent", cfg.min_step_percent, epoch, global_step, 1.0) * last)
+        self.max_t = round(_scheduled("max_step_percent", cfg.max_step_percent, epoch, global_step, 1.0) * last)
+        self.gamma = _scheduled("gamma", cfg.gamma, epoch, global_step)
+        self.grad_clip = None if cfg.grad_clip is None else _scheduled("grad_clip", cfg.grad_clip, epoch, global_step)
 
     def __call__(
         self,
@@ -121,21 +119,24 @@ class RepulsiveGuidance(BaseModule):
         rgb_as_latents: bool = False,
         **batch: Any,
     ) -> dict[str, Any]:
-        """Losses whose gradients are those of RSD.
+        """Losses whose gradient with respect to `rgb` is that of RSD.
 
         Args:
-            rgb: images (N, H, W, 3) in [0, 1], or with `rgb_as_latents` latents (N, H, W, C).
-            prompt_utils: what the prompt processor returned.
-            elevation, azimuth (degrees), camera_distances: (N,), of the views.
-            batch: what else the data gave. `views_per_particle` = V says that the rows are V views of each particle,
-                one particle after the other; without it each row is a particle. `c2w` and `mvp_mtx` (N, 4, 4) are
-                read where the method knows cameras.
+            rgb: images (N, H, W, 3) in [0, 1], or latents (N, H, W, C) if `rgb_as_latents`.
+            prompt_utils: output of the prompt processor.
+            elevation: elevation of each camera, degrees, (N,).
+            azimuth: azimuth of each camera, degrees, (N,).
+            camera_distances: distance of each camera from the origin, (N,).
+            rgb_as_latents: whether `rgb` holds latents.
+            **batch: other entries of the data's batch. `views_per_particle` = V: the rows are V views of each
+                particle, one particle after the other; by default each row is a particle. `c2w`, `mvp_mtx`
+                (N, 4, 4): camera matrices, read if the base method has a camera condition.
 
         Returns:
-            `loss_*`, to be weighted by the system's lambdas, and scalars to log.
+            `loss_NAME`, which systems weight by `loss.lambda_NAME`, and scalars to log.
 
         Raises:
-            UserError: rows that do not divide by V.
+            UserError: the number of rows is not a multiple of V.
         """
         v = self._views_per_particle(len(rgb), batch)
         particles = rgb.permute(0, 3, 1, 2).float()
@@ -172,17 +173,19 @@ class RepulsiveGuidance(BaseModule):
     def method_losses(
         self, particles: Tensor, embedding: PromptEmbedding, cameras: CameraCondition | None
     ) -> dict[str, Tensor]:
-        """Losses of what the base method trains beside the particles."""
+        """Losses of networks that the base method trains beside the particles."""
         return {}
 
     def _views_per_particle(self, n_views: int, batch: dict[str, Any]) -> int:
         v = int(batch.get("views_per_particle", 1))
         if v < 1 or n_views % v:
-            raise UserError(f"views_per_particle={v} does not divide the {n_views} views of the batch; mend the data.")
+            raise UserError(
+                f"views_per_particle={v} does not divide the {n_views} views of the batch; fix the data module."
+            )
         return v
 
     def _gamma_at(self, t: int) -> float:
-        """Gamma where the force acts in this step, else 0."""
+        """Repulsion weight at timestep t; 0 in steps and at timesteps without force."""
         share = t / self.prior.num_train_timesteps
         inside = self.cfg.repulsion_min_step_percent <= share <= self.cfg.repulsion_max_step_percent
         return self.gamma if inside and self.step % self.cfg.repulsion_every == 0 else 0.0
@@ -190,7 +193,7 @@ class RepulsiveGuidance(BaseModule):
     def _embedding(
         self, prompt_utils: Any, elevation: Tensor, azimuth: Tensor, camera_distances: Tensor
     ) -> PromptEmbedding:
-        """Of (prompt, negative prompt), which a processor gives; CFG runs against the negative one."""
+        """Embeddings of the views; classifier-free guidance runs against the negative prompt."""
         return embedding_of_views(
             prompt_utils,
             elevation,
@@ -201,18 +204,12 @@ class RepulsiveGuidance(BaseModule):
         )
 
 
-def _scheduled(key: str, value: Any, epoch: int, step: int, upper: float) -> float:
+def _scheduled(key: str, value: Any, epoch: int, step: int, upper: float | None = None) -> float:
     try:
         number = float(C(value, epoch, step))
     except (TypeError, ValueError, AssertionError) as error:
         raise UserError(
             f"{key}={value!r} is impossible; accepted: a number or a schedule [start_step, start, end, end_step]."
         ) from error
-    _check_range(key, number, 0, upper)
+    in_range(key, number, 0.0, upper)
     return number
-
-
-def _check_range(key: str, value: float, lower: float, upper: float) -> None:
-    if not (lower <= value <= upper) or math.isinf(value):
-        accepted = f"a number of at least {lower}" if math.isinf(upper) else f"a number from {lower} to {upper}"
-        raise UserError(f"{key}={value} is impossible; accepted: {accepted}.")

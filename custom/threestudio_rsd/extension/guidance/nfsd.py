@@ -12,7 +12,10 @@ from .base import RepulsiveGuidance
 
 
 class EmptyPromptGuidance(RepulsiveGuidance):
-    """Guidance that tells the empty prompt from the negative one; a prompt processor knows only the negative one."""
+    """Guidance with separate embeddings of the empty and the negative prompt.
+
+    threestudio's prompt processors embed only the negative prompt, so the prior embeds the empty one here.
+    """
 
     def configure(self) -> None:
         super().configure()
@@ -28,7 +31,7 @@ class EmptyPromptGuidance(RepulsiveGuidance):
 
 @register("repulsive-nfsd-guidance")
 class RepulsiveNFSDGuidance(EmptyPromptGuidance):
-    """NFSD (Katzir et al., 2024) with repulsion; returns `loss_nfsd`. The negative prompt is the processor's."""
+    """NFSD (Katzir et al., 2024) with repulsion; returns `loss_nfsd`."""
 
     loss_name = "nfsd"
 

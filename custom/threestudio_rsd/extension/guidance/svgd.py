@@ -12,27 +12,29 @@ from .nfsd import EmptyPromptGuidance
 
 @register("svgd-guidance")
 class SVGDGuidance(EmptyPromptGuidance):
-    """SVGD on NFSD or SDS directions; returns `loss_svgd`. Its repulsion is part of the method, so gamma stays 0."""
+    """SVGD on NFSD or SDS directions (36); returns `loss_svgd`. It has a repulsion of its own, so gamma must be 0."""
 
     @dataclass
     class Config(EmptyPromptGuidance.Config):
-        features: str = "euclidean"  # as in CSD
-        svgd_base: str = "nfsd"  # nfsd (Fig. 5) or sds
+        features: str = "euclidean"  # as in CSD; other values: see repulsive-sds-guidance
+        svgd_base: str = "nfsd"  # base method of the directions: nfsd (Fig. 5) or sds
 
     cfg: Config
     loss_name = "svgd"
 
     def configure(self) -> None:
         if self.cfg.gamma != 0:
-            raise UserError(f"gamma={self.cfg.gamma} is impossible: svgd-guidance has its own repulsion; set 0.")
+            raise UserError(
+                f"gamma={self.cfg.gamma} is impossible: svgd-guidance has a repulsion of its own; accepted: 0."
+            )
         super().configure()
 
     def _views_per_particle(self, n_views: int, batch: dict[str, Any]) -> int:
         v = super()._views_per_particle(n_views, batch)
         if v > 1:
             raise UserError(
-                f"svgd-guidance compares whole particles, not {v} views of each; accepted: one view a particle, "
-                "data.batch_size=data.n_particles."
+                f"views_per_particle={v} is impossible: svgd-guidance takes one view per particle; set "
+                "data.batch_size to data.n_particles."
             )
         return v
 

@@ -13,45 +13,49 @@ from ...particles import particle_chances, particle_noise, particle_timesteps
 from ...priors import PromptEmbedding
 from .base import RepulsiveGuidance
 
-CAMERA_MATRICES = {"extrinsics": "c2w", "mvp": "mvp_mtx"}  # keys of the batch
-CAMERA_DROPOUT = 0.1  # share of eps_phi's training without camera, for guidance_scale_lora; threestudio
+CAMERA_MATRICES = {"extrinsics": "c2w", "mvp": "mvp_mtx"}  # camera_condition -> key of the batch
+CAMERA_DROPOUT = 0.1  # share of views on which eps_phi is trained without camera; threestudio
 
 
 @register("repulsive-vsd-guidance")
 class RepulsiveVSDGuidance(RepulsiveGuidance):
-    """VSD (Wang et al., 2024) with repulsion; returns `loss_vsd` and `loss_lora`, the training loss of eps_phi (35)."""
+    """VSD (Wang et al., 2024) with repulsion; returns `loss_vsd`, and `loss_lora`, the loss (35) of eps_phi."""
 
     @dataclass
     class Config(RepulsiveGuidance.Config):
-        vsd_network: str = "lora"  # lora (ProlificDreamer), or unet: from scratch (C.1)
-        lora_rank: int = 4  # ProlificDreamer
-        unet_channels: list[int] | None = None  # widths of the U-Net's levels; null: by particle size (ours)
-        # What eps_phi is told about a view: null, extrinsics (c2w, threestudio's default) or mvp. With a camera its
-        # prompt says nothing about the direction of view.
+        vsd_network: str = "lora"  # eps_phi: lora (ProlificDreamer), or unet, trained from scratch (C.1)
+        lora_rank: int = 4  # rank of the LoRA matrices; ProlificDreamer
+        unet_channels: list[int] | None = None  # width of each level of the U-Net; null: by particle size (ours)
+        # Camera matrix that eps_phi is conditioned on: null, extrinsics (c2w, threestudio's default) or mvp. With a
+        # camera its prompt does not name the direction of view.
         camera_condition: str | None = None
-        guidance_scale_lora: float = 1.0  # weight of the camera in eps_phi; 1: as it is; threestudio
-        lora_cfg_training: bool = True  # train eps_phi without camera now and then; threestudio
+        guidance_scale_lora: float = 1.0  # guidance scale of the camera in eps_phi; 1: no guidance; threestudio
+        lora_cfg_training: bool = True  # also train eps_phi without camera, see CAMERA_DROPOUT; threestudio
 
     cfg: Config
     loss_name = "vsd"
 
     def make_method(self) -> VSD:
+        cfg = self.cfg
         return VSD(
-            self.prior,
-            self.cfg.guidance_scale,
-            self.cfg.vsd_network,
-            self.cfg.lora_rank,
-            tuple(self.cfg.unet_channels) if self.cfg.unet_channels else None,
-            self.has_cameras(),
-            self.cfg.guidance_scale_lora,
+            self.prior, cfg.guidance_scale, guidance_scale_lora=cfg.guidance_scale_lora, **self.network_options()
         )
 
-    def has_cameras(self) -> bool:
-        """Whether eps_phi is told the cameras. Raises UserError for an unknown kind of them."""
-        if self.cfg.camera_condition is None:
-            return False
-        one_of("camera_condition", self.cfg.camera_condition, tuple(CAMERA_MATRICES))
-        return True
+    def network_options(self) -> dict[str, Any]:
+        """Arguments of `VSD` that define eps_phi.
+
+        Raises:
+            UserError: an unknown camera_condition.
+        """
+        cfg = self.cfg
+        if cfg.camera_condition is not None:
+            one_of("camera_condition", cfg.camera_condition, tuple(CAMERA_MATRICES))
+        return {
+            "network": cfg.vsd_network,
+            "lora_rank": cfg.lora_rank,
+            "unet_channels": tuple(cfg.unet_channels) if cfg.unet_channels else None,
+            "camera_condition": cfg.camera_condition is not None,
+        }
 
     def cameras(
         self, prompt_utils: Any, elevation: Tensor, azimuth: Tensor, camera_distances: Tensor, batch: dict[str, Any]
@@ -76,7 +80,7 @@ class RepulsiveVSDGuidance(RepulsiveGuidance):
     def method_losses(
         self, particles: Tensor, embedding: PromptEmbedding, cameras: CameraCondition | None
     ) -> dict[str, Tensor]:
-        """Denoising loss of eps_phi on this step's particles, at a timestep and noise of its own."""
+        """Denoising loss (35) of eps_phi on this step's particles, at its own timesteps and noise."""
         n, shape, device = len(particles), tuple(particles.shape[1:]), particles.device
         t = particle_timesteps(self.seed, self.step, n, self.prior.num_train_timesteps, device)
         noise = particle_noise(self.seed, "vsd_noise", self.step, n, shape, device)
@@ -86,7 +90,7 @@ class RepulsiveVSDGuidance(RepulsiveGuidance):
         return {"loss_lora": self.method.loss(particles, t, noise, cameras.embedding, matrices)}
 
     def _without_some(self, cameras: Tensor) -> Tensor:
-        """The cameras (N, 16), some of them zeros, which stand for no camera."""
+        """Cameras (N, 16), with a random share CAMERA_DROPOUT of them replaced by zeros, which mean no camera."""
         if not self.cfg.lora_cfg_training:
             return cameras
         dropped = particle_chances(self.seed, "camera", self.step, len(cameras), CAMERA_DROPOUT)

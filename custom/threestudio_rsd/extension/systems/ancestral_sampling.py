@@ -1,4 +1,4 @@
-"""`ancestral-sampling-system`: stochastic sampling of the prior, the paper's upper bound on the trade-off (6.1.2)."""
+"""`ancestral-sampling-system`: stochastic sampling of the prior, the paper's upper bound of diversity (6.1.2)."""
 
 import time
 from collections.abc import Callable
@@ -19,27 +19,32 @@ from .base_2d import EnsembleSystem
 
 @register("ancestral-sampling-system")
 class AncestralSamplingSystem(EnsembleSystem):
-    """Euler-ancestral sampling with the outputs and metrics of the distillation systems; one step is one run."""
+    """Euler-ancestral sampling with the outputs and metrics of the 2D distillation systems.
+
+    All sampling steps run in one training step.
+    """
 
     @dataclass
     class Config(PriorConfig, EnsembleSystem.Config):
         num_inference_steps: int = 30  # Euler steps; 6.1.2
-        metrics_every: int = 0
-        seed: int | None = None  # of the noise; null: the run's seed
+        metrics_every: int = 0  # metrics are computed at the end only
+        seed: int | None = None  # seed of the noise; null: seed of the run
 
     cfg: Config
 
     def configure(self) -> None:
         super().configure()
         if self.ensemble.space != "latent":
-            raise UserError("particles.space='pixel' is impossible: sampling knows the prior's space only; set latent.")
+            raise UserError(
+                "particles.space='pixel' is impossible: sampling runs in the space of the prior; accepted: latent."
+            )
         in_range("system.num_inference_steps", self.cfg.num_inference_steps, 1)
         if self.prompt_processor.cfg.use_perp_neg:
-            raise UserError("use_perp_neg=True is impossible: plain sampling has no views; set it to false.")
-        self.hold_prior(configured_prior(self.cfg))
+            raise UserError("use_perp_neg=True is impossible: sampling has no views; accepted: false.")
+        self.set_prior(configured_prior(self.cfg))
         self.seed = configured_seed(self.cfg.seed)
         self.particles = self.make_particles(self.seed)
-        self.automatic_optimization = False  # the sampler moves the particles; the optimizer only counts the step
+        self.automatic_optimization = False  # the sampler sets the particles; the optimizer only counts the step
         self._seconds = 0.0
 
     def training_step(self, batch: dict, batch_idx: int) -> None:
@@ -55,7 +60,15 @@ class AncestralSamplingSystem(EnsembleSystem):
         self._seconds = time.perf_counter() - started
 
     def sample(self, embedding: PromptEmbedding, callback: Callable[[int, Tensor], object]) -> Tensor:
-        """The ensemble, (N, *latent_shape)."""
+        """Sample the ensemble.
+
+        Args:
+            embedding: prompt embedding.
+            callback: called after each sampling step with its index and the latents.
+
+        Returns:
+            latents (N, *latent_shape).
+        """
         return sample_ancestral(
             self.prior,
             embedding,
@@ -67,12 +80,12 @@ class AncestralSamplingSystem(EnsembleSystem):
         )
 
     def noise(self, step: int) -> Tensor:
-        """Noise of a step of the sampler, one generator per particle: (N, *latent_shape)."""
+        """Noise (N, *latent_shape) of a sampling step, from one generator per particle."""
         shape = tuple(self.particles.shape[1:])
         return particle_noise(self.seed, "sampling", step, self.ensemble.n_particles, shape, self.particles.device)
 
     def run_facts(self) -> dict[str, Any]:
-        """Seconds per Euler step, where this process sampled."""
+        """Seconds per Euler step; None if this process did not sample."""
         return {
             "gamma": None,
             "seconds_per_step": self._seconds / self.cfg.num_inference_steps if self._seconds else None,

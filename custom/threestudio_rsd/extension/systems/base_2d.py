@@ -1,4 +1,4 @@
-"""What the 2D systems share: an ensemble of images, its metrics and its results on disk."""
+"""Base class of the 2D systems: an ensemble of images, its metrics and its output files."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ...errors import UserError, one_of
+from ...errors import UserError, in_range, one_of
 from ...host import BaseSystem, find, get_device, parse_structured, warn
 from ...images import read_images, save_grid, save_image
 from ...metrics import diversity, pairwise_similarity, vendi_score
@@ -23,64 +23,72 @@ INITS = ("random", "images")
 
 
 @dataclass
-class ParticlesConfig:
-    """The ensemble: `system.particles`."""
+class ImageParticlesConfig:
+    """Number, space and initialization of the particles: `system.particles`."""
 
     n_particles: int = 4  # number of particles N; C.1
-    space: str = "latent"  # latent, or pixel: RGB images, encoded anew in each step
+    space: str = "latent"  # latent, or pixel: RGB images, which are encoded in each step
     init: str = "random"  # random (C.1) or images
-    init_path: str | None = None  # image file or folder for init=images; reused in turn where there are fewer
-    init_scale: float = 1.0  # deviation of the random start, in latent units or units of [-1, 1] (ours)
+    init_path: str | None = None  # image file or folder for init=images; fewer than N images are repeated in turn
+    init_scale: float = 1.0  # standard deviation for init=random, in latent units or units of [-1, 1] (ours)
 
 
 def measuring_networks(names: list[str], bundled: bool) -> dict[str, Any]:
-    """Feature networks by name; one that cannot be loaded is left out, with a line that says so."""
-    networks = {}
-    for name in names:
-        try:
-            networks[name] = load_features(name, bundled=bundled, device=get_device())
-        except UserError as error:
-            warn(f"Diversity in {name} is not measured: {error}")
-    return networks
+    """Load feature networks that measure diversity. One that cannot be loaded is skipped with a warning.
+
+    Args:
+        names: names of the networks, as in `load_features`.
+        bundled: whether to load the networks of the bundled world.
+
+    Returns:
+        networks by name.
+    """
+    networks = {name: _load_or_warn(name, bundled) for name in names}
+    return {name: network for name, network in networks.items() if network is not None}
+
+
+def _load_or_warn(name: str, bundled: bool) -> Any:
+    try:
+        return load_features(name, bundled=bundled, device=get_device())
+    except UserError as error:
+        warn(f"Diversity in {name} is not measured: {error}")
+        return None
 
 
 class EnsembleSystem(BaseSystem):
-    """N particles in the space of a prior, with metrics of diversity, and of truth on the bundled prior.
+    """N particles in the space of a prior, with metrics of their diversity.
 
-    Subclasses call `hold_prior`, then `make_particles`, and say how the particles move.
+    On the bundled prior the metrics also compare the images with the prompt. Subclasses call `set_prior`, then
+    `make_particles`, and define how the particles are updated.
 
     Raises:
-        UserError: an impossible config value, or initial images that cannot be read.
+        UserError: an invalid config value, or initial images that cannot be read.
     """
 
     @dataclass
     class Config(BaseSystem.Config):
-        prompt_processor_type: str = "rsd-prompt-processor"
-        prompt_processor: dict = field(default_factory=dict)
-        particles: dict = field(default_factory=dict)  # see ParticlesConfig
-        diversity_features: list[str] = field(
-            default_factory=lambda: ["dino", "clip"]
-        )  # feature networks that measure diversity
-        metrics_every: int = 10  # steps from one measurement to the next; 0: only at the end
+        prompt_processor_type: str = "rsd-prompt-processor"  # registered name
+        prompt_processor: dict = field(default_factory=dict)  # config of the prompt processor
+        particles: dict = field(default_factory=dict)  # see ImageParticlesConfig
+        # feature networks in which diversity (38) is measured; names of repulsion.load_features
+        diversity_features: list[str] = field(default_factory=lambda: ["dino", "clip"])
+        metrics_every: int = 10  # steps between two measurements; 0: only at the end
 
     cfg: Config
     prior: Prior
 
     def configure(self) -> None:
-        self.ensemble = parse_structured(ParticlesConfig, self.cfg.particles)
+        self.ensemble = parse_structured(ImageParticlesConfig, self.cfg.particles)
         one_of("particles.space", self.ensemble.space, SPACES)
         one_of("particles.init", self.ensemble.init, INITS)
-        if self.ensemble.n_particles < 1:
-            raise UserError(
-                f"particles.n_particles={self.ensemble.n_particles} is impossible; accepted: an integer of at least 1."
-            )
+        in_range("particles.n_particles", self.ensemble.n_particles, 1)
         if self.ensemble.init == "images" and not self.ensemble.init_path:
             raise UserError("particles.init_path is empty; particles.init=images needs an image file or a folder.")
         self.prompt_processor = find(self.cfg.prompt_processor_type)(self.cfg.prompt_processor)
         self._networks: dict[str, Any] | None = None
 
-    def hold_prior(self, prior: Prior) -> None:
-        """Keep the prior, but not as a submodule: checkpoints never carry its weights."""
+    def set_prior(self, prior: Prior) -> None:
+        """Set `self.prior`, not as a submodule, so that checkpoints do not hold its weights."""
         object.__setattr__(self, "prior", prior)
 
     def make_particles(self, seed: int) -> nn.Parameter:
@@ -99,25 +107,25 @@ class EnsembleSystem(BaseSystem):
 
     @torch.no_grad()
     def images(self) -> Tensor:
-        """The particles as images (N, 3, H, W) in [0, 1]."""
+        """Images (N, 3, H, W) in [0, 1] of the particles."""
         if self.ensemble.space == "pixel":
             return (self.particles / 2 + 0.5).clamp(0, 1)
         return self.prior.decode(self.particles)
 
     def features(self) -> dict[str, Any]:
-        """The measuring networks by name, loaded once."""
+        """Feature networks that measure diversity, by name; loaded at the first call."""
         if self._networks is None:
             self._networks = measuring_networks(self.cfg.diversity_features, self.prior.is_bundled)
         return self._networks
 
     @torch.no_grad()
     def diversities(self, images: Tensor) -> dict[str, float]:
-        """Diversity (38) of the ensemble in each measuring network."""
+        """Diversity (38) of images (N, 3, H, W) in the features of each measuring network."""
         return {name: float(diversity(network(images))) for name, network in self.features().items()}
 
     @torch.no_grad()
     def measure(self, images: Tensor) -> dict[str, Any]:
-        """Every metric of images (N, 3, H, W)."""
+        """All metrics of images (N, 3, H, W) in [0, 1], as in metrics.json."""
         embedded = {name: network(images) for name, network in self.features().items()}
         result = {
             "prompt": self.prompt_processor.prompt,
@@ -127,17 +135,21 @@ class EnsembleSystem(BaseSystem):
             "similarity": {name: float(pairwise_similarity(value)) for name, value in embedded.items()},
             "vendi": {name: float(vendi_score(value)) for name, value in embedded.items()},
             "colors": None,
-            "classes_correct": None,
+            "class_accuracy": None,
         }
         if self.prior.is_bundled:
             judge = ToyworldJudge.bundled(images.device)
             object_class, color = named_attributes(result["prompt"])
             truth = truth_metrics(images, judge, object_class, color)
-            result |= {"colors": truth["colors"], "classes_correct": truth.get("class_accuracy"), "truth": truth}
+            result |= {"colors": truth["colors"], "class_accuracy": truth.get("class_accuracy"), "truth": truth}
         return result
 
     def save_results(self, folder: str) -> None:
-        """Write every particle as PNG and tensor, the metrics, and the grid."""
+        """Write the particles as PNG files and tensors, a grid of them, and metrics.json.
+
+        Args:
+            folder: name of the folder below save/, and of the grid.
+        """
         images = self.images()
         metrics = {**self.measure(images), **self.run_facts()}
         save_grid(images, Path(self.get_save_path(f"it{self.true_global_step}-{folder}.png")))
@@ -166,5 +178,5 @@ class EnsembleSystem(BaseSystem):
         pass
 
     def run_facts(self) -> dict[str, Any]:
-        """What a subclass adds to metrics.json."""
+        """Entries that a subclass adds to metrics.json."""
         return {}

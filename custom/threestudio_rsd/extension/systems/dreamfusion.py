@@ -1,4 +1,4 @@
-"""`particle-dreamfusion-system`: N scenes by score distillation with repulsion."""
+"""`particle-dreamfusion-system`: text to N 3D scenes with score distillation and repulsion."""
 
 from ...host import register
 from .base_3d import ParticleLift3DSystem
@@ -6,7 +6,7 @@ from .base_3d import ParticleLift3DSystem
 
 @register("particle-dreamfusion-system")
 class ParticleDreamFusionSystem(ParticleLift3DSystem):
-    """DreamFusion (Poole et al., 2022) on an ensemble; any guidance without parameters of its own."""
+    """DreamFusion (Poole et al., 2022) on an ensemble, for guidance modules without trained parameters."""
 
     def on_fit_start(self) -> None:
         super().on_fit_start()

@@ -1,4 +1,4 @@
-"""`particle-image-system`: text to N images, the identity generator (Alg. 1)."""
+"""`particle-image-system`: text to N images (Alg. 1, with the identity as generator)."""
 
 import time
 from dataclasses import dataclass, field
@@ -13,25 +13,25 @@ from .base_2d import EnsembleSystem
 
 @register("particle-image-system")
 class ParticleImageSystem(EnsembleSystem):
-    """The particles themselves are optimized; the batch that the guidance sees is the ensemble."""
+    """Optimizes the pixels or latents of N images; the ensemble is the batch of the guidance."""
 
     @dataclass
     class Config(EnsembleSystem.Config):
-        guidance_type: str = "repulsive-sds-guidance"
-        guidance: dict = field(default_factory=dict)
+        guidance_type: str = "repulsive-sds-guidance"  # registered name
+        guidance: dict = field(default_factory=dict)  # config of the guidance
 
     cfg: Config
 
     def configure(self) -> None:
         super().configure()
         self.guidance = find(self.cfg.guidance_type)(self.cfg.guidance)
-        self.hold_prior(self.guidance.prior)
+        self.set_prior(self.guidance.prior)
         self.particles = self.make_particles(self.guidance.seed)
         self._seconds = 0.0
         self._steps = 0
 
     def forward(self) -> tuple[Tensor, bool]:
-        """What the guidance is shown: (N, H, W, C) latents or images in [0, 1], and whether they are latents."""
+        """Input of the guidance: (N, H, W, C) latents or images in [0, 1], and whether they are latents."""
         channels_last = self.particles.permute(0, 2, 3, 1)
         if self.ensemble.space == "latent":
             return channels_last, True
@@ -66,7 +66,7 @@ class ParticleImageSystem(EnsembleSystem):
                 self.log(f"train/diversity_{name}", value, prog_bar=True)
 
     def run_facts(self) -> dict[str, Any]:
-        """Repulsion weight, and seconds per step of this process's training, metrics left out."""
+        """Repulsion weight, and seconds per step of training in this process, without metrics."""
         return {
             "gamma": self.guidance.gamma,
             "seconds_per_step": self._seconds / self._steps if self._steps else None,

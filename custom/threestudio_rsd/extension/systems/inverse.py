@@ -1,4 +1,4 @@
-"""`latent-inverse-system` and `pixel-inverse-system`: N answers to each measurement (section 5, Alg. 2)."""
+"""`latent-inverse-system` and `pixel-inverse-system`: N answers to each inverse problem (section 5, Alg. 2)."""
 
 import time
 import warnings
@@ -16,19 +16,21 @@ from ...errors import UserError, one_of
 from ...host import BaseSystem, get_device, parse_structured, register, warn
 from ...images import save_grid, save_image
 from ...inverse import Problem, SolverConfig, make_solver
-from ...metrics import diversity, load_lpips, measurement_residual, reconstruction_metrics
-from ...toyworld import ToyworldJudge, modes_covered
+from ...inverse.answer_metrics import answer_metrics, answer_residuals, mean_metrics
+from ...metrics import load_lpips
+from ...toyworld import ToyworldJudge
 from ...toyworld.world import CLASSES
 from ..prior_config import PriorConfig, configured_prior, configured_seed
 from .base_2d import measuring_networks
 
-NOISE_DEVIATIONS = 3  # of the residual that noise alone explains
-TOLERANCE = 0.05  # further residual, as a share of the root mean square of y: what a decoder cannot show (ours)
+# An answer fits its measurement y if its residual is at most NOISE_DEVIATIONS * sigma + TOLERANCE * rms(y).
+NOISE_DEVIATIONS = 3
+TOLERANCE = 0.05  # for details that a decoder cannot show (ours)
 MOST_ROWS = 16  # images on a grid
 
 
 class InverseSystem(BaseSystem):
-    """A solver whose steps are the training steps. Subclasses say which solvers and which kind of prior.
+    """System whose training steps are the steps of a solver. Subclasses define the solvers and check the prior.
 
     Raises:
         UserError: an impossible config value, a prior that does not fit, or a problem that cannot be solved.
@@ -36,9 +38,9 @@ class InverseSystem(BaseSystem):
 
     @dataclass
     class Config(PriorConfig, BaseSystem.Config):
-        guidance_scale: float = 1.0  # of system.solver.prompt; 1: the prompt alone
+        guidance_scale: float = 1.0  # weight of system.solver.prompt; 1: no classifier-free guidance
         solver: dict = field(default_factory=dict)  # see inverse.SolverConfig
-        features: str = "dino"  # in which particles repel each other; as in the guidance modules
+        features: str = "dino"  # feature network of the repulsion; as in the guidance modules
         diversity_features: list[str] = field(
             default_factory=lambda: ["dino", "clip"]
         )  # feature networks that measure diversity
@@ -46,7 +48,7 @@ class InverseSystem(BaseSystem):
 
     cfg: Config
     settings: SolverConfig
-    solvers: tuple[str, ...] = ()  # accepted; the first is the default
+    solvers: tuple[str, ...] = ()  # accepted names; the first is the default
 
     def configure(self) -> None:
         given: Any = self.cfg.solver
@@ -56,7 +58,7 @@ class InverseSystem(BaseSystem):
         one_of("system.solver.name", given["name"], self.solvers)
         try:
             self.settings = cast(SolverConfig, OmegaConf.to_object(parse_structured(SolverConfig, given)))
-        except TypeError as error:  # words where it compares numbers
+        except TypeError as error:  # a text in place of a number
             raise UserError(f"system.solver has a value of a wrong type ({error}); accepted: numbers.") from error
         prior = configured_prior(self.cfg)
         self.check_prior(prior)
@@ -68,11 +70,25 @@ class InverseSystem(BaseSystem):
         self._seconds, self._steps = 0.0, 0
 
     def check_prior(self, prior: Any) -> None:
-        """Raise UserError if the prior is not of the right kind."""
+        """Check that the prior is a latent or a pixel model, as the solvers need.
+
+        Args:
+            prior: prior of the config.
+
+        Raises:
+            UserError: it is of the other kind.
+        """
         raise NotImplementedError
 
     def check_data(self, data: Any) -> None:
-        """Read and measure the images, and make the solver."""
+        """Read and measure the images, and make the solver.
+
+        Args:
+            data: an `InverseProblemDataModule`.
+
+        Raises:
+            UserError: images or an operator that the solver cannot use.
+        """
         data.load(self.prior.image_size, get_device())
         if data.cfg.batch_size is not None and self.settings.chunk_size is None:
             self.settings.chunk_size = data.cfg.batch_size * self.settings.n_particles
@@ -124,7 +140,15 @@ class InverseSystem(BaseSystem):
     on_test_epoch_end = on_predict_epoch_end = on_validation_epoch_end
 
     def save_results(self, folder: str) -> None:
-        """Write the answers to every image, the operator, the grid and the metrics; say again what was left out."""
+        """Write all answers, the operator, the grid and metrics.json, and warn again of images that were left out.
+
+        The folder of each image has `measurement.png` where the measurement is an image, `truth.png`,
+        `particle_00.png` ..., `mean.png`, and `deviation.png`: twice the pixel-wise standard deviation of the answers,
+        so that white is the largest possible.
+
+        Args:
+            folder: folder below save/, such as `test`.
+        """
         answers, auxiliary = self.solver.reconstructions(), self.solver.auxiliary()
         self.save_json("metrics.json", self.measure(answers))
         answers, truth = answers.cpu(), self.data.images.cpu()
@@ -132,18 +156,16 @@ class InverseSystem(BaseSystem):
         shown = self._measurement_images()
         for i, name in enumerate(self.data.names):
             where = Path(self.get_save_path(f"{folder}/{name}/truth.png")).parent
-            save_image(truth[i], where / "truth.png")
-            if shown is not None:
-                save_image(shown[i], where / "measurement.png")
+            pictures = {"truth": truth[i], "mean": answers[i].mean(0), "deviation": 2 * answers[i].std(0, False)}
+            pictures |= {f"particle_{j:02d}": image for j, image in enumerate(answers[i])}
             tensors = {"z": self.solver.z[i], "images": answers[i], "measurement": self.data.measurement[i]}
-            for j, image in enumerate(answers[i]):
-                save_image(image, where / f"particle_{j:02d}.png")
+            if shown is not None:
+                pictures["measurement"] = shown[i]
             if auxiliary is not None:
+                pictures |= {f"particle_{j:02d}_x": image for j, image in enumerate(auxiliary[i])}
                 tensors["x"] = auxiliary[i]
-                for j, image in enumerate(auxiliary[i]):
-                    save_image(image, where / f"particle_{j:02d}_x.png")
-            save_image(answers[i].mean(0), where / "mean.png")
-            save_image(2 * answers[i].std(0, unbiased=False), where / "deviation.png")  # white: the largest there is
+            for file, image in pictures.items():
+                save_image(image, where / f"{file}.png")
             tensors = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
             save_file(tensors, str(where / "particles.safetensors"))
         from ...inverse.operators import operator_state
@@ -154,58 +176,51 @@ class InverseSystem(BaseSystem):
 
     @torch.no_grad()
     def measure(self, answers: Tensor) -> dict[str, Any]:
-        """Every metric of answers (M, N, 3, H, W)."""
-        data, n = self.data, answers.shape[1]
-        problem = self.solver.problem
-        y = data.measurement
-        residual = torch.stack([measurement_residual(y, problem.apply(answers[:, j])) for j in range(n)], 1)
-        limit = NOISE_DEVIATIONS * data.operator.sigma + TOLERANCE * y.flatten(1).abs().square().mean(1).sqrt()
+        """Content of metrics.json.
+
+        Args:
+            answers: (M, N, 3, H, W) in [0, 1].
+
+        Returns:
+            Settings and facts of the run; `images`, a record of metrics for each image (see `answer_metrics`); `mean`,
+            the means over the images.
+        """
+        data = self.data
+        residual, fits = self._residuals(answers)
+        records = answer_metrics(
+            answers,
+            data.images,
+            self._lpips(),
+            measuring_networks(self.cfg.diversity_features, self.prior.is_bundled),
+            ToyworldJudge.bundled(answers.device) if self.prior.is_bundled else None,
+            [None if known is None else CLASSES.index(known["class"]) for known in data.attributes()],
+        )
+        for record, values, fitting in zip(records, residual, fits, strict=True):
+            record |= {"residual": float(values.mean()), "consistent_with_measurement": float(fitting.float().mean())}
+            record["answers"] |= {"residual": values.tolist(), "consistent_with_measurement": fitting.tolist()}
+        return {
+            "solver": asdict(self.settings),
+            "operator": asdict(data.operator),
+            "n_particles": answers.shape[1],
+            "steps": int(self.true_global_step),
+            "seconds_per_step": self._seconds / self._steps if self._steps else None,
+            "failed": data.failed,
+            "mean": mean_metrics(records),
+            "images": dict(zip(data.names, records, strict=True)),
+        }
+
+    def _residuals(self, answers: Tensor) -> tuple[Tensor, Tensor]:
+        """Residual of each answer, and whether it fits its measurement, each (M, N)."""
+        residual = answer_residuals(answers, self.solver.problem)
+        scale = self.data.measurement.flatten(1).abs().square().mean(1).sqrt()
+        limit = NOISE_DEVIATIONS * self.data.operator.sigma + TOLERANCE * scale
         fits = residual <= limit[:, None]
         if fits.float().mean() < 0.5:
             warn(
                 f"{int((~fits).sum())} of {fits.numel()} answers do not fit their measurement: "
                 "the prior may not know such images, or the run is too short."
             )
-        quality = reconstruction_metrics(answers, data.images, self._lpips())
-        networks = measuring_networks(self.cfg.diversity_features, self.prior.is_bundled)
-        judge = None
-        if self.prior.is_bundled:
-            judge = ToyworldJudge.bundled(answers.device)
-        images = {}
-        for i, (name, known) in enumerate(zip(data.names, data.attributes(), strict=True)):
-            record: dict[str, Any] = {"lpips": None}
-            record |= {key: {part: v[i].tolist() for part, v in values.items()} for key, values in quality.items()}
-            record["residual"] = residual[i].tolist()
-            record["consistent_with_measurement"] = fits[i].tolist()
-            record["diversity"] = {key: float(diversity(network(answers[i]))) for key, network in networks.items()}
-            if judge is not None and known is not None:
-                labels = judge.predict(answers[i])
-                right = labels["class"] == CLASSES.index(known["class"])
-                record["consistent"] = float(right.float().mean())
-                record["answers"] = modes_covered(labels["color"])
-                record["faces"] = modes_covered(labels["view"])
-            images[name] = record
-        mean: dict[str, Any] = {"lpips": None}
-        for key, values in quality.items():
-            mean[key] = {part: float(value.mean()) for part, value in values.items() if part != "particles"}
-        mean |= {"residual": float(residual.mean()), "consistent_with_measurement": float(fits.float().mean())}
-        mean["diversity"] = {
-            key: sum(record["diversity"][key] for record in images.values()) / len(images) for key in networks
-        }
-        for key in ("consistent", "answers", "faces"):
-            found = [record[key] for record in images.values() if key in record]
-            if found:
-                mean[key] = sum(found) / len(found)
-        return {
-            "solver": asdict(self.settings),
-            "operator": asdict(data.operator),
-            "n_particles": n,
-            "steps": int(self.true_global_step),
-            "seconds_per_step": self._seconds / self._steps if self._steps else None,
-            "failed": data.failed,
-            "mean": mean,
-            "images": images,
-        }
+        return residual, fits
 
     def _lpips(self) -> Any:
         if not self.cfg.lpips:
@@ -217,7 +232,7 @@ class InverseSystem(BaseSystem):
             return None
 
     def _measurement_images(self) -> Tensor | None:
-        """The measurements as images of the truth's size (M, 3, H, W); None where they are no images."""
+        """Measurements at the size of the images, (M, 3, H, W); None where measurements are not images."""
         y = self.data.measurement
         if y.ndim != 4 or y.shape[1] not in (1, 3) or y.is_complex():
             return None
@@ -225,7 +240,7 @@ class InverseSystem(BaseSystem):
         return F.interpolate(y.float().cpu(), size, mode="nearest").expand(-1, 3, -1, -1).clamp(0, 1)
 
     def _save_grid(self, name: str, answers: Tensor) -> None:
-        """A row for each image: measurement (where it is one), truth, particles."""
+        """Write a grid with a row for each image: measurement (where it is an image), truth, answers."""
         shown = self._measurement_images()
         parts = [self.data.images.cpu()[:, None], answers]
         if shown is not None:
@@ -236,7 +251,7 @@ class InverseSystem(BaseSystem):
 
 @register("latent-inverse-system")
 class LatentInverseSystem(InverseSystem):
-    """Inverse problems in the latent space of a prior with a decoder."""
+    """Solvers in the latent space of a prior with a decoder."""
 
     solvers = ("rsd", "latent-reddiff", "psld")
 
@@ -250,7 +265,7 @@ class LatentInverseSystem(InverseSystem):
 
 @register("pixel-inverse-system")
 class PixelInverseSystem(InverseSystem):
-    """Inverse problems with a prior of images themselves."""
+    """Solvers in the pixel space of a prior without a decoder."""
 
     solvers = ("reddiff", "dps", "rsd")
 

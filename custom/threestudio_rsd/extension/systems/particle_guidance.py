@@ -1,6 +1,5 @@
 """`particle-guidance-system`: sampling with particle guidance (Corso et al., 2024)."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...errors import UserError
+from ...errors import in_range
 from ...host import get_device, register
 from ...priors import PromptEmbedding, sample_particle_guidance
 from ...repulsion import RBFKernel, RepulsiveForce, load_features
@@ -17,11 +16,14 @@ from .ancestral_sampling import AncestralSamplingSystem
 
 @register("particle-guidance-system")
 class ParticleGuidanceSystem(AncestralSamplingSystem):
-    """`ancestral-sampling-system` in which the particles repel each other; strength 0 is that system to the bit."""
+    """Ancestral sampling in which the particles repel each other.
+
+    With strength 0 the samples are bit-identical to those of `ancestral-sampling-system`.
+    """
 
     @dataclass
     class Config(AncestralSamplingSystem.Config):
-        strength: float = 30.0  # of the potential, a_t = strength (sigma_t / alpha_t)^weight_power (ours)
+        strength: float = 30.0  # weight of the potential: a_t = strength (sigma_t / alpha_t)^weight_power (ours)
         weight_power: float = -1.0  # -1 for features, 0 for euclidean latents, as in the code of Corso et al.
         features: str = "dino"  # dino (Corso et al.), dinov2, clip, lpips, a folder, a hub id; euclidean: the latents
         bandwidth: Any = "median"  # h in squared feature units, or median: h = m^2 / log N
@@ -31,12 +33,11 @@ class ParticleGuidanceSystem(AncestralSamplingSystem):
 
     def configure(self) -> None:
         super().configure()
-        if not 0 <= self.cfg.strength < math.inf:
-            raise UserError(f"system.strength={self.cfg.strength} is impossible; accepted: a number of at least 0.")
+        in_range("system.strength", self.cfg.strength, 0.0)
         self._repulsion = torch.zeros_like if self.cfg.strength == 0 else self._make_repulsion()
 
     def _make_repulsion(self) -> RepulsiveForce:
-        """Gradient of the sum of kernels with respect to the denoised latents."""
+        """Repulsive force on the denoised latents: the gradient of the sum of kernels."""
         euclidean = self.cfg.features == "euclidean"
         return RepulsiveForce(
             load_features(self.cfg.features, bundled=self.prior.is_bundled, device=get_device()),
@@ -47,7 +48,7 @@ class ParticleGuidanceSystem(AncestralSamplingSystem):
         )
 
     def sample(self, embedding: PromptEmbedding, callback: Callable[[int, Tensor], object]) -> Tensor:
-        """See `AncestralSamplingSystem.sample`."""
+        """Sample with particle guidance; see `AncestralSamplingSystem.sample`."""
         return sample_particle_guidance(
             self.prior,
             embedding,
@@ -62,5 +63,5 @@ class ParticleGuidanceSystem(AncestralSamplingSystem):
         )
 
     def run_facts(self) -> dict[str, Any]:
-        """The strength beside what the plain sampler says."""
+        """Entries of `AncestralSamplingSystem.run_facts`, and the strength."""
         return {**super().run_facts(), "strength": self.cfg.strength}

@@ -1,4 +1,4 @@
-"""`particle-prolificdreamer-system`: N scenes by variational score distillation with repulsion."""
+"""`particle-prolificdreamer-system`: text to N 3D scenes with variational score distillation and repulsion."""
 
 from ...host import register
 from .base_3d import ParticleLift3DSystem
@@ -8,7 +8,8 @@ from .base_3d import ParticleLift3DSystem
 class ParticleProlificDreamerSystem(ParticleLift3DSystem):
     """ProlificDreamer's first stage (Wang et al., 2024) on an ensemble.
 
-    One eps_phi learns all particles' renders. It is trained beside them, so the guidance exists before the optimizer.
+    One eps_phi is trained on the renders of all particles. The guidance is built in `configure`, before the optimizer,
+    which trains it.
     """
 
     def configure(self) -> None:

@@ -1,7 +1,7 @@
-"""Losses on what a renderer returned; for one particle they are those of threestudio's systems.
+"""Regularization losses on renders; for one particle they equal those of threestudio's systems.
 
-With n particles the views are particle-major, and each loss is the SUM of the particles' own losses, so that the
-pull on one particle does not depend on how many others there are.
+With n particles the rows are the views of the first particle, then those of the second, and so on. Each loss is the SUM
+of the particles' losses, so that the gradient of a particle does not depend on the number of particles.
 """
 
 from typing import Any
@@ -11,25 +11,25 @@ from torch import Tensor
 
 from ...errors import UserError
 
-OPACITY_MARGIN = 1e-3  # keeps the logarithms finite
-SOLID = 0.5  # opacity from which a ray's depth counts
+OPACITY_MARGIN = 1e-3  # distance of opacities from 0 and 1, which keeps the logarithms finite; threestudio
+SOLID = 0.5  # rays of higher opacity enter `z_variance_loss`; threestudio
 
 
 def orientation_loss(out: dict[str, Any], n: int = 1) -> Tensor:
     """Penalty on normals of visible samples that face away from the camera (Ref-NeRF, eq. 11): scalar.
 
     Args:
-        out: `normal` and `t_dirs` (S, 3), `weights` (S, 1) of the samples, `opacity` (n V, H, W, 1); with n > 1 also
-            `ray_indices` (S,) into all rays.
+        out: output of the renderer: for S samples `normal` and `t_dirs` (S, 3) and `weights` (S, 1); for rays `opacity`
+            (n V, H, W, 1); if n > 1 also `ray_indices` (S,), the ray of each sample.
         n: number of particles.
 
     Raises:
-        UserError: the renderer gave no normals.
+        UserError: the output has no normals.
     """
     if "normal" not in out:
         raise UserError(
-            "system.loss.lambda_orient is above 0, but the renderer gave no normals; accepted: "
-            "system.geometry.normal_type=analytic (or finite_difference) and a material that asks for normals, or "
+            "system.loss.lambda_orient is above 0, but the renders have no normals; accepted: "
+            "system.geometry.normal_type=analytic (or finite_difference) and a material that needs normals, or "
             "lambda_orient=0."
         )
     facing_away = (out["normal"] * out["t_dirs"]).sum(-1).clamp_min(0) ** 2
@@ -40,25 +40,35 @@ def orientation_loss(out: dict[str, Any], n: int = 1) -> Tensor:
 
 
 def sparsity_loss(out: dict[str, Any], n: int = 1) -> Tensor:
-    """Penalty on `opacity` (n V, H, W, 1), a smoothed absolute value: scalar."""
+    """Penalty on high opacity, a smoothed absolute value: scalar.
+
+    Args:
+        out: output of the renderer: `opacity` (n V, H, W, 1).
+        n: number of particles.
+    """
     return n * (out["opacity"] ** 2 + 0.01).sqrt().mean()
 
 
 def opacity_loss(out: dict[str, Any], n: int = 1) -> Tensor:
-    """Entropy of `opacity` (n V, H, W, 1), which draws it to 0 or 1: scalar."""
+    """Binary entropy of the opacity, which is lowest at 0 and 1: scalar.
+
+    Args:
+        out: output of the renderer: `opacity` (n V, H, W, 1).
+        n: number of particles.
+    """
     opacity = out["opacity"].clamp(OPACITY_MARGIN, 1 - OPACITY_MARGIN)
     return n * -(opacity * opacity.log() + (1 - opacity) * (1 - opacity).log()).mean()
 
 
 def z_variance_loss(out: dict[str, Any], n: int = 1) -> Tensor:
-    """Mean `z_variance` of a particle's solid rays (HiFA, Zhu et al., 2023), 0 where it has none: scalar.
+    """Mean variance of depth on the solid rays of a particle (HiFA, Zhu et al., 2023), 0 if it has none: scalar.
 
     Args:
-        out: `z_variance` and `opacity`, both (n V, H, W, 1).
+        out: output of the renderer: `z_variance` and `opacity`, both (n V, H, W, 1).
         n: number of particles.
     """
     solid = (out["opacity"] > SOLID).reshape(n, -1)
-    # Chosen, not multiplied: the variance of an empty ray may be NaN.
+    # torch.where, not a product with the mask: the variance of an empty ray may be NaN.
     variance = torch.where(solid, out["z_variance"].reshape(n, -1), 0)
     return (variance.sum(1) / solid.sum(1).clamp_min(1)).sum()
 
@@ -68,16 +78,16 @@ RENDER_LOSSES = {
     "sparsity": sparsity_loss,
     "opaque": opacity_loss,
     "z_variance": z_variance_loss,
-}  # by the name after `lambda_`
+}  # NAME of loss.lambda_NAME -> function
 
 
 def total_loss(system: Any, guided: dict[str, Any], out: dict[str, Any], n: int = 1) -> Tensor:
-    """What a system descends: the guidance's losses and those of RENDER_LOSSES, each logged and weighted: scalar.
+    """Weighted sum of the losses of the guidance and RENDER_LOSSES, each of which is logged: scalar.
 
     Args:
-        system: whose `cfg.loss` has the weights, as `lambda_NAME`.
-        guided: what the guidance returned: `loss_NAME`, and scalars to log.
-        out: what the renderer returned.
+        system: system that logs; its `cfg.loss` has the weights, as `lambda_NAME`.
+        guided: output of the guidance: `loss_NAME`, and scalars to log.
+        out: output of the renderer.
         n: number of particles.
 
     Raises:

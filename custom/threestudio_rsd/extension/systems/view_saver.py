@@ -1,4 +1,4 @@
-"""The views of one evaluation: a folder and a video of each particle, all of them side by side, and the measures."""
+"""Saving the views of an evaluation: images, videos, a contact sheet and metrics.json."""
 
 from pathlib import Path
 from typing import Any
@@ -7,34 +7,44 @@ import torch
 from torch import Tensor
 
 from ...images import save_grid
-from ...toyworld import ToyworldJudge, judge_objects, spread_views, view_diversity
+from ...metrics import spread_views, view_diversity
+from ...toyworld import ToyworldJudge, judge_objects
 from ...toyworld.captions import named_attributes
-from .views import view_cells
 
-FPS = 30  # as threestudio's videos
+FPS = 30  # frames per second of the videos; threestudio
 
 
-class ParticleViews:
-    """Writes what a renderer returned, view by view, through a system's saving methods.
+class ViewSaver:
+    """Collects the renders of all particles, view by view, and saves them with the system's methods.
 
     Args:
         system: a `ParticleLift3DSystem`.
-        name: of the folder and the files, such as it100-test.
+        name: name of the folder and the files, such as it100-test.
     """
 
     def __init__(self, system: Any, name: str) -> None:
         self.system = system
         self.name = name
         self.cameras: list[tuple[float, float]] = []  # azimuth and elevation of each view, degrees
-        self.images: list[Tensor] = []  # of each view, (N, H, W, 3)
+        self.images: list[Tensor] = []  # images of each view, (N, H, W, 3)
 
     def save_row(self, out: dict[str, Any], index: int) -> None:
-        """One picture of a view: a row for each particle."""
+        """Save one view as a picture with a row for each particle.
+
+        Args:
+            out: output of the renderer, (N, H, W, C) tensors.
+            index: index of the view.
+        """
         rows = [view_cells(out, particle) for particle in range(len(out["comp_rgb"]))]
         self.system.save_image_grid(f"{self.name}-{index}.png", rows, name=self.name, step=self.system.true_global_step)
 
     def add(self, out: dict[str, Any], batch: dict[str, Any]) -> None:
-        """Keep and write one view of every particle."""
+        """Save one view of every particle, and keep it for `finish`.
+
+        Args:
+            out: output of the renderer, (N, H, W, C) tensors.
+            batch: batch of the data module, with one view.
+        """
         index = int(batch["index"][0])
         for particle in range(len(out["comp_rgb"])):
             self.system.save_image_grid(f"{self._folder(particle)}/{index}.png", view_cells(out, particle))
@@ -45,7 +55,11 @@ class ParticleViews:
         self.cameras.append((float(batch["azimuth"][0]), float(batch["elevation"][0])))
 
     def finish(self, facts: dict[str, Any]) -> None:
-        """Videos, contact sheet and metrics.json of all views."""
+        """Save videos, a contact sheet and metrics.json of the added views.
+
+        Args:
+            facts: further entries of metrics.json.
+        """
         if not self.images:
             return
         step = self.system.true_global_step
@@ -77,3 +91,19 @@ class ParticleViews:
 
     def _folder(self, particle: int) -> str:
         return f"{self.name}/particle_{particle:02d}"
+
+
+def view_cells(out: dict[str, Any], index: int = 0) -> list[dict[str, Any]]:
+    """Cells of `save_image_grid` for one view: color, normals if there are any, and opacity.
+
+    Args:
+        out: output of the renderer: `comp_rgb` (B, H, W, 3), optionally `comp_normal` (B, H, W, 3) and `opacity`
+            (B, H, W, 1).
+        index: index of the view.
+    """
+    pictures = [out[name][index] for name in ("comp_rgb", "comp_normal") if name in out]
+    cells: list[dict[str, Any]] = [{"type": "rgb", "img": image, "kwargs": {}} for image in pictures]
+    if "opacity" not in out:  # some renderers of Gaussians return none
+        return cells
+    opacity = out["opacity"][index, :, :, 0]
+    return [*cells, {"type": "grayscale", "img": opacity, "kwargs": {"cmap": None, "data_range": (0, 1)}}]

@@ -1,6 +1,6 @@
-"""threestudio's own DreamFusion for the embedded host, under threestudio's names, so that its configs run unchanged.
+"""threestudio's own DreamFusion for the stand-in, under threestudio's names, so that its configs run unchanged.
 
-A real threestudio has these names itself; then nothing is registered here.
+Inside a real threestudio, which registers these names itself, nothing is registered here.
 """
 
 from ...host import HOST

@@ -1,8 +1,11 @@
 """`stable-diffusion-guidance` and `deep-floyd-guidance`: DreamFusion's SDS as threestudio defines it.
 
-It differs from `repulsive-sds-guidance` in the scale of the prompt, which is s in text + s (text - unconditional), so
-w = s + 1 in eq. (24), but w = s with Perp-Neg; in each view's timestep of its own; in a sample from the VAE's
-posterior; in random numbers from torch's global generator; and in a loss that is divided by the number of views.
+Differences from `repulsive-sds-guidance`:
+- `guidance_scale` is s in text + s (text - unconditional), so w = s + 1 in eq. (24); with Perp-Neg w = s;
+- each view has its own timestep;
+- latents are sampled from the VAE's posterior;
+- random numbers come from torch's global generator;
+- the loss is divided by the number of views.
 """
 
 from dataclasses import dataclass
@@ -18,35 +21,37 @@ from ...host import BaseObject, C, info, register, warn
 from ...priors import PromptEmbedding
 from ..prior_config import PriorConfig, configured_prior
 from ..prompt_embedding import embedding_of_views
-from .models import DEEP_FLOYD, STABLE_DIFFUSION
 
+# Default models of threestudio; runwayml/stable-diffusion-v1-5 has moved to this repository.
+STABLE_DIFFUSION = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+DEEP_FLOYD = "DeepFloyd/IF-I-XL-v1.0"
 WEIGHTINGS = ("sds", "uniform", "fantasia3d")
 
 
 class ScoreDistillationGuidance(BaseObject):
-    """SDS of a batch of views.
+    """Base class of both guidance modules: SDS loss of a batch of views.
 
     Raises:
-        UserError: an impossible config value, something that needs threestudio, or a model that cannot be loaded.
+        UserError: an invalid config value, an option that only threestudio has, or a model that cannot be loaded.
     """
 
     @dataclass
     class Config(BaseObject.Config):
         pretrained_model_name_or_path: str = ""  # a diffusers folder or a hub id
         # Memory.
-        enable_memory_efficient_attention: bool = False  # PyTorch 2 always has it
-        enable_sequential_cpu_offload: bool = False  # is not done here
-        enable_attention_slicing: bool = False
-        enable_channels_last_format: bool = False
-        half_precision_weights: bool = True  # float16 on a GPU; a CPU runs float32 in any case
-        # Score distillation.
+        enable_memory_efficient_attention: bool = False  # no effect: PyTorch 2 always uses it
+        enable_sequential_cpu_offload: bool = False  # no effect here: warns
+        enable_attention_slicing: bool = False  # compute attention in slices
+        enable_channels_last_format: bool = False  # memory layout of the U-Net
+        half_precision_weights: bool = True  # float16 on a GPU; a CPU always computes in float32
+        # Score distillation; defaults are threestudio's.
         guidance_scale: float = 100.0  # s of text + s (text - unconditional)
-        grad_clip: Any | None = None  # largest |gradient| per value; number or schedule
+        grad_clip: Any | None = None  # clip each gradient value to this magnitude; number or schedule
         min_step_percent: Any = 0.02  # lowest t / T; number or schedule
         max_step_percent: Any = 0.98  # highest t / T; number or schedule
         weighting_strategy: str = "sds"  # w(t): sds, uniform, fantasia3d
-        view_dependent_prompting: bool = True
-        max_items_eval: int = 4  # of threestudio's debugging pictures, which are not made here
+        view_dependent_prompting: bool = True  # add the direction of view to the prompt
+        max_items_eval: int = 4  # no effect: number of debugging pictures, which are not made here
 
     cfg: Any  # Config
     prior_type = ""
@@ -61,7 +66,7 @@ class ScoreDistillationGuidance(BaseObject):
     def _load_prior(self) -> Any:
         cfg = self.cfg
         if cfg.half_precision_weights and self.device.type != "cuda":
-            warn("half_precision_weights=True needs a GPU; this run's prior computes in 32 bits.")
+            warn("half_precision_weights=True needs a GPU; the prior of this run computes in float32.")
         if cfg.enable_sequential_cpu_offload:
             warn("enable_sequential_cpu_offload=True needs threestudio; here the weights stay on their device.")
         prior = configured_prior(
@@ -78,12 +83,12 @@ class ScoreDistillationGuidance(BaseObject):
         return prior
 
     def update_step(self, epoch: int, global_step: int, on_load_weights: bool = False) -> None:
-        """Value of every schedule at this step."""
+        """Evaluate the schedules at this step."""
         low, high = self._noise_interval(epoch, global_step)
         if not 0 <= low <= high <= 1:
             raise UserError(
-                f"min_step_percent={low} and max_step_percent={high} are impossible; accepted: numbers from 0 to 1, "
-                "the first not above the second."
+                f"min_step_percent={low} and max_step_percent={high} are impossible; accepted: numbers from 0 to 1 "
+                "with min_step_percent <= max_step_percent."
             )
         steps = self.prior.num_train_timesteps
         self.min_step, self.max_step = int(steps * low), min(int(steps * high), steps - 1)
@@ -104,18 +109,22 @@ class ScoreDistillationGuidance(BaseObject):
         rgb_as_latents: bool = False,
         **batch: Any,
     ) -> dict[str, Any]:
-        """Loss of a batch of views.
+        """SDS loss of a batch of views.
 
         Args:
-            rgb: images (B, H, W, 3) in [0, 1], or with `rgb_as_latents` latents (B, H, W, C).
-            prompt_utils: what the prompt processor returned.
-            elevation, azimuth (degrees), camera_distances: (B,), of the views.
+            rgb: images (B, H, W, 3) in [0, 1], or latents (B, H, W, C) if `rgb_as_latents`.
+            prompt_utils: output of the prompt processor.
+            elevation: elevation of each camera, degrees, (B,).
+            azimuth: azimuth of each camera, degrees, (B,).
+            camera_distances: distance of each camera from the origin, (B,).
+            rgb_as_latents: whether `rgb` holds latents.
+            **batch: other entries of the data's batch, unused.
 
         Returns:
-            `loss_sds`, and numbers to log.
+            `loss_sds`, and scalars to log.
 
         Raises:
-            UserError: Perp-Neg for prompts that do not name the direction of view, or latents where there are none.
+            UserError: Perp-Neg with prompts that do not name the direction of view, or latents for DeepFloyd IF.
         """
         embedding = embedding_of_views(
             prompt_utils,
@@ -125,7 +134,7 @@ class ScoreDistillationGuidance(BaseObject):
             self.cfg.view_dependent_prompting,
             device=self.prior.device,
         )
-        with torch.autocast(rgb.device.type, enabled=False):  # the prior has the precision of its weights
+        with torch.autocast(rgb.device.type, enabled=False):  # the prior computes in the precision of its weights
             latents = self.latents(rgb.permute(0, 3, 1, 2).float(), rgb_as_latents)
             t = torch.randint(self.min_step, self.max_step + 1, [len(latents)], device=latents.device)
             gradient = self.gradient(latents.detach(), t, embedding)
@@ -138,16 +147,33 @@ class ScoreDistillationGuidance(BaseObject):
         }
 
     def latents(self, images: Tensor, are_latents: bool = False) -> Tensor:
-        """Images (B, 3, H, W) in [0, 1], or latents of any size, as the prior's particles (B, ...)."""
+        """Convert images to the space of the prior.
+
+        Args:
+            images: images (B, 3, H, W) in [0, 1], or latents (B, C, H, W), of any size.
+            are_latents: whether `images` holds latents.
+
+        Returns:
+            (B, ...) at the size of the prior.
+        """
         raise NotImplementedError
 
     def gradient(self, x_0: Tensor, t: Tensor, embedding: PromptEmbedding) -> Tensor:
-        """w(t) (eps_w(x_t) - noise) for particles x_0 (B, ...) and timesteps (B,), each value bounded: (B, ...)."""
+        """Gradient w(t) (eps_w(x_t) - noise), clipped to `grad_clip`.
+
+        Args:
+            x_0: latents, or pixels of DeepFloyd IF, (B, ...).
+            t: timestep of each view, (B,).
+            embedding: prompt embedding of the views.
+
+        Returns:
+            gradient like x_0.
+        """
         prior = self.prior
         alpha, sigma = prior.alpha(t), prior.sigma(t)
         noise = torch.randn_like(x_0)
         predictions = prior.noise_predictions(alpha * x_0 + sigma * noise, t, embedding)
-        # threestudio's own two conventions: text + s (text - unconditional), but unconditional + s (...) with Perp-Neg.
+        # threestudio has two conventions: text + s (text - unconditional), but unconditional + s (...) with Perp-Neg.
         scale = self.cfg.guidance_scale + (1 if embedding.perp_neg is None else 0)
         direction = predictions.guided(scale) - noise
         gradient = torch.nan_to_num(timestep_weight(self.cfg.weighting_strategy, alpha, sigma) * direction)
@@ -155,24 +181,24 @@ class ScoreDistillationGuidance(BaseObject):
 
 
 def _resized(images: Tensor, size: int) -> Tensor:
-    """Images (B, C, H, W) at (size, size), as threestudio resizes: without a filter against aliasing."""
+    """Resize images (B, C, H, W) to (size, size) as threestudio does, without antialiasing."""
     return F.interpolate(images, (size, size), mode="bilinear", align_corners=False)
 
 
 @register("stable-diffusion-guidance")
 class StableDiffusionGuidance(ScoreDistillationGuidance):
-    """SDS in the latents of Stable Diffusion."""
+    """SDS in the latent space of Stable Diffusion."""
 
     @dataclass
     class Config(ScoreDistillationGuidance.Config):
         pretrained_model_name_or_path: str = STABLE_DIFFUSION
-        sqrt_anneal: bool = False  # one t, falling from max_step_percent with the root of the progress (HiFA)
-        trainer_max_steps: int = 25000  # length of the run, for sqrt_anneal
-        # threestudio's only: refused if on
+        sqrt_anneal: bool = False  # one t for all views, which falls with the square root of the progress (HiFA)
+        trainer_max_steps: int = 25000  # steps of the run, for sqrt_anneal
+        # Options that only threestudio has; the first three must be false.
         use_img_loss: bool = False
         use_sjc: bool = False
-        var_red: bool = True  # of use_sjc
         token_merging: bool = False
+        var_red: bool = True  # option of use_sjc
         token_merging_params: dict | None = None
 
     cfg: Any  # Config
@@ -181,7 +207,7 @@ class StableDiffusionGuidance(ScoreDistillationGuidance):
     def configure(self) -> None:
         for key in ("use_img_loss", "use_sjc", "token_merging"):
             if self.cfg[key]:
-                raise UserError(f"{key}=True needs threestudio; without it the accepted value is False.")
+                raise UserError(f"{key}=True needs threestudio; accepted without it: False.")
         super().configure()
 
     def _noise_interval(self, epoch: int, global_step: int) -> tuple[float, float]:
@@ -193,7 +219,7 @@ class StableDiffusionGuidance(ScoreDistillationGuidance):
         return share, share
 
     def latents(self, images: Tensor, are_latents: bool = False) -> Tensor:
-        """See `ScoreDistillationGuidance.latents`; a sample from the VAE's posterior."""
+        """Sample from the VAE's posterior; see `ScoreDistillationGuidance.latents`."""
         prior = self.prior
         if are_latents:
             return _resized(images, prior.latent_shape[-1])
@@ -203,7 +229,7 @@ class StableDiffusionGuidance(ScoreDistillationGuidance):
 
 @register("deep-floyd-guidance")
 class DeepFloydGuidance(ScoreDistillationGuidance):
-    """SDS in the pixels of DeepFloyd IF."""
+    """SDS in the pixel space of DeepFloyd IF."""
 
     @dataclass
     class Config(ScoreDistillationGuidance.Config):
@@ -215,7 +241,11 @@ class DeepFloydGuidance(ScoreDistillationGuidance):
     prior_type = "deep-floyd"
 
     def latents(self, images: Tensor, are_latents: bool = False) -> Tensor:
-        """See `ScoreDistillationGuidance.latents`. Raises UserError for latents."""
+        """Scale and resize the pixels; see `ScoreDistillationGuidance.latents`.
+
+        Raises:
+            UserError: `are_latents` is true.
+        """
         if are_latents:
             raise UserError("rgb_as_latents=True is impossible: DeepFloyd IF has no latents; accepted: False.")
         return self.prior.encode(_resized(images, self.prior.image_size))

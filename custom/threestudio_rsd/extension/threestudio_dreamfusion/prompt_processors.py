@@ -1,15 +1,15 @@
-"""`stable-diffusion-prompt-processor`, `deep-floyd-prompt-processor`: `rsd-prompt-processor` by threestudio's names."""
+"""`stable-diffusion-prompt-processor` and `deep-floyd-prompt-processor`: ours under threestudio's names."""
 
 from dataclasses import dataclass
 
 from ...host import register
 from ..prompt_processor import RSDPromptProcessor
-from .models import DEEP_FLOYD, STABLE_DIFFUSION
+from .guidance import DEEP_FLOYD, STABLE_DIFFUSION
 
 
 @register("stable-diffusion-prompt-processor")
 class StableDiffusionPromptProcessor(RSDPromptProcessor):
-    """Prompts for Stable Diffusion's text encoder. Raises UserError, see `RSDPromptProcessor`."""
+    """Prompt processor for Stable Diffusion; see `RSDPromptProcessor`."""
 
     @dataclass
     class Config(RSDPromptProcessor.Config):
@@ -20,7 +20,7 @@ class StableDiffusionPromptProcessor(RSDPromptProcessor):
 
 @register("deep-floyd-prompt-processor")
 class DeepFloydPromptProcessor(RSDPromptProcessor):
-    """Prompts for DeepFloyd IF's text encoder. Raises UserError, see `RSDPromptProcessor`."""
+    """Prompt processor for DeepFloyd IF; see `RSDPromptProcessor`."""
 
     @dataclass
     class Config(RSDPromptProcessor.Config):

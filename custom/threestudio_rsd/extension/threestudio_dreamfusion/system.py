@@ -1,4 +1,4 @@
-"""`dreamfusion-system`: one scene by score distillation, as threestudio's configs ask for it."""
+"""`dreamfusion-system`: threestudio's system for one 3D scene by score distillation."""
 
 from typing import Any
 
@@ -6,17 +6,17 @@ from torch import Tensor
 
 from ...host import BaseLift3DSystem, find, register
 from ..systems.render_losses import total_loss
-from ..systems.views import view_cells
+from ..systems.view_saver import view_cells
 
-FRAMES_PER_SECOND = 30  # of the turntable
+FRAMES_PER_SECOND = 30  # frame rate of the turntable video; threestudio
 
 
 @register("dreamfusion-system")
 class DreamFusionSystem(BaseLift3DSystem):
-    """DreamFusion (Poole et al., 2022); `loss.lambda_NAME` weighs sds, orient, sparsity, opaque and z_variance.
+    """DreamFusion (Poole et al., 2022); `loss.lambda_NAME` weights sds, orient, sparsity, opaque and z_variance.
 
     Raises:
-        UserError: the guidance gives a loss without a weight, or a loss needs what the renderer does not give.
+        UserError: a loss of the guidance has no weight, or a loss needs an output that the renderer does not have.
     """
 
     def on_fit_start(self) -> None:
@@ -25,7 +25,7 @@ class DreamFusionSystem(BaseLift3DSystem):
         self.guidance = find(self.cfg.guidance_type)(self.cfg.guidance)
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """What the renderer makes of a batch of views."""
+        """Render a batch of views."""
         return self.renderer(**batch)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:

@@ -1,9 +1,12 @@
-"""Decolorize of deepinv with a proximal map that holds."""
+"""Colorization: the luma of an image."""
 
 from deepinv import physics
 
 
 class Decolorize(physics.Decolorize):
-    """Images (M, 3, H, W) to their luma (M, 1, H, W); deepinv 0.5's own `prox_l2` drops the colors of z."""
+    """Images (M, 3, H, W) -> luma (M, 1, H, W).
+
+    Replaces the proximal map of deepinv 0.5's `Decolorize`, which drops the colors of z, by the general one.
+    """
 
     prox_l2 = physics.LinearPhysics.prox_l2

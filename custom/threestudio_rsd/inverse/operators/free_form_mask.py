@@ -7,20 +7,26 @@ from torch import Tensor
 
 from ...errors import UserError
 
-# After Yu et al.'s Algorithm 1: a walk of vertices that turns left and right in turn, drawn by a round brush.
-REFERENCE_SIDE = 256  # pixels, for which the widths are given
-VERTICES = (4, 12)  # of a stroke, uniform
-TURN = (2 * math.pi / 5, 2 * math.pi / 15)  # radians: mean of the angle, and how far it may lie from it, uniform
-LENGTH = (1 / 8, 1 / 16)  # of a segment, in parts of the diagonal: mean, deviation; normal, from 0 to twice the mean
-WIDTH = (12, 40)  # of the brush, in pixels at REFERENCE_SIDE, uniform
+# Yu et al.'s Algorithm 1: a stroke is a polyline that turns left and right alternately, drawn by a round brush.
+REFERENCE_SIDE = 256  # image side in pixels for which WIDTH is given
+VERTICES = (4, 12)  # number of vertices of a stroke, uniform
+TURN = (2 * math.pi / 5, 2 * math.pi / 15)  # radians: mean of the turning angle, and half the range; uniform
+LENGTH = (1 / 8, 1 / 16)  # segment length divided by the diagonal: mean, deviation; normal, cut to [0, twice the mean]
+WIDTH = (12, 40)  # width of the brush, in pixels at REFERENCE_SIDE, uniform
 MAX_STROKES = 1000
 
 
 def free_form_mask(height: int, width: int, share: float, generator: torch.Generator) -> Tensor:
-    """Mask (1, height, width), 1 = seen: strokes are added until they hide at least `share` of the pixels.
+    """Mask (1, height, width) of random brush strokes; 1 = seen, 0 = hidden.
+
+    Args:
+        height: pixels.
+        width: pixels.
+        share: strokes are added until they hide at least this share of the pixels.
+        generator: random number generator of the strokes.
 
     Raises:
-        UserError: strokes that hide everything.
+        UserError: the strokes hide every pixel.
     """
     hidden = torch.zeros(height, width, dtype=torch.bool)
     for _ in range(MAX_STROKES):
@@ -33,7 +39,7 @@ def free_form_mask(height: int, width: int, share: float, generator: torch.Gener
 
 
 def _stroke(height: int, width: int, generator: torch.Generator) -> Tensor:
-    """Pixels (height, width) that one stroke covers: those within half the brush's width of its polyline."""
+    """Pixels (height, width) covered by one stroke: those within half the brush's width of its polyline."""
 
     def uniform(low: float, high: float) -> float:
         return low + (high - low) * float(torch.rand((), generator=generator))
@@ -60,4 +66,5 @@ def _distance_to_segment(pixels: Tensor, start: Tensor, end: Tensor) -> Tensor:
     """Distances (H, W) of pixels (H, W, 2) to the segment between two points (2,)."""
     along = end - start
     position = ((pixels - start) @ along / along.square().sum().clamp_min(1e-12)).clamp(0, 1)
-    return (pixels - start - position[..., None] * along).norm(dim=-1)
+    distance: Tensor = (pixels - start - position[..., None] * along).norm(dim=-1)
+    return distance

@@ -1,4 +1,4 @@
-"""High dynamic range: an exposure that saturates (RED-diff, [41])."""
+"""High dynamic range: overexposure that saturates (RED-diff, [41])."""
 
 from typing import Any
 
@@ -7,7 +7,9 @@ from torch import Tensor
 
 
 class HighDynamicRange(Physics):
-    """f(v) = clip(exposure * v, -1, 1) for images v in [-1, 1]; here for x = (v + 1) / 2 in [0, 1], and y alike.
+    """f(v) = clip(exposure * v, -1, 1) for images v in [-1, 1].
+
+    Both images x = (v + 1) / 2 and measurements y = (f + 1) / 2 are in [0, 1] here.
 
     Args:
         exposure: slope of the curve about mid gray; 2 in RED-diff.
@@ -17,6 +19,6 @@ class HighDynamicRange(Physics):
         super().__init__()
         self.exposure = exposure
 
-    def A(self, x: Tensor, **kwargs: Any) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W) in [0, 1]; no gradient where it saturates."""
+    def A(self, x: Tensor, **kwargs: Any) -> Tensor:  # noqa: N802 deepinv's name
+        """(B, C, H, W) -> (B, C, H, W) in [0, 1]; the gradient is 0 where it saturates."""
         return (self.exposure * (x - 0.5) + 0.5).clamp(0, 1)

@@ -11,12 +11,12 @@ from torch import Tensor
 class FourierAmplitude(PhaseRetrieval):
     """y = |F P x|: P pads with zeros, F is the orthonormal Fourier transform of each channel.
 
-    deepinv's operator is the square, |F P x|^2, whose values span six decades for images in [0, 1]; the root is DPS's
-    operator. Images that are shifted within the padding, or turned by 180 degrees, have the same amplitudes.
+    This is DPS's operator. deepinv's is its square, |F P x|^2, whose values span six decades for images in [0, 1].
+    Shifting an image within the padding, or rotating it by 180 degrees, leaves the amplitudes unchanged.
 
     Args:
         image_shape: (3, H, W).
-        padded_shape: (3, H', W'), each even number of pixels larger, or as large.
+        padded_shape: (3, H', W') with H' >= H and W' >= W.
     """
 
     def __init__(self, image_shape: tuple[int, int, int], padded_shape: tuple[int, int, int]) -> None:
@@ -30,16 +30,19 @@ class FourierAmplitude(PhaseRetrieval):
         )
         super().__init__(transform)
 
-    def A(self, x: Tensor, **kwargs: Any) -> Tensor:
+    def A(self, x: Tensor, **kwargs: Any) -> Tensor:  # noqa: N802 deepinv's name
         """(B, 3, H, W) -> (B, 3, H', W'); the gradient at an amplitude of 0 is 0."""
-        return self.B(x).abs()
+        amplitudes: Tensor = self.B(x).abs()
+        return amplitudes
 
-    A_vjp = Physics.A_vjp  # deepinv's is that of the square
+    A_vjp = Physics.A_vjp  # PhaseRetrieval's own is that of the square
 
 
 def _fourier(x: Tensor) -> Tensor:
-    return torch.fft.fft2(x, norm="ortho")
+    transformed: Tensor = torch.fft.fft2(x, norm="ortho")
+    return transformed
 
 
 def _inverse_fourier(x: Tensor) -> Tensor:
-    return torch.fft.ifft2(x, norm="ortho")
+    transformed: Tensor = torch.fft.ifft2(x, norm="ortho")
+    return transformed

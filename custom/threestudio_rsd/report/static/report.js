@@ -1,5 +1,5 @@
 "use strict";
-// Everything is in the page and can be read without this; here one prompt, seed and setting is chosen and images are enlarged.
+// Chooses the prompt, seed and settings whose images are shown, toggles curves and enlarges images. Without it, all is shown.
 document.addEventListener("DOMContentLoaded", () => {
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
   const cases = all(".case");
@@ -7,8 +7,8 @@ document.addEventListener("DOMContentLoaded", () => {
   const seed = document.querySelector("#seed");
   const buttons = all("[role=radio]");
   const wide = window.matchMedia("(min-width: 900px)").matches;
-  const first = buttons.find((button) => button.dataset.arm === "0");
-  let arm = first && !wide ? "0" : "all";
+  const first = buttons.find((button) => button.dataset.setting === "0");
+  let setting = first && !wide ? "0" : "all"; // on a narrow screen one setting at a time
 
   function show() {
     const ofPrompt = cases.filter((each) => !prompt || each.dataset.prompt === prompt.value);
@@ -18,18 +18,18 @@ document.addEventListener("DOMContentLoaded", () => {
       for (const option of seed.options) option.disabled = !ofPrompt.some((each) => each.dataset.seed === option.value);
       seed.value = chosen.dataset.seed;
     }
-    const figures = all("figure", chosen);
-    const there = new Set(["all", ...figures.flatMap((figure) => [figure.dataset.arm, figure.dataset.curve])]);
-    if (!there.has(arm)) arm = "all";
+    const parts = all("[data-setting]", chosen); // figures, and rows of answers
+    const there = new Set(["all", ...parts.flatMap((part) => [part.dataset.setting, part.dataset.curve])]);
+    if (!there.has(setting)) setting = "all";
     for (const each of cases) each.classList.toggle("chosen", each === chosen);
-    const wanted = figures.filter((figure) => arm === "all" || arm === figure.dataset.arm || arm === figure.dataset.curve);
-    for (const figure of figures) figure.classList.toggle("left-out", !wanted.includes(figure));
+    const wanted = parts.filter((part) => ["all", part.dataset.setting, part.dataset.curve].includes(setting));
+    for (const part of parts) part.classList.toggle("left-out", !wanted.includes(part));
     chosen.classList.toggle("single", wanted.length === 1);
     for (const button of buttons) {
-      const checked = button.dataset.arm === arm;
+      const checked = button.dataset.setting === setting;
       button.setAttribute("aria-checked", checked);
       button.tabIndex = checked ? 0 : -1;
-      button.hidden = !there.has(button.dataset.arm);
+      button.hidden = !there.has(button.dataset.setting);
     }
     const checked = buttons.find((button) => button.tabIndex === 0);
     const group = checked && checked.parentElement;
@@ -40,7 +40,7 @@ document.addEventListener("DOMContentLoaded", () => {
   for (const chooser of [prompt, seed]) if (chooser) chooser.addEventListener("change", show);
   for (const button of buttons) {
     button.addEventListener("click", () => {
-      arm = button.dataset.arm;
+      setting = button.dataset.setting;
       show();
     });
     button.addEventListener("keydown", (event) => {
@@ -50,21 +50,21 @@ document.addEventListener("DOMContentLoaded", () => {
       if (!(event.key in next)) return;
       event.preventDefault();
       const target = usable.at(next[event.key] % usable.length);
-      arm = target.dataset.arm;
+      setting = target.dataset.setting;
       show();
       target.focus();
     });
   }
 
-  for (const button of all(".legend button")) {
-    button.addEventListener("click", () => {
-      const shown = button.getAttribute("aria-pressed") === "false";
-      button.setAttribute("aria-pressed", shown);
-      for (const part of all(`svg [data-series="${button.dataset.series}"]`, button.closest(".charted"))) {
-        part.style.display = shown ? "" : "none";
-      }
-    });
+  function toggle(button) {
+    const shown = button.getAttribute("aria-pressed") === "false";
+    button.setAttribute("aria-pressed", shown);
+    for (const part of all(`svg.chart [data-series="${button.dataset.series}"]`, button.closest(".charted"))) {
+      part.style.display = shown ? "" : "none";
+    }
   }
+  for (const button of all(".legend button")) button.addEventListener("click", () => toggle(button));
+  for (const button of all(".legend button[data-later]")) toggle(button);
 
   const dialog = document.querySelector("#zoom");
   const picture = dialog.querySelector("img");

@@ -1,1 +1,1 @@
-"""Cameras, as in threestudio's `data` folder."""
+"""Data modules, as in threestudio's `data` folder; importing `uncond` registers random cameras."""

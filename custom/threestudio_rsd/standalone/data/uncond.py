@@ -1,4 +1,4 @@
-"""`random-camera-datamodule`: cameras around the origin, drawn anew in each step."""
+"""`random-camera-datamodule`: random cameras around the origin for training, a circle of cameras for evaluation."""
 
 import bisect
 import math
@@ -13,14 +13,14 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
-from ...errors import UserError, one_of
+from ...errors import UserError, in_range, one_of, positive
 from ..utils.base import Updateable
 from ..utils.config import config_to_primitive, parse_structured
 from ..utils.rays import look_at, orbit_positions, view_batch
 from ..utils.registry import register
 
 LIGHTS = ("dreamfusion", "magic3d")
-# What [lowest, highest] of each range must keep, and how that is said.
+# Condition on [lowest, highest] of each range, and its description for errors.
 RANGES: dict[str, tuple[Callable[[float, float], bool], str]] = {
     "elevation_range": (lambda low, high: low >= -90 and high <= 90, "degrees from -90 to 90"),
     "azimuth_range": (lambda low, high: True, "degrees"),
@@ -29,46 +29,49 @@ RANGES: dict[str, tuple[Callable[[float, float], bool], str]] = {
     "light_distance_range": (lambda low, high: low >= 0, "distances of at least 0"),
 }
 COUNTS = ("eval_height", "eval_width", "n_val_views", "n_test_views")
-# A camera straight above the object would have no upward direction.
-EVALUATION = {"eval_elevation_deg": (-90, 90), "eval_camera_distance": (0, math.inf), "eval_fovy_deg": (0, 180)}
+# Open intervals. A camera straight above the object would have no upward direction.
+EVALUATION_ANGLES = {"eval_elevation_deg": (-90, 90), "eval_fovy_deg": (0, 180)}
 
 
 @dataclass
 class RandomCameraDataModuleConfig:
-    """Keys and defaults of threestudio."""
+    """Config of random cameras, with threestudio's keys and defaults. Distances are in world units."""
 
-    height: Any = 64  # pixels; a number, or one for each stage between the milestones
-    width: Any = 64
-    batch_size: Any = 1  # views a step
-    resolution_milestones: list[int] = field(default_factory=list)  # steps at which the next stage begins
-    eval_height: int = 512
-    eval_width: int = 512
-    eval_batch_size: int = 1
-    n_val_views: int = 1
-    n_test_views: int = 120
-    elevation_range: tuple[float, float] = (-10, 90)  # degrees
-    azimuth_range: tuple[float, float] = (-180, 180)  # degrees
-    camera_distance_range: tuple[float, float] = (1, 1.5)  # from the origin
+    height: Any = 64  # image height in training, pixels; a number, or a list with one for each stage
+    width: Any = 64  # image width in training, pixels; a number, or a list with one for each stage
+    batch_size: Any = 1  # views per step; a number, or a list with one for each stage
+    resolution_milestones: list[int] = field(default_factory=list)  # steps at which stages 2, 3, ... begin
+    eval_height: int = 512  # image height in evaluation, pixels
+    eval_width: int = 512  # image width in evaluation, pixels
+    eval_batch_size: int = 1  # accepted for threestudio's configs; evaluation renders one view at a time
+    n_val_views: int = 1  # views of a validation
+    n_test_views: int = 120  # views of a test
+    elevation_range: tuple[float, float] = (-10, 90)  # angle above the horizontal plane, degrees
+    azimuth_range: tuple[float, float] = (-180, 180)  # angle around the z axis, degrees
+    camera_distance_range: tuple[float, float] = (1, 1.5)  # distance of cameras from the origin
     fovy_range: tuple[float, float] = (40, 70)  # vertical field of view, degrees
-    camera_perturb: float = 0.1  # largest shift of the position along each axis
-    center_perturb: float = 0.2  # deviation of the point that is looked at
-    up_perturb: float = 0.02  # deviation of the upward direction
-    light_position_perturb: float = 1.0  # deviation of the light from the camera, dreamfusion
-    light_distance_range: tuple[float, float] = (0.8, 1.5)  # from the origin
-    eval_elevation_deg: float = 15.0
-    eval_camera_distance: float = 1.5
-    eval_fovy_deg: float = 70.0
-    light_sample_strategy: str = "dreamfusion"  # around the camera, or magic3d: in a cone above it
-    batch_uniform_azimuth: bool = True  # the views of a step spread over all azimuths
-    progressive_until: int = 0  # step until which the angles grow from the front view to their whole ranges
-    rays_d_normalize: bool = True
+    camera_perturb: float = 0.1  # largest shift of a camera along each axis
+    center_perturb: float = 0.2  # standard deviation of the point in the middle of the view, along each axis
+    up_perturb: float = 0.02  # standard deviation of the (unit) upward direction, along each axis
+    light_position_perturb: float = 1.0  # standard deviation of the light's shift from the camera; dreamfusion only
+    light_distance_range: tuple[float, float] = (0.8, 1.5)  # distance of lights from the origin
+    eval_elevation_deg: float = 15.0  # elevation in evaluation, degrees
+    eval_camera_distance: float = 1.5  # distance of cameras from the origin in evaluation
+    eval_fovy_deg: float = 70.0  # vertical field of view in evaluation, degrees
+    light_sample_strategy: str = "dreamfusion"  # dreamfusion: around the camera; magic3d: within 60 degrees of it
+    batch_uniform_azimuth: bool = True  # draw one azimuth in each of batch_size equal parts of the range
+    progressive_until: int = 0  # step until which the angles' ranges grow from the front view; 0: full ranges
+    rays_d_normalize: bool = True  # unit directions; false: their component along the camera's axis is 1
 
 
 class RandomCameraIterableDataset(IterableDataset, Updateable):
-    """Endless batches; `update_step` moves it from stage to stage.
+    """Endless data set of training batches. `update_step` changes image size and ranges with the step.
+
+    Args:
+        cfg: `RandomCameraDataModuleConfig`.
 
     Raises:
-        UserError: stages of different number, or an impossible value, of the evaluation too.
+        UserError: a value is impossible, also one for evaluation, or the stages of the keys differ in number.
     """
 
     def __init__(self, cfg: Any) -> None:
@@ -91,7 +94,7 @@ class RandomCameraIterableDataset(IterableDataset, Updateable):
         self.update_step(0, 0)
 
     def update_step(self, epoch: int, global_step: int, on_load_weights: bool = False) -> None:
-        """Image size, number of views and ranges of this step."""
+        """Set image size, number of views and ranges of the angles for a step."""
         stage = bisect.bisect_right(self.milestones, global_step)
         self.height, self.width = self.heights[stage], self.widths[stage]
         self.batch_size = self.batch_sizes[stage]
@@ -106,15 +109,18 @@ class RandomCameraIterableDataset(IterableDataset, Updateable):
             yield {}
 
     def collate(self, batch: Any) -> dict[str, Any]:
-        """Draw the cameras of one step."""
+        """Draw the cameras of one step; `batch` is ignored."""
         return self.draw(self.batch_size)
 
     def draw(self, n: int) -> dict[str, Any]:
-        """B = n random cameras, in threestudio's order of draws.
+        """Draw random cameras, with random numbers in threestudio's order.
+
+        Args:
+            n: number of cameras B.
 
         Returns:
-            what `view_batch` says, camera_positions, light_positions (B, 3), elevation, azimuth (degrees, not
-            perturbed), camera_distances (B,), height and width.
+            Result of `view_batch`, camera_positions, light_positions (B, 3), elevation, azimuth (degrees, before
+            perturbation), camera_distances (B,), height and width.
         """
         cfg = self.cfg
         elevation = self._elevations(n)
@@ -141,7 +147,7 @@ class RandomCameraIterableDataset(IterableDataset, Updateable):
         }
 
     def _elevations(self, n: int) -> Tensor:
-        """Degrees (n,): every other step uniform in angle, which favors the poles, else uniform on the sphere."""
+        """Draw elevations (n,) in degrees: with probability 1/2 uniform in angle, otherwise uniform on the sphere."""
         low, high = self.elevation_range
         uniform_in_angle = random.random() < 0.5
         place = torch.rand(n)
@@ -151,7 +157,7 @@ class RandomCameraIterableDataset(IterableDataset, Updateable):
         return _between(heights, place).asin().rad2deg()
 
     def _lights(self, positions: Tensor, distances: Tensor) -> Tensor:
-        """Positions (B, 3) of the lights at these distances from the origin, by the cameras' positions."""
+        """Draw positions (B, 3) of lights for cameras at positions (B, 3), at distances (B,) from the origin."""
         if self.cfg.light_sample_strategy == "dreamfusion":
             scattered = positions + self.cfg.light_position_perturb * torch.randn(len(positions), 3)
             return distances[:, None] * functional.normalize(scattered, dim=-1)
@@ -166,11 +172,11 @@ class RandomCameraIterableDataset(IterableDataset, Updateable):
 
 
 class RandomCameraDataset(Dataset):
-    """The fixed views of an evaluation, around the object at one elevation.
+    """Views of an evaluation, on a circle around the object.
 
     Args:
-        cfg: the module's config.
-        split: val, whose views are evenly spread, or test, whose last view is the first again.
+        cfg: `RandomCameraDataModuleConfig`.
+        split: `val`, with azimuths from 0 to below 360 degrees, or `test`, with azimuths from 0 to 360 degrees.
     """
 
     def __init__(self, cfg: Any, split: str) -> None:
@@ -200,22 +206,25 @@ class RandomCameraDataset(Dataset):
         return {"index": index} | {name: value[index] for name, value in self.views.items()}
 
     def collate(self, batch: list[dict[str, Any]]) -> dict[str, Any]:
-        """Views as a batch, with height and width."""
+        """Join views to a batch, with height and width."""
         return default_collate(batch) | {"height": self.cfg.eval_height, "width": self.cfg.eval_width}
 
 
 @register("random-camera-datamodule")
 class RandomCameraDataModule(pl.LightningDataModule):
-    """Random cameras for training, a turn around the object for evaluation.
+    """Random cameras for training, and a circle of cameras around the object for evaluation.
+
+    Args:
+        cfg: values of `RandomCameraDataModuleConfig`; others have their defaults.
 
     Raises:
-        UserError: a config value that is impossible.
+        UserError: a config value is impossible.
     """
 
     def __init__(self, cfg: Any = None) -> None:
         super().__init__()
         self.cfg = parse_structured(RandomCameraDataModuleConfig, cfg)
-        RandomCameraIterableDataset(self.cfg)  # its checks, before anything is written
+        RandomCameraIterableDataset(self.cfg)  # for its checks, before the run writes anything
 
     def setup(self, stage: str | None = None) -> None:
         if stage in (None, "fit"):
@@ -237,7 +246,13 @@ class RandomCameraDataModule(pl.LightningDataModule):
     predict_dataloader = test_dataloader
 
     def general_loader(self, dataset: Any, batch_size: int | None, collate_fn: Any = None) -> DataLoader:
-        """Loader in this process: `update_step` changes the data set while it is in use."""
+        """Make a data loader without workers, because `update_step` changes the data set between batches.
+
+        Args:
+            dataset: data set of this module.
+            batch_size: items per batch; None: the items are batches.
+            collate_fn: function from a list of items, or a batch, to a batch.
+        """
         return DataLoader(dataset, num_workers=0, batch_size=batch_size, collate_fn=collate_fn)
 
 
@@ -248,16 +263,15 @@ def _check(cfg: Any) -> None:
         if not low <= high or not keeps(low, high):
             raise UserError(f"data.{name}={[low, high]} is impossible; accepted: [lowest, highest], {accepted}.")
     for name in COUNTS:
-        if cfg[name] < 1:
-            raise UserError(f"data.{name}={cfg[name]} is impossible; accepted: an integer of at least 1.")
-    for name, (low, high) in EVALUATION.items():
+        in_range(f"data.{name}", cfg[name], 1)
+    for name, (low, high) in EVALUATION_ANGLES.items():
         if not low < cfg[name] < high:
-            accepted = f"a number above {low}" if high == math.inf else f"a number between {low} and {high}"
-            raise UserError(f"data.{name}={cfg[name]} is impossible; accepted: {accepted}.")
+            raise UserError(f"data.{name}={cfg[name]} is impossible; accepted: a number between {low} and {high}.")
+    positive("data.eval_camera_distance", cfg.eval_camera_distance)
 
 
 def _stages(name: str, value: Any) -> list[int]:
-    """One number a stage."""
+    """Numbers of all stages, from a number or a list in the config."""
     values = config_to_primitive(value) if not isinstance(value, int) else [value]
     if not values or not all(isinstance(number, int) and number >= 1 for number in values):
         raise UserError(f"data.{name}={value!r} is impossible; accepted: an integer of at least 1, or a list of them.")

@@ -1,1 +1,1 @@
-"""Training loop of the stand-in: launch, checks, checkpoints, progress and random state."""
+"""What threestudio's launch.py does: checks, training, checkpoints, progress bar and random state."""

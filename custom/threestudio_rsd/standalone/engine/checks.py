@@ -1,31 +1,45 @@
-"""What can be checked before anything is built or written."""
+"""Checks of a config and a checkpoint before a run writes anything."""
 
 import difflib
 import inspect
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ...errors import UserError
 from ..systems.optimizers import parse_optimizer, parse_scheduler
 from ..utils.config import config_to_primitive
-from ..utils.schedule import C
+from ..utils.misc import C
 from ..utils.weights import read_checkpoint
 
-POSITIVE = ("max_steps", "max_epochs", "log_every_n_steps")  # of the trainer
-OURS = ("self", "callbacks", "logger", "plugins", "inference_mode", "dirpath")  # set by the host, not by configs
-LARGEST_SEED = 2**32 - 1  # NumPy's
+POSITIVE = ("max_steps", "max_epochs", "log_every_n_steps")  # trainer's keys that must be at least 1
+RESERVED = ("self", "callbacks", "logger", "plugins", "inference_mode", "dirpath")  # set by launch, not by configs
+LARGEST_SEED = 2**32 - 1  # NumPy's limit
 
 
 def check_seed(seed: int) -> None:
-    """Raise UserError for a seed that a generator does not take."""
+    """Check that random generators accept a seed.
+
+    Raises:
+        UserError: they do not.
+    """
     if not 0 <= seed <= LARGEST_SEED:
         raise UserError(f"seed={seed} is impossible; accepted: an integer from 0 to {LARGEST_SEED}.")
 
 
 def check_arguments(section: str, arguments: dict, function: Callable) -> None:
-    """Raise UserError unless `function` has all arguments of that section of the config."""
-    accepted = [name for name in inspect.signature(function).parameters if name not in OURS]
+    """Check that a function accepts the values of a config section.
+
+    Args:
+        section: name of the section, for the error.
+        arguments: values of the section.
+        function: function that takes them as arguments.
+
+    Raises:
+        UserError: a key is not an argument of the function.
+    """
+    accepted = [name for name in inspect.signature(function).parameters if name not in RESERVED]
     for key, value in arguments.items():
         if key not in accepted:
             close = difflib.get_close_matches(key, accepted, n=1)
@@ -34,7 +48,11 @@ def check_arguments(section: str, arguments: dict, function: Callable) -> None:
 
 
 def check_trainer(trainer: dict) -> None:
-    """Raise UserError for numbers of Lightning's Trainer that make no sense here."""
+    """Check the numbers in the config of Lightning's Trainer.
+
+    Raises:
+        UserError: a number is not a positive integer.
+    """
     for key in POSITIVE:
         value = trainer.get(key)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
@@ -42,24 +60,32 @@ def check_trainer(trainer: dict) -> None:
 
 
 def check_output_folder(trial_dir: str) -> None:
-    """Raise UserError if the trial folder cannot be made; makes nothing."""
-    folder = os.path.abspath(trial_dir)
+    """Check that the trial folder can be made, without making it.
+
+    Raises:
+        UserError: it cannot.
+    """
+    folder = Path(trial_dir).absolute()
     while not os.path.lexists(folder):
-        folder = os.path.dirname(folder)
-    if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
-        raise UserError(f"{trial_dir} cannot be made: {folder} is not a folder one can write to; set exp_root_dir.")
+        folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"{trial_dir} cannot be made: {folder} is not a writable folder; set exp_root_dir.")
 
 
 def make_output_folder(trial_dir: str) -> None:
-    """Make the trial folder, or raise UserError."""
+    """Make the trial folder.
+
+    Raises:
+        UserError: it cannot be made.
+    """
     try:
-        os.makedirs(trial_dir, exist_ok=True)
+        Path(trial_dir).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{trial_dir} cannot be made: {error.strerror}; set exp_root_dir to another folder.") from error
 
 
 def read_resumed(path: str | None) -> dict | None:
-    """The checkpoint to go on from, if any.
+    """Read the checkpoint to resume from; None if there is no path.
 
     Raises:
         UserError: it cannot be read.
@@ -68,7 +94,16 @@ def read_resumed(path: str | None) -> dict | None:
 
 
 def check_resumed(checkpoint: dict | None, path: str | None, system: Any) -> None:
-    """Raise UserError if the checkpoint is another system's."""
+    """Check that a checkpoint has the weights of a system, in the same shapes.
+
+    Args:
+        checkpoint: content of the file; None: nothing is checked.
+        path: path of the file, for the error.
+        system: system that is to be resumed. Systems that adapt checkpoints themselves are not checked.
+
+    Raises:
+        UserError: a weight is missing, superfluous or of another shape.
+    """
     from ..systems.base import BaseSystem
 
     adapts_itself = type(system).on_load_checkpoint is not BaseSystem.on_load_checkpoint
@@ -81,24 +116,32 @@ def check_resumed(checkpoint: dict | None, path: str | None, system: Any) -> Non
             raise UserError(f"resume={path!r} is a checkpoint of another system: it {where} {key}; use its own config.")
         if saved[key].shape != wanted[key].shape:
             raise UserError(
-                f"resume={path!r} does not fit: {key} has the shape {tuple(saved[key].shape)} there and "
+                f"resume={path!r} does not fit: {key} has the shape {tuple(saved[key].shape)} in the file and "
                 f"{tuple(wanted[key].shape)} in this config."
             )
 
 
 def check_training(system: Any) -> None:
-    """Raise UserError if the optimizer, its scheduler or the weight of a loss cannot be made from the config."""
+    """Check that optimizer, scheduler and weights of the losses can be made from a system's config.
+
+    Raises:
+        UserError: one of them cannot.
+    """
     if system.cfg.optimizer:
         optimizer = parse_optimizer(system.cfg.optimizer, system)
         if system.cfg.scheduler is not None:
             parse_scheduler(system.cfg.scheduler, optimizer)
     for name, weight in plain(system.cfg.loss).items():
-        try:
-            C(weight, 0, 0)
-        except UserError as error:
-            raise UserError(f"system.loss.{name}: {error}") from error
+        _check_loss_weight(name, weight)
 
 
 def plain(section: Any) -> dict:
-    """A section of the config as a dict."""
+    """Convert a section of a config to a dict; empty if there is no such section."""
     return dict(config_to_primitive(section) or {})
+
+
+def _check_loss_weight(name: str, weight: Any) -> None:
+    try:
+        C(weight, 0, 0)
+    except UserError as error:
+        raise UserError(f"system.loss.{name}: {error}") from error

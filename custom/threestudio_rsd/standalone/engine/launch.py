@@ -1,8 +1,9 @@
-"""One run, from the command line to the last file: threestudio's launch.py for the embedded host."""
+"""Training, validation, test or export from a config, as threestudio's launch.py does it."""
 
 import inspect
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
@@ -16,7 +17,7 @@ from ..utils.experiment import load_config
 from ..utils.messages import info, warn
 from ..utils.misc import get_rank
 from ..utils.registry import find
-from .checkpoints import Interrupted, LastCheckpoint, WholeFiles
+from .checkpoints import Interrupted, LastCheckpoint, WholeFiles, write_snapshot
 from .checks import (
     check_arguments,
     check_output_folder,
@@ -30,38 +31,37 @@ from .checks import (
 )
 from .progress import StepProgressBar
 from .random_state import RandomState
-from .snapshot import write_snapshot
 
-INTERRUPTED = 130  # exit code of a program that Ctrl-C ended
+INTERRUPTED = 130  # exit code of a program that was ended by Ctrl-C
 
 
-class Run(NamedTuple):
-    """What `prepare` has checked and built; nothing is written yet."""
+class PreparedRun(NamedTuple):
+    """A run that `prepare` has checked and built, and that has not written anything yet."""
 
-    cfg: Any
-    system: Any
-    data: Any
+    cfg: Any  # config of the run
+    system: Any  # BaseSystem
+    data: Any  # LightningDataModule
     trainer: pl.Trainer
-    checkpoint: dict | None
+    checkpoint: dict | None  # content of the checkpoint to resume from
 
 
 def launch(
     config: str, mode: str, overrides: Sequence[str] = (), n_gpus: int = 1, command: Sequence[str] = ("rsd", "launch")
 ) -> int:
-    """Train, validate, test or export what a config says.
+    """Train, validate, test or export the system of a config.
 
     Args:
         config: path of the YAML file.
-        mode: `train` (which tests at its end), `validate`, `test` or `export`.
-        overrides: `key.subkey=value`.
-        n_gpus: number of GPUs that may be used; without any the CPU is.
-        command: what the user typed, for cmd.txt.
+        mode: `train` (followed by a test), `validate`, `test` or `export`.
+        overrides: values `key.subkey=value` that override the file.
+        n_gpus: number of GPUs that may be used; without a GPU, the CPU is used.
+        command: words of the command line, for cmd.txt.
 
     Returns:
-        0, or 130 after Ctrl-C.
+        Exit code: 0, or 130 after Ctrl-C.
 
     Raises:
-        UserError: something the user can mend. Nothing is written if a check finds it.
+        UserError: a mistake that the user can fix. If a check finds it, nothing is written.
     """
     run = prepare(config, mode, overrides, n_gpus)
     make_output_folder(run.cfg.trial_dir)
@@ -72,15 +72,21 @@ def launch(
     except Interrupted:
         return INTERRUPTED
     except SystemExit:
-        # Lightning ends the program with 1 after Ctrl-C.
+        # Lightning exits with code 1 after Ctrl-C.
         if run.trainer.interrupted:
             return INTERRUPTED
         raise
     return INTERRUPTED if run.trainer.interrupted else 0
 
 
-def prepare(config: str, mode: str, overrides: Sequence[str] = (), n_gpus: int = 1) -> Run:
-    """Check and build everything, without writing anything.
+def prepare(config: str, mode: str, overrides: Sequence[str] = (), n_gpus: int = 1) -> PreparedRun:
+    """Check and build everything without writing anything.
+
+    Args:
+        config: path of the YAML file.
+        mode: `train`, `validate`, `test` or `export`.
+        overrides: values `key.subkey=value` that override the file.
+        n_gpus: number of GPUs that may be used.
 
     Raises:
         UserError: see `launch`.
@@ -97,28 +103,28 @@ def prepare(config: str, mode: str, overrides: Sequence[str] = (), n_gpus: int =
     pl.seed_everything(cfg.seed + get_rank(), workers=True)
     data = _find("data_type", cfg.data_type)(cfg.data)
     system = _find("system_type", cfg.system_type)(cfg.system, resumed=cfg.resume is not None)
-    system.set_save_dir(os.path.join(cfg.trial_dir, "save"))
-    if hasattr(system, "check_data"):  # what only the data can show, before a folder is made
+    system.set_save_dir(str(Path(cfg.trial_dir, "save")))
+    if hasattr(system, "check_data"):
         system.check_data(data)
     check_resumed(checkpoint, cfg.resume, system)
     if mode == "train":
         check_training(system)
     trainer.loggers = [*trainer.loggers, *system.get_loggers()] if mode == "train" else []
-    return Run(cfg, system, data, trainer, checkpoint)
+    return PreparedRun(cfg, system, data, trainer, checkpoint)
 
 
-def _perform(run: Run, mode: str) -> None:
+def _perform(run: PreparedRun, mode: str) -> None:
     trainer, system, data = run.trainer, run.system, run.data
     wanted = str(run.cfg.trainer.get("precision"))
     if wanted.startswith("16") and trainer.precision == "32-true":
-        warn(f"trainer.precision={wanted} needs a GPU; this run computes in 32 bits.")
+        warn(f"trainer.precision={wanted} needs a GPU; this run uses 32 bits.")
     if mode == "train":
         info(f"Results go to {run.cfg.trial_dir}")
         trainer.fit(system, datamodule=data, ckpt_path=run.cfg.resume, **_weights_only(trainer.fit))
         trainer.test(system, datamodule=data, verbose=False)
         return
     if run.checkpoint is None:
-        warn("There is no resume=PATH: what is evaluated was not trained.")
+        warn("No resume=PATH is given: the evaluated system was not trained.")
     else:
         system.set_resume_status(run.checkpoint["epoch"], run.checkpoint["global_step"])
     step = getattr(trainer, {"validate": "validate", "test": "test", "export": "predict"}[mode])
@@ -128,9 +134,9 @@ def _perform(run: Run, mode: str) -> None:
 
 
 def _with_devices(settings: dict) -> dict:
-    """Trainer arguments with the device filled in, and a precision that it has."""
+    """Add the device to the trainer's arguments, and replace a precision that the CPU lacks."""
     if settings.get("accelerator") == "cpu":
-        os.environ["RSD_DEVICE"] = "cpu"  # get_device() reads it, in this process and those it starts
+        os.environ["RSD_DEVICE"] = "cpu"  # for get_device(), in this process and those it starts
     on_gpu = torch.cuda.is_available() and os.environ.get("RSD_DEVICE") != "cpu"
     defaults = {"accelerator": "gpu", "devices": -1} if on_gpu else {"accelerator": "cpu", "devices": 1}
     settings = {**defaults, **settings}
@@ -155,7 +161,7 @@ def _make_trainer(cfg: Any, settings: dict, mode: str) -> pl.Trainer:
         return pl.Trainer(
             callbacks=callbacks,
             logger=loggers,
-            inference_mode=False,  # systems may need gradients to evaluate
+            inference_mode=False,  # systems may need gradients in evaluation
             plugins=[WholeFiles()],
             **settings,
         )
@@ -165,10 +171,10 @@ def _make_trainer(cfg: Any, settings: dict, mode: str) -> pl.Trainer:
 
 def _checkpoint_callbacks(cfg: Any) -> list[Callback]:
     settings = plain(cfg.checkpoint)
-    folder = os.path.join(cfg.trial_dir, "ckpts")
+    folder = str(Path(cfg.trial_dir, "ckpts"))
     every_n_steps = settings.get("every_n_train_steps") or 0
     callbacks: list[Callback] = []
-    # Lightning's own last.ckpt is not written at every validation, nor in the place of an older one.
+    # Lightning would write its own last.ckpt not at every validation, and beside an older one as last-v1.ckpt.
     if settings.pop("save_last", True):
         callbacks.append(LastCheckpoint(folder, every_n_steps))
     check_arguments("checkpoint", settings, ModelCheckpoint.__init__)
@@ -191,5 +197,5 @@ def _sentence(error: Exception) -> str:
 
 
 def _weights_only(function: Any) -> dict:
-    """Lightning unpickles nothing but tensors, where its version can be told so."""
+    """Argument that makes Lightning unpickle only tensors and plain values, in versions that have it."""
     return {"weights_only": True} if "weights_only" in inspect.signature(function).parameters else {}

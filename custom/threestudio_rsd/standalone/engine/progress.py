@@ -1,4 +1,4 @@
-"""One progress bar over all training steps, and one over the batches of an evaluation."""
+"""Progress bar over all training steps, or over the batches of an evaluation."""
 
 import sys
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 from pytorch_lightning.callbacks import ProgressBar
 from tqdm import tqdm
 
-SECONDS_BETWEEN_LINES = 30  # where the output is a file, not a terminal
+SECONDS_BETWEEN_LINES = 30  # if stderr is a file instead of a terminal
 
 
 class StepProgressBar(ProgressBar):
-    """Shows steps, steps a second, the time left and what systems log with `prog_bar=True`."""
+    """Lightning callback that shows steps, steps per second, the time left and values logged with `prog_bar=True`."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The state of the global random generators in checkpoints, so that a resumed run goes on as it would have."""
+"""State of the global random generators in checkpoints, so that a resumed run equals an uninterrupted one."""
 
 import random
 from typing import Any
@@ -9,27 +9,27 @@ from pytorch_lightning.callbacks import Callback
 
 
 class RandomState(Callback):
-    """Saves the generators with every checkpoint, and keeps validation from moving them."""
+    """Lightning callback that saves the state with each checkpoint, and restores it after each validation."""
 
     def __init__(self) -> None:
         self._to_restore: dict | None = None
         self._after_step: dict | None = None
 
     def state_dict(self) -> dict:
-        # A checkpoint of a validation belongs to the training step before it.
+        # A checkpoint that is saved at a validation continues after the training step before it.
         return self._to_restore or self._after_step or random_state()
 
     def load_state_dict(self, state_dict: dict) -> None:
         self._to_restore = state_dict
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        # As late as this: loaders draw a seed when they start.
+        # Not earlier, because data loaders draw a seed when they start.
         if self._to_restore is not None:
             set_random_state(self._to_restore)
             self._to_restore = None
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        # As early as this: Lightning 2.0 starts the loader of a validation before it says that one begins.
+        # Not later, because Lightning 2.0 starts the data loader of a validation before on_validation_start.
         self._after_step = random_state()
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
@@ -38,7 +38,7 @@ class RandomState(Callback):
 
 
 def random_state() -> dict:
-    """State of the generators of Python, NumPy and torch, in tensors and plain values."""
+    """Return the state of the generators of Python, NumPy and torch, as tensors and plain values."""
     name, keys, *rest = np.random.get_state(legacy=True)
     return {
         "python": random.getstate(),
@@ -49,7 +49,11 @@ def random_state() -> dict:
 
 
 def set_random_state(state: dict) -> None:
-    """Put the generators back; GPUs only if there are as many as there were."""
+    """Set the generators of Python, NumPy and torch.
+
+    Args:
+        state: result of `random_state`. The states of GPUs are used if the number of GPUs is the same.
+    """
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
     name, keys, *rest = state["numpy"]

@@ -1,4 +1,4 @@
-"""Geometries, materials, backgrounds, renderers and exporters that configs name; importing registers them."""
+"""Geometries, materials, backgrounds, renderers and exporters; importing this package registers them."""
 
 from . import background, exporters, geometry, materials, renderers
 

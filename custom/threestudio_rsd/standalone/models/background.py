@@ -1,4 +1,4 @@
-"""Backgrounds: the color that a ray sees behind the object."""
+"""Backgrounds: the color of a ray behind the object."""
 
 import random
 from dataclasses import dataclass, field
@@ -9,47 +9,54 @@ from torch import Tensor, nn
 from ...errors import UserError
 from ..utils.base import BaseModule
 from ..utils.registry import register
+from .networks import get_encoding, get_mlp
 from .networks.activations import get_activation
-from .networks.networks import get_encoding, get_mlp
 
 
 class BaseBackground(BaseModule):
-    """Color of each direction; in training it can be replaced by a random one."""
+    """Base class of backgrounds, whose color can be replaced by a random one in training."""
 
     @dataclass
     class Config(BaseModule.Config):
         n_output_dims: int = 3  # color channels; threestudio
-        random_aug: bool = False  # replace the color by a random one in training, one for each view
-        random_aug_prob: float = 0.5  # probability of it, drawn once for all views of a step; threestudio
+        random_aug: bool = False  # replace the color in training by a random one for each view; threestudio
+        random_aug_prob: float = 0.5  # probability of the replacement, drawn once per step; threestudio
 
     cfg: Config
 
     def forward(self, dirs: Tensor) -> Tensor:
-        """Unit directions (B, H, W, 3) to colors (B, H, W, n_output_dims)."""
+        """Colors of rays.
+
+        Args:
+            dirs: unit directions, (B, H, W, 3).
+
+        Returns:
+            (B, H, W, n_output_dims)
+        """
         color = self.color(dirs)
         if self.training and self.cfg.random_aug and random.random() < self.cfg.random_aug_prob:
             one_a_view = torch.rand(len(dirs), *[1] * (dirs.dim() - 2), self.cfg.n_output_dims).to(dirs)
-            # 0 * color: distributed training wants a gradient, though 0, for every parameter.
+            # 0 * color: distributed training needs a gradient, even 0, for every parameter.
             return 0 * color + one_a_view
         return color
 
     def color(self, dirs: Tensor) -> Tensor:
-        """For subclasses: colors as `forward` gives them, before the augmentation."""
+        """For subclasses: colors without augmentation; arguments and result are those of `forward`."""
         raise NotImplementedError
 
 
 @register("solid-color-background")
 class SolidColorBackground(BaseBackground):
-    """The same color everywhere.
+    """One color for all directions.
 
     Raises:
-        UserError: the color has another number of channels than the output.
+        UserError: the number of channels of the color differs from that of the output.
     """
 
     @dataclass
     class Config(BaseBackground.Config):
-        color: tuple = (1.0, 1.0, 1.0)  # of every channel, in [0, 1]; threestudio
-        learned: bool = False  # train the color
+        color: tuple = (1.0, 1.0, 1.0)  # value of each channel, or one for all, in [0, 1]; threestudio
+        learned: bool = False  # train the color; threestudio
 
     cfg: Config
     env_color: Tensor
@@ -72,11 +79,11 @@ class SolidColorBackground(BaseBackground):
 
 @register("neural-environment-map-background")
 class NeuralEnvironmentMapBackground(BaseBackground):
-    """A small network of the direction."""
+    """Color of each direction by a small network."""
 
     @dataclass
     class Config(BaseBackground.Config):
-        color_activation: str = "sigmoid"  # see activations; threestudio
+        color_activation: str = "sigmoid"  # name in networks/activations.py; threestudio
         dir_encoding_config: dict = field(  # encoding of the direction; threestudio
             default_factory=lambda: {"otype": "SphericalHarmonics", "degree": 3}
         )
@@ -88,7 +95,9 @@ class NeuralEnvironmentMapBackground(BaseBackground):
                 "n_hidden_layers": 2,
             }
         )
-        eval_color: tuple[float, float, float] | None = None  # one color in evaluation; null: the network's
+        eval_color: tuple[float, float, float] | None = (
+            None  # one color in [0, 1] for evaluation; null: the network's; threestudio
+        )
 
     cfg: Config
 

@@ -1,4 +1,4 @@
-"""`mesh-exporter`: the surface of a geometry in the colors of its material."""
+"""`mesh-exporter`: export of a geometry's surface in the colors of its material."""
 
 import functools
 from dataclasses import dataclass, field
@@ -12,24 +12,24 @@ from ..utils.messages import warn
 from ..utils.registry import register
 from .mesh import Mesh
 
-FORMATS = ("obj-mtl", "obj")
+FORMATS = ("obj-mtl", "obj")  # threestudio's
 
 
 @dataclass
 class ExporterOutput:
-    """One file to write."""
+    """A file to write, by the method `save_{save_type}` of the system."""
 
-    save_name: str  # below the export folder
-    save_type: str  # is written by the system's save_{save_type}
-    params: dict[str, Any]  # further arguments of it
+    save_name: str  # path below the export folder
+    save_type: str  # such as obj
+    params: dict[str, Any]  # further arguments of the method
 
 
 class Exporter(BaseObject):
-    """Makes files of a geometry, a material and a background."""
+    """Base class of exporters, which describe files made from a geometry, a material and a background."""
 
     @dataclass
     class Config(BaseObject.Config):
-        save_video: bool = False  # also render the test views
+        save_video: bool = False  # also render the test views to a film; threestudio
 
     cfg: Config
 
@@ -39,13 +39,13 @@ class Exporter(BaseObject):
         self.background = background
 
     def __call__(self, *args: Any, **kwargs: Any) -> list[ExporterOutput]:
-        """For subclasses: the files."""
+        """For subclasses: return the files to write."""
         raise NotImplementedError
 
 
 @register("mesh-exporter")
 class MeshExporter(Exporter):
-    """A mesh with the material's albedo as vertex colors; the embedded host makes no textures.
+    """Exporter of a mesh with the material's albedo as vertex colors. Unlike threestudio's, it makes no textures.
 
     Raises:
         UserError: the format is unknown, or the geometry has no surface.
@@ -53,16 +53,17 @@ class MeshExporter(Exporter):
 
     @dataclass
     class Config(Exporter.Config):
-        fmt: str = "obj-mtl"  # obj-mtl (with textures in threestudio) or obj
-        save_name: str = "model"  # name of the file
-        save_normal: bool = False  # vertex normals, too
-        save_uv: bool = True  # texture coordinates: threestudio only
-        save_texture: bool = True  # colors
-        texture_size: int = 1024  # pixels: threestudio only
-        texture_format: str = "jpg"  # threestudio only
-        xatlas_chart_options: dict = field(default_factory=dict)  # threestudio only
-        xatlas_pack_options: dict = field(default_factory=dict)  # threestudio only
-        context_type: str = "gl"  # of the rasterizer: threestudio only
+        # threestudio's keys and defaults; "ignored": accepted for threestudio's configs, without effect here
+        fmt: str = "obj-mtl"  # obj-mtl (in threestudio with textures) or obj; here the same
+        save_name: str = "model"  # name of the file, without ending
+        save_normal: bool = False  # write vertex normals
+        save_uv: bool = True  # write texture coordinates; ignored
+        save_texture: bool = True  # write colors
+        texture_size: int = 1024  # width and height of textures, pixels; ignored
+        texture_format: str = "jpg"  # ending of textures; ignored
+        xatlas_chart_options: dict = field(default_factory=dict)  # unwrapping of textures; ignored
+        xatlas_pack_options: dict = field(default_factory=dict)  # unwrapping of textures; ignored
+        context_type: str = "gl"  # rasterizer of textures; ignored
 
     cfg: Config
 
@@ -72,11 +73,11 @@ class MeshExporter(Exporter):
 
     @torch.no_grad()
     def __call__(self, *args: Any, **kwargs: Any) -> list[ExporterOutput]:
-        """One mesh."""
+        """Return one OBJ file with the mesh."""
         mesh = self.geometry.isosurface()
         if self.cfg.save_texture:
             if self.cfg.fmt == "obj-mtl":
-                _say_that_colors_are_on_vertices()
+                _warn_about_textures()
             self._paint(mesh)
         params = {
             "mesh": mesh,
@@ -92,9 +93,9 @@ class MeshExporter(Exporter):
         if "albedo" in maps:
             mesh.set_vertex_color(maps["albedo"].clamp(0, 1))
         else:
-            warn(f"{type(self.material).__name__} has no albedo to export: the mesh is without colors.")
+            warn(f"{type(self.material).__name__} has no albedo to export; the mesh has no colors.")
 
 
-@functools.cache  # once a process, however many particles are exported
-def _say_that_colors_are_on_vertices() -> None:
-    warn("fmt=obj-mtl: textures need threestudio; colors are on the vertices of the mesh instead.")
+@functools.cache  # once per process, for any number of particles
+def _warn_about_textures() -> None:
+    warn("fmt=obj-mtl: textures need threestudio; the mesh has vertex colors instead.")

@@ -1,4 +1,4 @@
-"""Surfaces of fields on a regular grid."""
+"""Marching cubes on a regular grid."""
 
 import numpy as np
 import torch
@@ -9,18 +9,32 @@ from .mesh import Mesh
 
 
 def grid_points(resolution: int, box: Tensor) -> Tensor:
-    """Points of a grid that fills the box (2, 3), its corners included: (resolution^3, 3), z running fastest."""
+    """Points of a regular grid in a box, corners included.
+
+    Args:
+        resolution: number of points along each axis.
+        box: lower and upper corner, (2, 3).
+
+    Returns:
+        (resolution^3, 3); z changes fastest.
+
+    Example:
+        >>> grid_points(2, torch.tensor([[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]]))[:3]
+        tensor([[0., 0., 0.],
+                [0., 0., 1.],
+                [0., 1., 0.]])
+    """
     axes = [torch.linspace(float(low), float(high), resolution) for low, high in zip(*box, strict=True)]
     return torch.cartesian_prod(*axes)
 
 
 def marching_cubes(level: Tensor, resolution: int, box: Tensor) -> Mesh:
-    """Surface where `level` is 0, by marching cubes (Lewiner et al., 2003).
+    """Mesh of the surface where a function is 0, by marching cubes (Lewiner et al., 2003).
 
     Args:
-        level: values at the points of `grid_points`, (resolution^3, 1); negative inside. Both signs must occur.
-        resolution: points along an axis.
-        box: lower and upper corner of the grid (2, 3); the mesh is on its device.
+        level: values of the function at `grid_points`, (resolution^3, 1); negative inside. Both signs must occur.
+        resolution: number of points along each axis.
+        box: lower and upper corner of the grid, (2, 3); the mesh is on the same device.
 
     Raises:
         UserError: scikit-image is not installed.

@@ -1,4 +1,4 @@
-"""A triangle mesh."""
+"""`Mesh`: a triangle mesh with optional colors, normals and texture coordinates."""
 
 from typing import Any
 
@@ -10,48 +10,58 @@ from ...errors import require
 
 
 class Mesh:
-    """Vertices and faces, with what else is known of them.
+    """Triangle mesh, with threestudio's names of attributes.
 
     Args:
-        v_pos: positions (V, 3).
-        t_pos_idx: vertices of each triangle (T, 3), counter-clockwise seen from outside.
-        extras: anything else, by name.
+        v_pos: vertex positions, (V, 3).
+        t_pos_idx: vertex indices of each triangle, (T, 3), counter-clockwise when seen from outside.
+        extras: further data, by name.
     """
 
     def __init__(self, v_pos: Tensor, t_pos_idx: Tensor, **extras: Any) -> None:
         self.v_pos = v_pos
         self.t_pos_idx = t_pos_idx
-        self.v_rgb: Tensor | None = None  # colors (V, 3) in [0, 1]
-        self.v_tex: Tensor | None = None  # texture coordinates (W, 2) in [0, 1], v downwards
-        self.t_tex_idx: Tensor | None = None  # texture coordinates of each triangle (T, 3)
+        self.v_rgb: Tensor | None = None  # vertex colors in [0, 1], (V, 3)
+        self.v_tex: Tensor | None = None  # texture coordinates in [0, 1], v downward, (W, 2)
+        self.t_tex_idx: Tensor | None = None  # indices of texture coordinates of each triangle, (T, 3)
         self.extras = extras
         self._v_nrm: Tensor | None = None
 
     def add_extra(self, name: str, value: Any) -> None:
+        """Store further data under a name."""
         self.extras[name] = value
 
     def set_vertex_color(self, v_rgb: Tensor) -> None:
-        """Colors (V, 3) in [0, 1]."""
+        """Set vertex colors in [0, 1], (V, 3).
+
+        Raises:
+            ValueError: another shape.
+        """
         if v_rgb.shape != self.v_pos.shape:
             raise ValueError(f"Colors of shape {tuple(v_rgb.shape)} for {len(self.v_pos)} vertices.")
         self.v_rgb = v_rgb
 
     @property
     def requires_grad(self) -> bool:
+        """Whether the positions require a gradient."""
         return self.v_pos.requires_grad
 
     @property
     def v_nrm(self) -> Tensor:
-        """Unit normals of the vertices (V, 3): means over their faces, weighted by area."""
+        """Unit normals of the vertices, (V, 3): means over their faces, weighted by area."""
         if self._v_nrm is None:
             self._v_nrm = self._vertex_normals()
         return self._v_nrm
 
     def remove_outlier(self, outlier_n_faces_threshold: float) -> "Mesh":
-        """Mesh without its small pieces, and without colors and texture coordinates; extras are kept.
+        """Return the mesh without its small connected pieces. Extras are kept; colors and texture coordinates are not.
 
         Args:
-            outlier_n_faces_threshold: least number of faces of a piece; a float is a share of the largest piece.
+            outlier_n_faces_threshold: smallest number of faces of a kept piece; a float is a share of the number of
+                faces of the largest piece.
+
+        Raises:
+            UserError: SciPy is not installed.
         """
         sparse, csgraph = require("scipy.sparse", "mesh"), require("scipy.sparse.csgraph", "mesh")
         faces = self.t_pos_idx.detach().cpu().numpy()
@@ -74,6 +84,6 @@ class Mesh:
         normals = torch.zeros_like(self.v_pos)
         for corner in self.t_pos_idx.unbind(1):
             normals = normals.index_add(0, corner, twice_area)
-        upwards = normals.new_tensor([0.0, 0.0, 1.0])  # where no face has an area, as threestudio has it
+        upwards = normals.new_tensor([0.0, 0.0, 1.0])  # normal of vertices whose faces have no area; threestudio
         has_normal = normals.square().sum(dim=1, keepdim=True) > 1e-20
         return functional.normalize(torch.where(has_normal, normals, upwards), dim=1)

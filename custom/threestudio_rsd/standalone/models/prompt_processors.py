@@ -1,4 +1,4 @@
-"""Prompts with a direction of view, and their text embeddings."""
+"""`PromptProcessor`: text embeddings of a prompt and of its versions for each direction of view."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,32 +14,32 @@ from ..utils.misc import barrier
 
 @dataclass
 class DirectionConfig:
-    """One direction of view."""
+    """A direction of view."""
 
-    name: str
-    prompt: Callable[[str], str]
-    negative_prompt: Callable[[str], str]
-    # elevation, azimuth (degrees) and camera distance, each (B,), to bool (B,)
+    name: str  # side, front, back or overhead
+    prompt: Callable[[str], str]  # makes the prompt of this direction
+    negative_prompt: Callable[[str], str]  # makes the negative prompt of this direction
+    # Whether views are in this direction: elevation, azimuth (degrees) and camera distance, each (B,), to bool (B,)
     condition: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 @dataclass
 class PromptProcessorOutput:
-    """Text embeddings of one prompt, as guidance asks for them."""
+    """Text embeddings of a prompt, which guidance selects by view. L is the number of tokens, D their width."""
 
     text_embeddings: torch.Tensor  # (1, L, D)
-    uncond_text_embeddings: torch.Tensor  # (1, L, D), of the negative prompt
-    text_embeddings_vd: torch.Tensor  # (directions, L, D)
-    uncond_text_embeddings_vd: torch.Tensor  # (directions, L, D)
+    uncond_text_embeddings: torch.Tensor  # of the negative prompt, (1, L, D)
+    text_embeddings_vd: torch.Tensor  # one for each direction, (directions, L, D)
+    uncond_text_embeddings_vd: torch.Tensor  # of the negative prompt, (directions, L, D)
     directions: list[DirectionConfig]
-    direction2idx: dict[str, int]
-    use_perp_neg: bool  # whether guidance is to ask for `get_text_embeddings_perp_neg`
-    perp_neg_f_sb: tuple[float, float, float]
+    direction2idx: dict[str, int]  # index of a direction by its name
+    use_perp_neg: bool  # whether guidance should call `get_text_embeddings_perp_neg`
+    perp_neg_f_sb: tuple[float, float, float]  # see PromptProcessor.Config, as the next three
     perp_neg_f_fsb: tuple[float, float, float]
     perp_neg_f_fs: tuple[float, float, float]
     perp_neg_f_sf: tuple[float, float, float]
     prompt: str
-    prompts_vd: list[str]
+    prompts_vd: list[str]  # prompt of each direction
 
     def get_text_embeddings(
         self,
@@ -51,12 +51,13 @@ class PromptProcessorOutput:
         """Embeddings for B views.
 
         Args:
-            elevation, azimuth: degrees, (B,).
-            camera_distances: (B,).
-            view_dependent_prompting: whether the prompt names the direction of view.
+            elevation: angle above the horizontal plane, degrees, (B,).
+            azimuth: angle around the z axis, 0 at the front, degrees, (B,).
+            camera_distances: distance from the origin, world units, (B,).
+            view_dependent_prompting: use the prompt of each view's direction.
 
         Returns:
-            (2 B, L, D): the prompt's, then the negative prompt's.
+            (2 B, L, D): those of the prompt, then those of the negative prompt.
         """
         n_views = elevation.shape[0]
         if view_dependent_prompting:
@@ -77,20 +78,21 @@ class PromptProcessorOutput:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Embeddings and weights of Perp-Neg (Armandpour et al., 2023) for B views.
 
-        The prompt is interpolated between the two directions next to the view: front and side, or side and back. The
-        negatives are the front and the side; an overhead view has none.
+        The prompt's embedding is interpolated between the two directions next to the view: front and side, or side and
+        back. The negatives are the front and the side; for an overhead view their weights are 0.
 
         Args:
-            elevation, azimuth: degrees, (B,).
-            camera_distances: (B,).
+            elevation: angle above the horizontal plane, degrees, (B,).
+            azimuth: angle around the z axis, 0 at the front, degrees, (B,).
+            camera_distances: distance from the origin, world units, (B,).
             view_dependent_prompting: must be True.
 
         Returns:
-            Embeddings (4 B, L, D): the prompt's, the negative prompt's, then the two negatives of each view, one view
-            after the other; and the negatives' weights (B, 2).
+            Embeddings (4 B, L, D): those of the prompt, those of the negative prompt, then the two negatives of each
+            view, view by view; and the weights of the negatives (B, 2).
 
         Raises:
-            UserError: the prompt is not to name the direction of view.
+            UserError: `view_dependent_prompting` is False.
         """
         if not view_dependent_prompting:
             raise UserError("use_perp_neg=True needs view_dependent_prompting=True; set both or neither.")
@@ -100,7 +102,7 @@ class PromptProcessorOutput:
         )
         quarters = (_from_front(azimuth) / 90).to(index.device)  # 0 front, 1 side, 2 back
         ahead, above = quarters < 1, index == self.direction2idx["overhead"]
-        share = torch.where(ahead, 1 - quarters, 2 - quarters)  # of the nearer to the front of the two directions
+        share = torch.where(ahead, 1 - quarters, 2 - quarters)  # share of the direction nearer to the front
 
         def by_view(condition: torch.Tensor, yes: torch.Tensor, no: torch.Tensor) -> torch.Tensor:
             return torch.where(condition[:, None, None], yes, no)
@@ -114,11 +116,11 @@ class PromptProcessorOutput:
         return torch.cat([conditional, unconditional, torch.stack(negatives, 1).flatten(0, 1)]), weights
 
     def _perp_neg_weights(self, ahead: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
-        """Weights (B, 2) of (front, side) between front and side, and of (side, front) between side and back.
+        """Weights (B, 2) of (front, side) for views between front and side, of (side, front) for the others.
 
         Args:
             ahead: whether the view lies between front and side, (B,).
-            share: of the nearer to the front of its two directions, (B,).
+            share: share of the direction nearer to the front in the interpolated prompt, (B,).
         """
         front_half = [_decay(self.perp_neg_f_fs, share), _decay(self.perp_neg_f_sf, 1 - share)]
         back_half = [_decay(self.perp_neg_f_sb, share), _decay(self.perp_neg_f_fsb, share)]
@@ -127,7 +129,16 @@ class PromptProcessorOutput:
     def direction_index(
         self, elevation: torch.Tensor, azimuth: torch.Tensor, camera_distances: torch.Tensor
     ) -> torch.Tensor:
-        """Index (B,) of the last direction that holds for each view."""
+        """Index of each view's direction: the last one whose condition is true.
+
+        Args:
+            elevation: angle above the horizontal plane, degrees, (B,).
+            azimuth: angle around the z axis, 0 at the front, degrees, (B,).
+            camera_distances: distance from the origin, world units, (B,).
+
+        Returns:
+            (B,)
+        """
         index = torch.zeros_like(elevation, dtype=torch.long)
         for direction in self.directions:
             holds = direction.condition(elevation, azimuth, camera_distances)
@@ -136,42 +147,43 @@ class PromptProcessorOutput:
 
 
 class PromptProcessor(BaseObject):
-    """Embeds a prompt once, for every direction of view.
+    """Base class of prompt processors, which embed a prompt for each direction of view.
 
-    Subclasses give `load_from_cache(prompt) -> (L, D)`, and `prepare_text_embeddings()` if all are to be made together.
+    Subclasses implement `load_from_cache`, and `prepare_text_embeddings` to embed all prompts together.
 
     Raises:
-        UserError: the prompt is empty, or the config asks for what the embedded host does not have.
+        UserError: the prompt is empty, or the config needs what only threestudio has.
     """
 
     @dataclass
     class Config(BaseObject.Config):
-        prompt: str = "a hamburger"
-        # prompts for one direction, instead of those made from `prompt`
-        prompt_front: str | None = None
-        prompt_side: str | None = None
-        prompt_back: str | None = None
-        prompt_overhead: str | None = None
-        negative_prompt: str = ""
+        # threestudio's keys and defaults
+        prompt: str = "a hamburger"  # text to embed
+        prompt_front: str | None = None  # prompt for views of the front; null: made from `prompt`
+        prompt_side: str | None = None  # prompt for views of the side; null: made from `prompt`
+        prompt_back: str | None = None  # prompt for views of the back; null: made from `prompt`
+        prompt_overhead: str | None = None  # prompt for views from above; null: made from `prompt`
+        negative_prompt: str = ""  # text for the unconditional prediction
+        # model whose text encoder is used; threestudio's default has left the Hugging Face Hub
         pretrained_model_name_or_path: str = "stable-diffusion-v1-5/stable-diffusion-v1-5"
-        overhead_threshold: float = 60.0  # degrees of elevation
-        front_threshold: float = 45.0  # degrees of azimuth
-        back_threshold: float = 45.0
+        overhead_threshold: float = 60.0  # elevation above which a view is overhead, degrees
+        front_threshold: float = 45.0  # largest angle between a view of the front and the front, degrees of azimuth
+        back_threshold: float = 45.0  # largest angle between a view of the back and the back, degrees of azimuth
         view_dependent_prompt_front: bool = False  # "front view of X" instead of "X, front view"
-        use_cache: bool = True
-        spawn: bool = True  # accepted for threestudio's configs
+        use_cache: bool = True  # for subclasses: keep embeddings in a file cache
+        spawn: bool = True  # accepted for threestudio's configs, without effect here
 
-        # Perp-Neg: a negative's weight is -(a exp(-b r) + c), r the prompt's share of the direction nearer to the front
-        # (for sf: of the side); numbers are threestudio's
-        use_perp_neg: bool = False
-        perp_neg_f_sb: tuple[float, float, float] = (1, 0.5, -0.606)  # side, seen between side and back
-        perp_neg_f_fsb: tuple[float, float, float] = (1, 0.5, 0.967)  # front, seen between side and back
-        perp_neg_f_fs: tuple[float, float, float] = (4, 0.5, -2.426)  # front, seen between front and side
-        perp_neg_f_sf: tuple[float, float, float] = (4, 0.5, -2.426)  # side, seen between front and side
-        # threestudio's only: refused if on
-        use_prompt_debiasing: bool = False
-        pretrained_model_name_or_path_prompt_debiasing: str = "bert-base-uncased"
-        prompt_debiasing_mask_ids: list[int] | None = None
+        # Perp-Neg (Armandpour et al., 2023): the weight of a negative is -(a exp(-b r) + c) with [a, b, c] below, where
+        # r is the share of the direction nearer to the front (for sf: of the side)
+        use_perp_neg: bool = False  # have guidance use Perp-Neg
+        perp_neg_f_sb: tuple[float, float, float] = (1, 0.5, -0.606)  # side as negative, between side and back
+        perp_neg_f_fsb: tuple[float, float, float] = (1, 0.5, 0.967)  # front as negative, between side and back
+        perp_neg_f_fs: tuple[float, float, float] = (4, 0.5, -2.426)  # front as negative, between front and side
+        perp_neg_f_sf: tuple[float, float, float] = (4, 0.5, -2.426)  # side as negative, between front and side
+
+        use_prompt_debiasing: bool = False  # needs threestudio; true is an error
+        pretrained_model_name_or_path_prompt_debiasing: str = "bert-base-uncased"  # model for the debiasing; no effect
+        prompt_debiasing_mask_ids: list[int] | None = None  # words for the debiasing; no effect
 
     cfg: Any  # Config
 
@@ -194,10 +206,10 @@ class PromptProcessor(BaseObject):
         self.load_text_embeddings()
 
     def preprocess_prompt(self, prompt: str) -> str:
-        """The prompt, which must say something.
+        """Check a prompt and return it.
 
         Raises:
-            UserError: it is empty, or names an entry of threestudio's prompt library.
+            UserError: the prompt is empty, or names an entry of threestudio's prompt library.
         """
         if not prompt or not prompt.strip():
             raise UserError(f"prompt={prompt!r} is empty; accepted: a text such as 'a mushroom'.")
@@ -209,10 +221,11 @@ class PromptProcessor(BaseObject):
         """For subclasses: embed `prompt`, `negative_prompt`, `prompts_vd` and `negative_prompts_vd` together."""
 
     def load_from_cache(self, prompt: str) -> torch.Tensor:
-        """For subclasses: embedding (L, D) of one prompt."""
+        """For subclasses: return the embedding (L, D) of a prompt."""
         raise NotImplementedError
 
     def load_text_embeddings(self) -> None:
+        """Load the embeddings of all prompts."""
         barrier()  # the first process may still be embedding
         self.text_embeddings = self.load_from_cache(self.prompt)[None]
         self.uncond_text_embeddings = self.load_from_cache(self.negative_prompt)[None]
@@ -220,6 +233,7 @@ class PromptProcessor(BaseObject):
         self.uncond_text_embeddings_vd = torch.stack([self.load_from_cache(p) for p in self.negative_prompts_vd])
 
     def __call__(self) -> PromptProcessorOutput:
+        """Return the embeddings of all prompts."""
         return PromptProcessorOutput(
             text_embeddings=self.text_embeddings,
             uncond_text_embeddings=self.uncond_text_embeddings,
@@ -237,7 +251,7 @@ class PromptProcessor(BaseObject):
         )
 
     def _make_directions(self) -> list[DirectionConfig]:
-        """Side, front, back, overhead; of those that hold for a view the last one counts."""
+        """Side, front, back, overhead; the last one whose condition is true is used."""
         in_front = self.cfg.view_dependent_prompt_front
 
         def direction(name: str, condition: Callable) -> DirectionConfig:
@@ -262,6 +276,6 @@ def _from_front(azimuth: Any) -> Any:
 
 
 def _decay(numbers: tuple[float, float, float], r: torch.Tensor) -> torch.Tensor:
-    """A exp(-b r) + c."""
+    """Return `a * exp(-b r) + c` for numbers [a, b, c]."""
     a, b, c = numbers
     return a * torch.exp(-b * r) + c

@@ -1,1 +1,1 @@
-"""Base classes of systems and their optimizers, as in threestudio's `systems` folder."""
+"""Base classes of systems, optimizers and schedulers, as in threestudio's `systems` folder."""

@@ -1,24 +1,30 @@
-"""Base class of the systems: what trains, validates, tests and exports."""
+"""Base classes of systems: `BaseSystem`, and `BaseLift3DSystem` for what is rendered from camera views."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 
 from ..utils.base import Updateable, update_end_if_possible, update_if_possible
 from ..utils.config import parse_structured
-from ..utils.misc import cleanup
+from ..utils.messages import info
+from ..utils.misc import C, cleanup
+from ..utils.registry import find
 from ..utils.saving import SaverMixin
-from ..utils.schedule import C
 from ..utils.weights import load_module_weights
 from .optimizers import parse_optimizer, parse_scheduler
 
 
 class BaseSystem(pl.LightningModule, Updateable, SaverMixin):
-    """A LightningModule that is built from a config.
+    """LightningModule that is built from a config.
 
-    Subclasses build what they train in `configure`: weights are restored and optimizers made before training starts.
-    Every batch begins with the updates of its data set and of the system's own parts, then those of the step's end.
+    Subclasses create what they train in `configure`, because weights are restored and optimizers are made before
+    training starts. Each batch starts with `update_step` and ends with `update_step_end` of the data set and of the
+    system with its parts.
+
+    Args:
+        cfg: values of `Config`; others have their defaults.
+        resumed: whether the weights of a checkpoint will be loaded.
 
     Raises:
         UserError: `cfg` does not fit `Config`.
@@ -26,16 +32,22 @@ class BaseSystem(pl.LightningModule, Updateable, SaverMixin):
 
     @dataclass
     class Config:
+        # threestudio's keys and defaults
         loggers: dict = field(default_factory=dict)  # wandb: {enable, project, name}
         loss: dict = field(default_factory=dict)  # lambda_NAME: weight or schedule of the loss NAME
         optimizer: dict = field(default_factory=dict)  # name, args, params, see parse_optimizer
-        scheduler: dict | None = None  # name, args, interval, see parse_scheduler
-        weights: str | None = None  # checkpoint to start from
-        weights_ignore_modules: list[str] | None = None  # attributes that do not start from it
-        cleanup_after_validation_step: bool = False  # give GPU memory back
-        cleanup_after_test_step: bool = False
+        scheduler: dict | None = None  # name, args, interval, see parse_scheduler; null: constant learning rate
+        weights: str | None = None  # checkpoint whose weights are loaded at the start
+        weights_ignore_modules: list[str] | None = None  # attributes whose weights are not loaded
+        cleanup_after_validation_step: bool = False  # free GPU memory after each validation batch
+        cleanup_after_test_step: bool = False  # free GPU memory after each test or export batch
 
     cfg: Config
+    if TYPE_CHECKING:  # Lightning and torch type these more narrowly than systems use them
+        trainer: Any
+        optimizers: Any
+
+        def __getattr__(self, name: str) -> Any: ...
 
     def __init__(self, cfg: Any = None, resumed: bool = False) -> None:
         super().__init__()
@@ -50,13 +62,17 @@ class BaseSystem(pl.LightningModule, Updateable, SaverMixin):
         self.post_configure()
 
     def configure(self) -> None:
-        """For subclasses: build what is trained."""
+        """For subclasses: create what is trained."""
 
     def post_configure(self) -> None:
-        """For subclasses: what follows once weights are loaded."""
+        """For subclasses: build what needs the loaded weights."""
 
     def load_weights(self, weights: str, ignore_modules: list[str] | None = None) -> None:
-        """Start from a checkpoint's weights.
+        """Load the weights of a checkpoint.
+
+        Args:
+            weights: path of the .ckpt file.
+            ignore_modules: attributes whose weights are not loaded.
 
         Raises:
             UserError: the file cannot be read.
@@ -66,26 +82,26 @@ class BaseSystem(pl.LightningModule, Updateable, SaverMixin):
         self.do_update_step(epoch, global_step, on_load_weights=True)
 
     def set_resume_status(self, current_epoch: int, global_step: int) -> None:
-        """Say where the checkpoint was taken; Lightning does not restore that outside training."""
+        """Set epoch and step of the loaded checkpoint, which Lightning restores only for training."""
         self._resumed_eval_status = {"current_epoch": current_epoch, "global_step": global_step}
 
     @property
     def resumed(self) -> bool:
-        """Whether a checkpoint's weights will follow."""
+        """Whether the weights of a checkpoint will be loaded."""
         return self._resumed
 
     @property
     def true_global_step(self) -> int:
-        """Training steps done, also when only a checkpoint is evaluated."""
+        """Number of finished training steps, those of a loaded checkpoint in evaluation."""
         return self._resumed_eval_status["global_step"] if self._resumed_eval_status else self.global_step
 
     @property
     def true_current_epoch(self) -> int:
-        """Epochs done, also when only a checkpoint is evaluated."""
+        """Number of finished epochs, those of a loaded checkpoint in evaluation."""
         return self._resumed_eval_status["current_epoch"] if self._resumed_eval_status else self.current_epoch
 
     def C(self, value: Any) -> float:  # noqa: N802 threestudio's name
-        """Value of a schedule now."""
+        """Value of a schedule at the present step."""
         return C(value, self.true_current_epoch, self.true_global_step)
 
     def configure_optimizers(self) -> Any:
@@ -107,7 +123,12 @@ class BaseSystem(pl.LightningModule, Updateable, SaverMixin):
         raise NotImplementedError
 
     def preprocess_data(self, batch: Any, stage: str) -> None:
-        """For subclasses: change a batch in place; stage is train, validation, test or predict."""
+        """For subclasses: change a batch in place.
+
+        Args:
+            batch: batch of the data module.
+            stage: `train`, `validation`, `test` or `predict`.
+        """
 
     def on_train_batch_start(self, batch: Any, batch_idx: int, unused: int = 0) -> None:
         self._start(batch, "train", self.trainer.train_dataloader)
@@ -139,9 +160,73 @@ class BaseSystem(pl.LightningModule, Updateable, SaverMixin):
         update_if_possible(self.dataset, self.true_current_epoch, self.true_global_step)
         self.do_update_step(self.true_current_epoch, self.true_global_step)
 
-    def _end(self, loader: Any, give_memory_back: bool = False) -> None:
+    def _end(self, loader: Any, free_memory: bool = False) -> None:
         self.dataset = loader.dataset
         update_end_if_possible(self.dataset, self.true_current_epoch, self.true_global_step)
         self.do_update_step_end(self.true_current_epoch, self.true_global_step)
-        if give_memory_back:
+        if free_memory:
             cleanup()
+
+
+class BaseLift3DSystem(BaseSystem):
+    """System with geometry, material, background and renderer. Subclasses add prompt processor and guidance."""
+
+    @dataclass
+    class Config(BaseSystem.Config):
+        # threestudio's keys and defaults: registered names, and the configs of those modules
+        geometry_type: str = ""
+        geometry: dict = field(default_factory=dict)
+        # conversion of another checkpoint's geometry; accepted for threestudio's configs, without effect here
+        geometry_convert_from: str | None = None
+        geometry_convert_inherit_texture: bool = False
+        geometry_convert_override: dict = field(default_factory=dict)
+
+        material_type: str = ""
+        material: dict = field(default_factory=dict)
+
+        background_type: str = ""
+        background: dict = field(default_factory=dict)
+
+        renderer_type: str = ""
+        renderer: dict = field(default_factory=dict)
+
+        guidance_type: str = ""
+        guidance: dict = field(default_factory=dict)
+
+        prompt_processor_type: str = ""
+        prompt_processor: dict = field(default_factory=dict)
+
+        exporter_type: str = "mesh-exporter"
+        exporter: dict = field(default_factory=dict)
+
+    cfg: Config
+
+    def configure(self) -> None:
+        self.geometry = find(self.cfg.geometry_type)(self.cfg.geometry)
+        self.material = find(self.cfg.material_type)(self.cfg.material)
+        self.background = find(self.cfg.background_type)(self.cfg.background)
+        self.renderer = find(self.cfg.renderer_type)(
+            self.cfg.renderer, geometry=self.geometry, material=self.material, background=self.background
+        )
+
+    def on_test_end(self) -> None:
+        info(f"Test results are in {self.get_save_dir()}")
+
+    def on_predict_start(self) -> None:
+        self.exporter = find(self.cfg.exporter_type)(
+            self.cfg.exporter, geometry=self.geometry, material=self.material, background=self.background
+        )
+
+    def predict_step(self, batch: Any, batch_idx: int) -> None:
+        if self.exporter.cfg.save_video:
+            self.test_step(batch, batch_idx)
+
+    def on_predict_epoch_end(self) -> None:
+        if self.exporter.cfg.save_video:
+            self.on_test_epoch_end()
+        for output in self.exporter():
+            save = getattr(self, f"save_{output.save_type}")
+            save(f"it{self.true_global_step}-export/{output.save_name}", **output.params)
+
+    def on_predict_end(self) -> None:
+        info(f"Exported files are in {self.get_save_dir()}")

@@ -1,4 +1,4 @@
-"""Optimizers and learning-rate schedulers from configs."""
+"""Optimizers and learning-rate schedulers from configs (`threestudio/systems/utils.py`)."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,17 +7,18 @@ import torch
 from torch import nn
 from torch.optim import lr_scheduler
 
-from ...errors import UserError
+from ...errors import UserError, one_of
 from ..utils.config import config_to_primitive
 
 
 def parse_optimizer(config: Any, model: nn.Module) -> torch.optim.Optimizer:
-    """Optimizer of torch.optim.
+    """Make an optimizer of torch.optim.
 
     Args:
-        config: `name`; `args` for its constructor; `params`, if given, maps dotted attributes of the model to the
-            arguments of their group. Without `params` all parameters that want a gradient are trained.
-        model: whose parameters are trained.
+        config: `name` of the class, `args` for its constructor, and optionally `params`, which maps dotted attributes
+            of the model to the arguments of their parameter group. Without `params`, all parameters that require a
+            gradient are trained.
+        model: module whose parameters are trained.
 
     Raises:
         UserError: the name, an attribute or an argument is unknown.
@@ -42,20 +43,22 @@ def parse_optimizer(config: Any, model: nn.Module) -> torch.optim.Optimizer:
 
 
 def parse_scheduler(config: Any, optimizer: torch.optim.Optimizer) -> dict:
-    """Scheduler of torch.optim.lr_scheduler as Lightning wants it.
+    """Make a scheduler of torch.optim.lr_scheduler in Lightning's format.
 
     Args:
-        config: `name`, `args`, `interval` (`epoch` or `step`). SequentialLR has `schedulers` and `milestones`,
-            ChainedScheduler has `schedulers`, instead of `args`.
-        optimizer: whose learning rates follow it.
+        config: `name` of the class, `args` for its constructor, `interval` (`epoch` or `step`). Instead of `args`,
+            SequentialLR takes `schedulers` and `milestones`, and ChainedScheduler takes `schedulers`.
+        optimizer: optimizer whose learning rates are scheduled.
+
+    Returns:
+        {"scheduler": ..., "interval": ...}
 
     Raises:
         UserError: the name, the interval or an argument is unknown.
     """
     config = config_to_primitive(config)
     interval = config.get("interval", "epoch")
-    if interval not in ("epoch", "step"):
-        raise UserError(f"scheduler.interval={interval!r} is unknown; accepted: epoch, step.")
+    one_of("scheduler.interval", interval, ("epoch", "step"))
     return {"scheduler": _scheduler(config, optimizer), "interval": interval}
 
 

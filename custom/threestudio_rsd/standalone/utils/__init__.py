@@ -1,1 +1,1 @@
-"""Configs, registry, saving and messages, as in threestudio's `utils` folder."""
+"""Configs, registry, saving, messages and base classes, as in threestudio's `utils` folder."""

@@ -1,4 +1,4 @@
-"""Meshes in the file formats OBJ and GLB."""
+"""Meshes in the file formats OBJ (with MTL) and GLB."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ import numpy as np
 
 from ...errors import require
 
-MATERIAL = "default"  # name within the MTL file; threestudio's
-TEXTURES = {  # file names by the MTL file's keys; threestudio's
+MATERIAL = "default"  # name of the material in the MTL file; threestudio
+TEXTURES = {  # file names of the textures, without ending, by key of the MTL file; threestudio
     "map_Kd": "texture_kd",
     "map_Ks": "texture_ks",
     "map_Bump": "texture_nrm",
@@ -25,16 +25,23 @@ def obj_text(
     texture_faces: np.ndarray | None = None,
     material: str | None = None,
 ) -> str:
-    """A mesh as OBJ; vertex colors stand behind the positions, as most programs read them.
+    """Content of an OBJ file. Vertex colors follow the positions on the same line, as most programs read them.
 
     Args:
-        positions: (V, 3).
-        faces: vertices of each triangle (T, 3), counted from 0.
-        colors: of the vertices (V, 3) in [0, 1].
-        normals: of the vertices (V, 3).
-        texture_coordinates: (W, 2) in [0, 1], v downwards.
-        texture_faces: texture coordinates of each triangle (T, 3).
-        material: name of the MTL file.
+        positions: vertex positions, (V, 3).
+        faces: vertex indices of each triangle, (T, 3), from 0.
+        colors: vertex colors in [0, 1], (V, 3).
+        normals: vertex normals, (V, 3).
+        texture_coordinates: (W, 2) in [0, 1], v downward.
+        texture_faces: indices of the texture coordinates of each triangle, (T, 3), from 0.
+        material: name of the MTL file; None: no material.
+
+    Example:
+        >>> print(obj_text(np.eye(3), np.array([[0, 1, 2]])), end="")
+        v 1 0 0
+        v 0 1 0
+        v 0 0 1
+        f 1 2 3
     """
     lines = [f"mtllib {material}", f"usemtl {MATERIAL}"] if material else []
     vertices = positions if colors is None else np.concatenate([positions, colors], axis=1)
@@ -43,20 +50,16 @@ def obj_text(
         lines += [f"vt {u:.6g} {1 - v:.6g}" for u, v in texture_coordinates.tolist()]
     if normals is not None:
         lines += ["vn " + " ".join(f"{number:.6g}" for number in normal) for normal in normals.tolist()]
-    for i, face in enumerate((faces + 1).tolist()):
-        corners = [str(vertex) for vertex in face]
-        if texture_faces is not None:
-            places = (texture_faces[i] + 1).tolist()
-            corners = [f"{corner}/{place}" for corner, place in zip(corners, places, strict=True)]
-        if normals is not None:
-            gap = "/" if texture_faces is not None else "//"
-            corners = [f"{corner}{gap}{vertex}" for corner, vertex in zip(corners, face, strict=True)]
-        lines.append("f " + " ".join(corners))
+    lines += _face_lines(faces, texture_faces, has_normals=normals is not None)
     return "\n".join(lines) + "\n"
 
 
 def mtl_text(maps: dict[str, str]) -> str:
-    """The material, with the file names of its textures by key."""
+    """Content of an MTL file.
+
+    Args:
+        maps: file names of the textures, by their keys in the file, see `TEXTURES`.
+    """
     lines = [f"newmtl {MATERIAL}", "Ka 0.0 0.0 0.0"]
     if "map_Kd" not in maps:
         lines.append("Kd 1.0 1.0 1.0")
@@ -66,12 +69,12 @@ def mtl_text(maps: dict[str, str]) -> str:
 
 
 def glb_bytes(positions: np.ndarray, faces: np.ndarray, colors: np.ndarray | None = None) -> bytes:
-    """A mesh with vertex colors as GLB, which has y upwards and colors in linear light (glTF 2.0, section 3).
+    """Content of a GLB file with vertex colors. GLB has y upward and colors in linear light (glTF 2.0, section 3).
 
     Args:
-        positions: (V, 3), z upwards.
-        faces: (T, 3).
-        colors: sRGB (V, 3) in [0, 1].
+        positions: vertex positions, z upward, (V, 3).
+        faces: vertex indices of each triangle, (T, 3), from 0.
+        colors: vertex colors, sRGB in [0, 1], (V, 3).
 
     Raises:
         UserError: trimesh is not installed.
@@ -80,16 +83,31 @@ def glb_bytes(positions: np.ndarray, faces: np.ndarray, colors: np.ndarray | Non
     y_up = positions[:, [0, 2, 1]] * np.array([1, 1, -1], positions.dtype)
     linear = None if colors is None else np.rint(255 * _linear(colors)).astype(np.uint8)
     mesh = trimesh.Trimesh(y_up, faces, vertex_colors=linear, process=False)
-    return trimesh.exchange.gltf.export_glb(mesh.scene(), tree_postprocessor=_make_matt)
+    return trimesh.exchange.gltf.export_glb(mesh.scene(), tree_postprocessor=_set_matte_material)
+
+
+def _face_lines(faces: np.ndarray, texture_faces: np.ndarray | None, has_normals: bool) -> list[str]:
+    """Lines `f v/vt/vn ...` of an OBJ file, which counts from 1; normals have the indices of the vertices."""
+    lines = []
+    for i, face in enumerate((faces + 1).tolist()):
+        corners = [str(vertex) for vertex in face]
+        if texture_faces is not None:
+            places = (texture_faces[i] + 1).tolist()
+            corners = [f"{corner}/{place}" for corner, place in zip(corners, places, strict=True)]
+        if has_normals:
+            gap = "/" if texture_faces is not None else "//"
+            corners = [f"{corner}{gap}{vertex}" for corner, vertex in zip(corners, face, strict=True)]
+        lines.append("f " + " ".join(corners))
+    return lines
 
 
 def _linear(colors: np.ndarray) -> np.ndarray:
-    """SRGB as linear light, both in [0, 1] (IEC 61966-2-1)."""
+    """Convert sRGB to linear light, both in [0, 1] (IEC 61966-2-1)."""
     return np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
 
 
-def _make_matt(tree: dict[str, Any]) -> None:
-    """Give the mesh a plain white material: without one, glTF takes it for bare metal."""
+def _set_matte_material(tree: dict[str, Any]) -> None:
+    """Give the mesh a white, matte material, because glTF's default is metallic."""
     tree["materials"] = [{"pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 1.0}}]
     for mesh in tree["meshes"]:
         for primitive in mesh["primitives"]:

@@ -1,4 +1,4 @@
-"""Arrays as pictures: 8-bit RGB, and grids of them."""
+"""Conversion of arrays to 8-bit RGB pictures, and grids of pictures."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,11 +6,20 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ...errors import UserError
+from ...errors import UserError, one_of
 
 
 def rgb_picture(image: np.ndarray, data_format: str = "HWC", data_range: tuple = (0, 1)) -> np.ndarray:
-    """(H, W, 3) uint8 of an image with any number of channels; more than three are shown side by side."""
+    """Convert an image with any number of channels; each group of three channels becomes a picture beside the last.
+
+    Args:
+        image: (H, W, C) or (C, H, W).
+        data_format: order of the axes: `HWC` or `CHW`.
+        data_range: lowest and highest value; ignored for uint8.
+
+    Returns:
+        (H, W * ceil(C / 3), 3) uint8
+    """
     image = _height_width_channels(image, data_format)
     if image.dtype != np.uint8:
         image = _to_bytes(image, data_range)
@@ -20,7 +29,16 @@ def rgb_picture(image: np.ndarray, data_format: str = "HWC", data_range: tuple =
 
 
 def grayscale_picture(image: np.ndarray, data_range: tuple | None = None, cmap: str | None = "jet") -> np.ndarray:
-    """(H, W, 3) uint8 of an (H, W) array; without a range the array's own, and colored by a map of matplotlib."""
+    """Convert an array of numbers, as shades of gray or with a color map.
+
+    Args:
+        image: (H, W).
+        data_range: lowest and highest value; None: those of the array.
+        cmap: color map of matplotlib; None: gray.
+
+    Returns:
+        (H, W, 3) uint8
+    """
     image = np.nan_to_num(np.asarray(image, dtype=np.float64))
     low, high = data_range if data_range is not None else (image.min(), image.max())
     scaled = (image.clip(low, high) - low) / max(high - low, np.finfo(np.float64).tiny)
@@ -34,7 +52,17 @@ def grayscale_picture(image: np.ndarray, data_range: tuple | None = None, cmap: 
 def uv_picture(
     image: np.ndarray, data_format: str = "HWC", data_range: tuple = (0, 1), cmap: str = "checkerboard"
 ) -> np.ndarray:
-    """(H, W, 3) uint8 of texture coordinates (H, W, 2), as a checkerboard or as the colors red and green."""
+    """Convert texture coordinates.
+
+    Args:
+        image: (H, W, 2) or (2, H, W).
+        data_format: order of the axes: `HWC` or `CHW`.
+        data_range: lowest and highest value.
+        cmap: `checkerboard`, or `color` for red and green.
+
+    Returns:
+        (H, W, 3) uint8
+    """
     image = _height_width_channels(image, data_format)
     scaled = (image.clip(*data_range) - data_range[0]) / (data_range[1] - data_range[0])
     if cmap == "color":
@@ -47,11 +75,12 @@ PICTURES: dict[str, Callable[..., np.ndarray]] = {"rgb": rgb_picture, "grayscale
 
 
 def picture_grid(cells: list, align: Any = "max") -> np.ndarray:
-    """One picture of a row of cells, or of a list of rows.
+    """Join images to one picture.
 
     Args:
-        cells: dicts with `type` (rgb, grayscale or uv), `img` and `kwargs` for the functions above.
-        align: size of all cells: `max` or `min` of a row, a number, or (height, width).
+        cells: a row of images, or a list of rows. An image is a dict with `type` (`rgb`, `grayscale` or `uv`), `img`
+            and `kwargs`, the further arguments of `rgb_picture`, `grayscale_picture` or `uv_picture`.
+        align: size of all images: `max` or `min` of a row, a number of pixels, or (height, width).
 
     Returns:
         (H, W, 3) uint8
@@ -83,8 +112,7 @@ def _resize(picture: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _height_width_channels(image: np.ndarray, data_format: str) -> np.ndarray:
-    if data_format not in ("HWC", "CHW"):
-        raise UserError(f"data_format={data_format!r} is unknown; accepted: HWC, CHW.")
+    one_of("data_format", data_format, ("HWC", "CHW"))
     return image.transpose(1, 2, 0) if data_format == "CHW" else image
 
 

@@ -1,24 +1,46 @@
 """Cameras and their rays in threestudio's conventions.
 
-The world is right-handed with z up; azimuth 0 looks from +x, azimuth 90 from +y. A camera looks along its own -z, x to
-the right and y up. Angles that enter here are radians.
+The world is right-handed with z up. A camera at azimuth 0 degrees is on the x axis, at 90 degrees on the y axis. It
+looks along its own -z axis, with x to the right and y up. All angles in this file are in radians.
 """
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-NEAR, FAR = 0.01, 100.0  # planes of the projection matrix; threestudio
+NEAR, FAR = 0.01, 100.0  # clipping planes of the projection matrix, world units; threestudio
 
 
 def orbit_positions(elevation: Tensor, azimuth: Tensor, distance: Tensor) -> Tensor:
-    """Points (B, 3) at angles (B,) and distances (B,) from the origin."""
+    """Positions on spheres around the origin.
+
+    Args:
+        elevation: angle above the horizontal plane, radians, (B,).
+        azimuth: angle around the z axis, radians, (B,).
+        distance: distance from the origin, world units, (B,).
+
+    Returns:
+        (B, 3)
+
+    Example:
+        >>> orbit_positions(torch.zeros(1), torch.zeros(1), torch.full((1,), 2.0))
+        tensor([[2., 0., 0.]])
+    """
     horizontal = distance * elevation.cos()
     return torch.stack([horizontal * azimuth.cos(), horizontal * azimuth.sin(), distance * elevation.sin()], dim=-1)
 
 
 def look_at(positions: Tensor, targets: Tensor, ups: Tensor) -> Tensor:
-    """Camera-to-world matrices (B, 4, 4) of cameras at positions (B, 3) that look at targets, with ups about upward."""
+    """Camera-to-world matrices of cameras that look at points.
+
+    Args:
+        positions: camera positions, (B, 3).
+        targets: points in the middle of the views, (B, 3).
+        ups: approximate upward directions, (B, 3).
+
+    Returns:
+        (B, 4, 4)
+    """
     forward = functional.normalize(targets - positions, dim=-1)
     right = functional.normalize(torch.linalg.cross(forward, ups), dim=-1)
     up = functional.normalize(torch.linalg.cross(right, forward), dim=-1)
@@ -32,12 +54,13 @@ def camera_rays(c2w: Tensor, fovy: Tensor, height: int, width: int, normalize: b
 
     Args:
         c2w: camera-to-world matrices, (B, 4, 4).
-        fovy: vertical field of view, (B,).
-        height, width: of the images, pixels.
-        normalize: unit directions; else their component along the camera's axis is 1.
+        fovy: vertical field of view, radians, (B,).
+        height: image height H, pixels.
+        width: image width W, pixels.
+        normalize: return unit directions; otherwise their component along the camera's axis is 1.
 
     Returns:
-        origins and directions, each (B, H, W, 3).
+        Origins and directions, each (B, H, W, 3).
     """
     rows, columns = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
     plane = torch.stack([columns - width / 2, height / 2 - rows], dim=-1)  # (H, W, 2), pixels from the center
@@ -51,7 +74,15 @@ def camera_rays(c2w: Tensor, fovy: Tensor, height: int, width: int, normalize: b
 
 
 def projection_matrices(fovy: Tensor, aspect: float) -> Tensor:
-    """OpenGL's projection (B, 4, 4) with y downward, as rasterizers want it; aspect is width by height."""
+    """OpenGL projection matrices with y downward, as rasterizers take them.
+
+    Args:
+        fovy: vertical field of view, radians, (B,).
+        aspect: image width divided by height.
+
+    Returns:
+        (B, 4, 4)
+    """
     matrices = torch.zeros(len(fovy), 4, 4)
     scale = 1 / (fovy / 2).tan()
     matrices[:, 0, 0] = scale / aspect
@@ -63,7 +94,18 @@ def projection_matrices(fovy: Tensor, aspect: float) -> Tensor:
 
 
 def view_batch(c2w: Tensor, fovy: Tensor, height: int, width: int, normalize: bool = True) -> dict[str, Tensor]:
-    """What a batch says of B cameras: rays_o, rays_d (B, H, W, 3), mvp_mtx, c2w, proj_mtx (B, 4, 4), fovy (B,)."""
+    """Part of a batch that describes the cameras and their rays.
+
+    Args:
+        c2w: camera-to-world matrices, (B, 4, 4).
+        fovy: vertical field of view, radians, (B,).
+        height: image height H, pixels.
+        width: image width W, pixels.
+        normalize: see `camera_rays`.
+
+    Returns:
+        rays_o, rays_d (B, H, W, 3), mvp_mtx, c2w, proj_mtx (B, 4, 4), fovy (B,).
+    """
     rays_o, rays_d = camera_rays(c2w, fovy, height, width, normalize)
     projection = projection_matrices(fovy, width / height)
     return {

@@ -1,4 +1,4 @@
-"""Names that configs use for classes."""
+"""Registry of the classes that configs name."""
 
 import difflib
 from collections.abc import Callable
@@ -9,26 +9,32 @@ _registered: dict[str, type] = {}
 
 
 def register(name: str) -> Callable[[type], type]:
-    """Class decorator that makes the class known as `name` in configs.
+    """Class decorator that registers a class under a name for configs.
+
+    Args:
+        name: such as `implicit-volume`.
 
     Raises:
-        ValueError: the name is taken; two extensions disagree, which no config can mend.
+        ValueError: another class is registered under this name.
     """
 
-    def remember(cls: type) -> type:
+    def add(cls: type) -> type:
         if name in _registered:
             raise ValueError(f"The name {name!r} is registered twice: by {_registered[name]} and by {cls}.")
         _registered[name] = cls
         return cls
 
-    return remember
+    return add
 
 
 def find(name: str) -> type:
-    """Class registered as `name`; `main:a,b` is a new class with the bases a, b, main in this order.
+    """Return a registered class.
+
+    Args:
+        name: a registered name; `main:a,b` makes a new class with the bases a, b and main, in this order.
 
     Raises:
-        UserError: nothing of that name is registered.
+        UserError: nothing is registered under the name; suggests similar names.
     """
     main, _, mixins = name.partition(":")
     if not mixins:

@@ -1,4 +1,4 @@
-"""Functions that configs may call, as in `${div:${data.width},2}`."""
+"""Functions for configs, such as `${div:${data.width},2}`, by threestudio's names."""
 
 import os
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Any
 import omegaconf
 from omegaconf import OmegaConf
 
-from .schedule import C_max
+from .misc import C_max
 
 RESOLVERS: dict[str, Callable] = {
     "calc_exp_lr_decay_rate": lambda factor, n: factor ** (1.0 / n),
@@ -27,8 +27,8 @@ RESOLVERS: dict[str, Callable] = {
 
 
 def register_resolvers() -> None:
-    """Make the functions known to OmegaConf; what is known already stays."""
-    # OmegaConf 2.4 renamed the function, to a name that stood for another one before.
+    """Register the functions in OmegaConf, except those that are registered already."""
+    # OmegaConf 2.4 renamed the function to a name that another function had before.
     renamed = tuple(map(int, omegaconf.__version__.split(".")[:2])) >= (2, 4)
     register = OmegaConf.register_resolver if renamed else OmegaConf.register_new_resolver
     for name, function in RESOLVERS.items():
@@ -37,7 +37,7 @@ def register_resolvers() -> None:
 
 
 def _plain_arguments(function: Callable) -> Callable:
-    """Plain lists in; out come lists of OmegaConf, for its version 2.3 cannot put others into a config."""
+    """Give a function plain lists, and return its lists as OmegaConf lists, which OmegaConf 2.3 requires in configs."""
 
     def call(*args: Any) -> Any:
         result = function(*(OmegaConf.to_container(a) if OmegaConf.is_config(a) else a for a in args))

@@ -1,10 +1,10 @@
-"""Saving what a system makes, below one folder."""
+"""`SaverMixin`: methods that save images, films, meshes and data of a system below one folder."""
 
 import importlib.util
 import json
-import os
 import re
 import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,30 +18,40 @@ from .pictures import grayscale_picture, picture_grid, rgb_picture, uv_picture
 
 
 class SaverMixin:
-    """Writes files under the folder of `set_save_dir`, and returns their paths.
+    """Methods that write files below the folder of `set_save_dir`, and return their paths.
 
-    File names are relative to that folder and may have folders in them.
+    File names are relative to that folder and may contain folders.
     """
 
     _save_dir: str | None = None
     _wandb_logger: Any = None
 
     def set_save_dir(self, save_dir: str) -> None:
+        """Set the folder for results."""
         self._save_dir = save_dir
 
     def get_save_dir(self) -> str:
+        """Return the folder for results.
+
+        Raises:
+            ValueError: it is not set.
+        """
         if self._save_dir is None:
             raise ValueError("The folder for results is not set; call set_save_dir.")
         return self._save_dir
 
     def get_save_path(self, filename: str) -> str:
-        """Full path of a file; its folder is made."""
-        path = os.path.join(self.get_save_dir(), filename)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        return path
+        """Return the full path of a file, and make its folder."""
+        path = Path(self.get_save_dir(), filename)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return str(path)
 
     def convert_data(self, data: Any) -> Any:
-        """Tensors as arrays, also within lists and dicts."""
+        """Convert tensors to arrays, also within lists and dicts.
+
+        Raises:
+            TypeError: the data contains something else.
+        """
         if isinstance(data, torch.Tensor):
             data = data.detach().cpu()
             return (data.float() if data.dtype == torch.bfloat16 else data).numpy()
@@ -54,7 +64,14 @@ class SaverMixin:
         raise TypeError(f"Data is a {type(data).__name__}; accepted: tensors, arrays, and lists and dicts of them.")
 
     def create_loggers(self, cfg_loggers: Any) -> None:
-        """Loggers of the config beside the files: `wandb: {enable, project, name}`."""
+        """Make the loggers of a config.
+
+        Args:
+            cfg_loggers: `wandb: {enable, project, name}`, or nothing.
+
+        Raises:
+            UserError: wandb is enabled and not installed.
+        """
         settings = (config_to_primitive(cfg_loggers) or {}).get("wandb") or {}
         if settings.get("enable"):
             require("wandb", "wandb")
@@ -63,10 +80,16 @@ class SaverMixin:
             self._wandb_logger = WandbLogger(project=settings.get("project"), name=settings.get("name"))
 
     def get_loggers(self) -> list:
+        """Return the loggers that `create_loggers` made."""
         return [self._wandb_logger] if self._wandb_logger else []
 
     def save_image(self, filename: str, img: Any) -> str:
-        """Save 8-bit or 16-bit pixels: (H, W), (H, W, 3) or (H, W, 4)."""
+        """Save pixels.
+
+        Args:
+            filename: name of the picture; its ending is the format.
+            img: 8-bit pixels (H, W), (H, W, 3) or (H, W, 4), or 16-bit pixels (H, W).
+        """
         path = self.get_save_path(filename)
         Image.fromarray(self.convert_data(img)).save(path)
         return path
@@ -80,7 +103,16 @@ class SaverMixin:
         name: str | None = None,
         step: int | None = None,
     ) -> str:
-        """Save (H, W, C) or (C, H, W) values within `data_range`."""
+        """Save an image.
+
+        Args:
+            filename: name of the picture; its ending is the format.
+            img: (H, W, C) or (C, H, W); more than three channels become several pictures side by side.
+            data_format: order of the axes: `HWC` or `CHW`.
+            data_range: lowest and highest value.
+            name: name under which the picture is logged; None: it is not.
+            step: training step that is logged.
+        """
         return self._save_picture(filename, rgb_picture(self.convert_data(img), data_format, data_range), name, step)
 
     def save_uv_image(
@@ -91,7 +123,15 @@ class SaverMixin:
         data_range: tuple = (0, 1),
         cmap: str = "checkerboard",
     ) -> str:
-        """Save texture coordinates (H, W, 2)."""
+        """Save texture coordinates.
+
+        Args:
+            filename: name of the picture; its ending is the format.
+            img: (H, W, 2) or (2, H, W).
+            data_format: order of the axes: `HWC` or `CHW`.
+            data_range: lowest and highest value.
+            cmap: `checkerboard`, or `color` for red and green.
+        """
         return self._save_picture(filename, uv_picture(self.convert_data(img), data_format, data_range, cmap))
 
     def save_grayscale_image(
@@ -103,7 +143,16 @@ class SaverMixin:
         name: str | None = None,
         step: int | None = None,
     ) -> str:
-        """Save (H, W) values, in colors of `cmap` unless that is None."""
+        """Save an array of numbers as a picture.
+
+        Args:
+            filename: name of the picture; its ending is the format.
+            img: (H, W).
+            data_range: lowest and highest value; None: those of the array.
+            cmap: color map of matplotlib; None: gray.
+            name: name under which the picture is logged; None: it is not.
+            step: training step that is logged.
+        """
         return self._save_picture(filename, grayscale_picture(self.convert_data(img), data_range, cmap), name, step)
 
     def save_image_grid(
@@ -115,14 +164,15 @@ class SaverMixin:
         step: int | None = None,
         texts: list | None = None,
     ) -> str:
-        """Save several images as one.
+        """Save several images as one picture.
 
         Args:
-            filename: of the picture.
-            imgs: one row, or a list of rows, of `{"type": rgb|grayscale|uv, "img": ..., "kwargs": {...}}`.
-            align: size of the cells: `max`, `min`, a number, or (height, width).
-            name, step: under which it is logged.
-            texts: written over the picture, one below the other.
+            filename: name of the picture; its ending is the format.
+            imgs: a row, or a list of rows, of `{"type": rgb|grayscale|uv, "img": ..., "kwargs": {...}}`.
+            align: size of all images: `max` or `min` of a row, a number of pixels, or (height, width).
+            name: name under which the picture is logged; None: it is not.
+            step: training step that is logged.
+            texts: lines of text to write over the picture, spread over its height.
         """
 
         def converted(cells: Any) -> Any:
@@ -150,37 +200,44 @@ class SaverMixin:
         name: str | None = None,
         step: int | None = None,
     ) -> str:
-        """Save images of a folder as a film.
+        """Save the images of a folder as a film.
 
         Args:
-            filename: of the film; the format is added if it lacks it.
+            filename: name of the film; the ending is added if it is missing.
             img_dir: folder of the images, below the folder for results.
-            matcher: regular expression of their names; its group is their number.
+            matcher: regular expression for their names, whose first group is the number that they are sorted by.
             save_format: `mp4` or `gif`.
-            fps: images a second.
-            name, step: under which it is logged.
+            fps: images per second.
+            name: name under which the film is logged; None: it is not.
+            step: training step that is logged.
 
         Raises:
-            UserError: there is no imageio_ffmpeg, which films need.
+            UserError: imageio_ffmpeg, which mp4 needs, is not installed.
         """
         imageio = require("imageio")
         if save_format == "mp4":
             require("imageio_ffmpeg")  # without it imageio tries to write a TIFF
         if not filename.endswith(f".{save_format}"):
             filename = f"{filename}.{save_format}"
-        folder = os.path.join(self.get_save_dir(), img_dir)
-        matches = [match for match in map(re.compile(matcher).search, os.listdir(folder)) if match]
+        folder = Path(self.get_save_dir(), img_dir)
+        names = [path.name for path in folder.iterdir()]
+        matches = [match for match in map(re.compile(matcher).search, names) if match]
         matches.sort(key=lambda match: int(match.group(1)))
-        images = [np.asarray(Image.open(os.path.join(folder, match.string)).convert("RGB")) for match in matches]
+        images = [np.asarray(Image.open(folder / match.string).convert("RGB")) for match in matches]
         path = self.get_save_path(filename)
-        # A GIF counts milliseconds a frame, a film frames a second; a film's sides are even.
+        # imageio takes milliseconds per image for a GIF and images per second for a film, whose sides must be even.
         options = {"duration": 1000 / fps} if save_format == "gif" else {"fps": fps, "macro_block_size": 2}
         imageio.mimsave(path, images, **options)
         self._log_media(path, name, step, video=True)
         return path
 
     def save_data(self, filename: str, data: Any) -> str:
-        """Save an array as .npy, or a dict of arrays as .npz."""
+        """Save an array as .npy, or a dict of arrays as .npz.
+
+        Args:
+            filename: name of the file; the ending is added if it is missing.
+            data: tensor, array, or dict of them.
+        """
         data = self.convert_data(data)
         suffix = ".npz" if isinstance(data, dict) else ".npy"
         path = self.get_save_path(filename if filename.endswith(suffix) else filename + suffix)
@@ -195,29 +252,33 @@ class SaverMixin:
         save_normal: bool = False,
         save_uv: bool = False,
         save_vertex_color: bool = False,
-        map_Kd: Any = None,
-        map_Ks: Any = None,
-        map_Bump: Any = None,
-        map_Pm: Any = None,
-        map_Pr: Any = None,
+        map_Kd: Any = None,  # noqa: N803 threestudio's name
+        map_Ks: Any = None,  # noqa: N803 threestudio's name
+        map_Bump: Any = None,  # noqa: N803 threestudio's name
+        map_Pm: Any = None,  # noqa: N803 threestudio's name
+        map_Pr: Any = None,  # noqa: N803 threestudio's name
         map_format: str = "jpg",
     ) -> list[str]:
-        """Save a mesh as OBJ, and as a GLB of the same name where trimesh is installed.
+        """Save a mesh as OBJ, and as a GLB of the same name if trimesh is installed.
 
         Args:
-            filename: of the mesh; .obj is added if it lacks it.
-            mesh: `Mesh`, with what the other arguments ask for.
-            save_mat: write a material (MTL), and the textures that are given, beside it.
-            save_normal, save_uv, save_vertex_color: write these, too.
-            map_Kd, map_Ks, map_Bump: textures (H, W, 3) in [0, 1]: colors, highlights, normals.
-            map_Pm, map_Pr: textures (H, W) or (H, W, 1) in [0, 1]: how metallic, how rough.
+            filename: name of the mesh; .obj is added if it is missing.
+            mesh: `Mesh`, with the normals, texture coordinates and colors that are to be saved.
+            save_mat: also write a material (MTL) and the textures beside the mesh.
+            save_normal: write vertex normals.
+            save_uv: write texture coordinates.
+            save_vertex_color: write vertex colors.
+            map_Kd: texture of colors, (H, W, 3) in [0, 1].
+            map_Ks: texture of highlights, (H, W, 3) in [0, 1].
+            map_Bump: texture of normals, (H, W, 3) in [0, 1].
+            map_Pm: texture of the metallic share, (H, W) or (H, W, 1) in [0, 1].
+            map_Pr: texture of the roughness, (H, W) or (H, W, 1) in [0, 1].
             map_format: ending of the textures' names.
 
         Returns:
             Paths of all files.
         """
-        path = self.get_save_path(filename if filename.endswith(".obj") else f"{filename}.obj")
-        stem = path.removesuffix(".obj")
+        path = Path(self.get_save_path(filename if filename.endswith(".obj") else f"{filename}.obj"))
         positions, faces = self.convert_data(mesh.v_pos), self.convert_data(mesh.t_pos_idx)
         colors = self.convert_data(mesh.v_rgb) if save_vertex_color else None
         text = obj_text(
@@ -227,53 +288,51 @@ class SaverMixin:
             normals=self.convert_data(mesh.v_nrm) if save_normal else None,
             texture_coordinates=self.convert_data(mesh.v_tex) if save_uv else None,
             texture_faces=self.convert_data(mesh.t_tex_idx) if save_uv else None,
-            material=f"{os.path.basename(stem)}.mtl" if save_mat else None,
+            material=path.with_suffix(".mtl").name if save_mat else None,
         )
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
+        path.write_text(text, encoding="utf-8")
         paths = [path]
         if save_mat:
             maps = {"map_Kd": map_Kd, "map_Ks": map_Ks, "map_Bump": map_Bump, "map_Pm": map_Pm, "map_Pr": map_Pr}
             given = {key: image for key, image in maps.items() if image is not None}
-            paths += self._save_material(stem, given, map_format)
+            paths += self._save_material(path.with_suffix(".mtl"), given, map_format)
         if importlib.util.find_spec("trimesh") is not None:
-            paths.append(f"{stem}.glb")
-            with open(paths[-1], "wb") as binary:
-                binary.write(glb_bytes(positions, faces, colors))
-        return paths
+            paths.append(path.with_suffix(".glb"))
+            paths[-1].write_bytes(glb_bytes(positions, faces, colors))
+        return list(map(str, paths))
 
     def save_state_dict(self, filename: str, data: dict) -> str:
-        """Save tensors with torch.save."""
+        """Save a dict of tensors with torch.save."""
         path = self.get_save_path(filename)
         torch.save(data, path)
         return path
 
     def save_file(self, filename: str, src_path: str) -> str:
-        """Copy a file."""
+        """Copy a file into the folder for results."""
         path = self.get_save_path(filename)
         shutil.copyfile(src_path, path)
         return path
 
     def save_json(self, filename: str, payload: Any) -> str:
-        """Save plain values."""
+        """Save numbers, texts, lists and dicts as JSON."""
         path = self.get_save_path(filename)
-        with open(path, "w", encoding="utf-8") as file:
+        with Path(path).open("w", encoding="utf-8") as file:
             json.dump(payload, file, indent=1, ensure_ascii=False)
         return path
 
-    def _save_material(self, stem: str, maps: dict[str, Any], map_format: str) -> list[str]:
-        names = {key: f"{TEXTURES[key]}.{map_format}" for key in maps}
-        paths = [os.path.join(os.path.dirname(stem), name) for name in names.values()]
-        for path, (key, image) in zip(paths, maps.items(), strict=True):
+    def _save_material(self, path: Path, textures: dict[str, Any], map_format: str) -> list[Path]:
+        """Write the MTL file at `path`, and the textures, by key of that file, beside it."""
+        names = {key: f"{TEXTURES[key]}.{map_format}" for key in textures}
+        paths = [path.with_name(name) for name in names.values()]
+        for texture_path, (key, image) in zip(paths, textures.items(), strict=True):
             pixels = self.convert_data(image)
             if key in ("map_Pm", "map_Pr"):
                 picture = grayscale_picture(pixels.reshape(pixels.shape[:2]), (0, 1), cmap=None)
             else:
                 picture = rgb_picture(pixels)
-            Image.fromarray(picture).save(path)
-        with open(f"{stem}.mtl", "w", encoding="utf-8") as file:
-            file.write(mtl_text(names))
-        return [f"{stem}.mtl", *paths]
+            Image.fromarray(picture).save(texture_path)
+        path.write_text(mtl_text(names), encoding="utf-8")
+        return [path, *paths]
 
     def _save_picture(
         self, filename: str, picture: np.ndarray, name: str | None = None, step: int | None = None

@@ -1,4 +1,4 @@
-"""Reading checkpoints, without unpickling anything but tensors and plain values."""
+"""Reading checkpoints; only tensors and plain values are unpickled."""
 
 import os
 from typing import Any
@@ -8,29 +8,30 @@ import torch
 from ...errors import UserError
 from .misc import get_device
 
-REQUIRED = ("state_dict", "epoch", "global_step")
+REQUIRED = ("state_dict", "epoch", "global_step")  # keys of every training checkpoint
 
 
 def read_checkpoint(path: str, key: str = "resume", map_location: Any = "cpu") -> dict:
-    """Content of a checkpoint file that training wrote.
+    """Read a checkpoint file that training wrote.
 
     Args:
-        path: the .ckpt file.
-        key: config key that named it, for errors.
+        path: path of the .ckpt file.
+        key: config key that holds the path, for errors.
+        map_location: device of the tensors.
 
     Raises:
-        UserError: there is no such file, it is cut short, or it is something else.
+        UserError: the file does not exist, is cut short, or is not a training checkpoint.
     """
-    if not os.path.isfile(path):
+    if not os.path.isfile(path):  # noqa: PTH113 False where a folder may not be entered; Path.is_file() raises
         raise UserError(f"{key}={path!r} is not a file; accepted: a checkpoint such as TRIAL_FOLDER/ckpts/last.ckpt.")
     try:
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
-    except Exception as error:  # zipfile, pickle and torch each have their own for a damaged file
+    except Exception as error:  # zipfile, pickle and torch each raise their own for a damaged file
         raise UserError(
-            f"{key}={path!r} is damaged or no checkpoint; accepted: a whole .ckpt file that training wrote."
+            f"{key}={path!r} is damaged or not a checkpoint; accepted: a complete .ckpt file from a training run."
         ) from error
     if not isinstance(checkpoint, dict) or any(name not in checkpoint for name in REQUIRED):
-        raise UserError(f"{key}={path!r} is no training checkpoint: it lacks one of {', '.join(REQUIRED)}.")
+        raise UserError(f"{key}={path!r} is not a training checkpoint: it lacks one of {', '.join(REQUIRED)}.")
     return checkpoint
 
 
@@ -40,19 +41,23 @@ def load_module_weights(
     ignore_modules: list[str] | None = None,
     map_location: Any = None,
 ) -> tuple[dict, int, int]:
-    """State dict, epoch and step of a checkpoint, of one attribute only or without some.
+    """Read the state dict, epoch and step of a checkpoint.
 
     Args:
-        path: the .ckpt file.
-        module_name: keep what lies under this attribute of the system, without the prefix.
-        ignore_modules: drop what lies under these attributes.
+        path: path of the .ckpt file.
+        module_name: keep only the weights of this attribute of the system, and remove it from their names.
+        ignore_modules: drop the weights of these attributes.
+        map_location: device of the tensors; None: the device of this process.
+
+    Returns:
+        State dict, epoch and global step.
 
     Raises:
         UserError: the file cannot be read.
-        ValueError: both filters are given.
+        ValueError: both `module_name` and `ignore_modules` are given.
     """
     if module_name is not None and ignore_modules is not None:
-        raise ValueError("module_name and ignore_modules exclude each other.")
+        raise ValueError("module_name and ignore_modules are both given; accepted: one of them.")
     checkpoint = read_checkpoint(path, "weights", map_location if map_location is not None else get_device())
     state = checkpoint["state_dict"]
     if module_name is not None:

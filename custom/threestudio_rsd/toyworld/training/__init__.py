@@ -1,1 +1,1 @@
-"""How the bundled world's networks are trained: `rsd toyworld train` rebuilds them all from a seed."""
+"""Training of the bundled world's networks; `rsd toyworld train` rebuilds all of them from a seed."""

@@ -1,4 +1,4 @@
-"""Training of the autoencoder: images of 64x64 to latents (4, 16, 16) and back."""
+"""Training of the autoencoder: images (3, 64, 64) to latents (4, 16, 16) and back."""
 
 from pathlib import Path
 from typing import Any
@@ -8,21 +8,23 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from ..check.table import mean_psnr
+from ...metrics.reconstruction import psnr
 from . import settings
 from .data import Renders
-from .trainer import Task, bf16_autocast, train
+from .trainer import TrainingTask, bf16_autocast, train
 
 KL_WEIGHT = 2e-4  # per latent dimension
-GRADIENT_WEIGHT = 0.5  # of the L1 distance between the images' differences of neighbors
-# Without these two the training stays on a plateau for long: right edges, wrong colors.
-BIAS = 1.5  # of the convolutions that carry the residual stream, so that group norms let absolute colors through
-HINT_WEIGHT = 0.3  # pulls three latent channels towards the reduced image; fades out by half time
+GRADIENT_WEIGHT = 0.5  # weight of the L1 distance between image gradients
+# Without BIAS and HINT_WEIGHT the training stays on a plateau for long, with wrong colors.
+BIAS = 1.5  # initial bias of the convolutions of the residual stream; lets absolute colors pass the group norms
+HINT_WEIGHT = 0.3  # pulls three latent channels towards the reduced image; 0 from half of the training on
 HINT_SCALE = 1.5
 CALIBRATION_IMAGES = 1024
 
 
-class AutoencoderTask(Task):
+class AutoencoderTask(TrainingTask):
+    """Reconstruct images through a regularized latent space."""
+
     def __init__(self, renders: Renders, held_out: Renders) -> None:
         super().__init__()
         self.renders, self.held_out = renders, held_out
@@ -57,18 +59,24 @@ class AutoencoderTask(Task):
         hint = HINT_WEIGHT * max(0.0, 1 - 2 * self.fraction)
         if hint > 0:
             loss = loss + hint * (latents[:, :3] - HINT_SCALE * F.avg_pool2d(images, 4)).abs().mean()
-        return loss
+        result: Tensor = loss
+        return result
 
     def evaluate(self, model: Any) -> dict[str, float]:
         images = self.held_out.batch(torch.arange(256))
         decoded = model.decode(model.encode(images * 2 - 1).latent_dist.mode()).sample / 2 + 0.5
-        return {"psnr": mean_psnr(decoded, images)}
+        return {"psnr": float(psnr(decoded, images).mean())}
 
 
 @torch.no_grad()
 def normalize_latents(autoencoder: AutoencoderKL, images: Tensor) -> None:
-    """Give every latent channel mean 0 and deviation 1 over images (N, 3, 64, 64) in [0, 1], by an affine map that is
-    folded into the convolutions on both sides of the latents: scaling_factor is 1 then.
+    """Give every latent channel mean 0 and standard deviation 1, so that scaling_factor becomes 1.
+
+    The affine map is folded into the convolutions on both sides of the latents.
+
+    Args:
+        autoencoder: network, changed in place.
+        images: images over which mean and deviation are taken, (N, 3, 64, 64) in [0, 1].
     """
     latents = torch.cat([autoencoder.encode(part * 2 - 1).latent_dist.sample() for part in images.split(64)])
     mean, deviation = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
@@ -84,7 +92,14 @@ def normalize_latents(autoencoder: AutoencoderKL, images: Tensor) -> None:
 
 
 def train_autoencoder(renders: Renders, held_out: Renders, work: Path, output: Path) -> None:
-    """Train the autoencoder and write it into the folder `output`, in single precision."""
+    """Train the autoencoder and save it in single precision.
+
+    Args:
+        renders: training images.
+        held_out: images for the log.
+        work: folder of the checkpoints and the log.
+        output: folder of the trained network.
+    """
     torch.manual_seed(settings.SEED)
     autoencoder = train(AutoencoderTask(renders, held_out), settings.AUTOENCODER, work)
     torch.manual_seed(settings.SEED)

@@ -1,4 +1,4 @@
-"""Training of the CLIP: images and captions in one space, by contrast (Radford et al., 2021)."""
+"""Contrastive training of the CLIP (Radford et al., 2021)."""
 
 import random
 from pathlib import Path
@@ -15,12 +15,14 @@ from . import settings
 from .augment import shift_blur_noise
 from .data import Renders
 from .tokenizer import write_clip_tokenizer
-from .trainer import Task, bf16_autocast, train
+from .trainer import TrainingTask, bf16_autocast, train
 
-NAMED_COLOR, NAMED_VIEW = 0.8, 0.4
+NAMED_COLOR, NAMED_VIEW = 0.8, 0.4  # share of the captions that name the color, or the view
 
 
-class ClipTask(Task):
+class ClipTask(TrainingTask):
+    """Match images with their captions in a batch."""
+
     def __init__(self, renders: Renders, held_out: Renders, tokenizer: CLIPTokenizer) -> None:
         super().__init__()
         self.renders, self.held_out, self.tokenizer = renders, held_out, tokenizer
@@ -59,7 +61,7 @@ class ClipTask(Task):
             )
             for i in range(batch_size)
         ]
-        # A caption that is true of another image, too, is not its negative.
+        # A caption that is also true of another image is not a negative of that image.
         true = classes[:, None] == classes
         true &= (colors[:, None] == colors) | ~color_named
         true &= (views[:, None] == views) | ~view_named
@@ -89,11 +91,20 @@ class ClipTask(Task):
         return {"class and color": right.float().mean().item()}
 
     def tokens(self, texts: list[str]) -> Tensor:
-        return self.tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
+        """Tokens (N, L) of N texts."""
+        tokens: Tensor = self.tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
+        return tokens
 
 
 def train_clip(renders: Renders, held_out: Renders, work: Path, output: Path) -> None:
-    """Train the CLIP and write it, with its tokenizer, into the folder `output`."""
+    """Train the CLIP and save it with its tokenizer.
+
+    Args:
+        renders: training images.
+        held_out: images for the log.
+        work: folder of the checkpoints and the log.
+        output: folder of the trained network.
+    """
     tokenizer = write_clip_tokenizer(output)
     torch.manual_seed(settings.SEED)
     clip = train(ClipTask(renders, held_out, tokenizer), settings.CLIP, work)

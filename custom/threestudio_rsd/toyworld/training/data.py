@@ -1,6 +1,5 @@
-"""Training and held-out images: rendered once, in shards, and kept as uint8 on disk."""
+"""Training and held-out images: rendered once, in shards, and stored as uint8."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from . import settings
 
 @dataclass
 class Renders:
-    """Images (N, 3, 64, 64) as uint8, and the scenes that they show."""
+    """Images (N, 3, 64, 64) as uint8, and their scenes."""
 
     images: Tensor
     scenes: Scene
@@ -29,17 +28,23 @@ class Renders:
 
 
 def shard_seeds(images: int, first_seed: int) -> list[int]:
+    """Seeds of the shards of a number of images; each shard adds 1 to the first seed."""
     return [first_seed + i for i in range(images // settings.SHARD)]
 
 
 def all_seeds() -> list[int]:
-    """Seeds of the training shards and of the held-out ones."""
+    """Seeds of all training and held-out shards."""
     training = shard_seeds(settings.TRAIN_IMAGES, settings.TRAIN_SEED)
     return training + shard_seeds(settings.HELD_OUT_IMAGES, settings.HELD_OUT_SEED)
 
 
 def render_shards(folder: Path, seeds: list[int]) -> None:
-    """Render and save the shards that are not there yet."""
+    """Render and save the shards whose files are missing.
+
+    Args:
+        folder: folder of the shards.
+        seeds: seeds of the shards.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for seed in seeds:
         file = shard_file(folder, seed)
@@ -47,11 +52,16 @@ def render_shards(folder: Path, seeds: list[int]) -> None:
             images = (render_scenes(_scenes(seed)) * 255).round().to(torch.uint8)
             temporary = file.with_suffix(".tmp.npy")
             np.save(temporary, images.numpy())
-            os.replace(temporary, file)
+            temporary.replace(file)
 
 
 def load_renders(folder: Path, held_out: bool = False) -> Renders:
-    """All training images, or all that no network is trained on."""
+    """Load all training images, or all held-out ones.
+
+    Args:
+        folder: folder of the shards.
+        held_out: load the images that no network is trained on.
+    """
     if held_out:
         seeds = shard_seeds(settings.HELD_OUT_IMAGES, settings.HELD_OUT_SEED)
     else:
@@ -61,7 +71,7 @@ def load_renders(folder: Path, held_out: bool = False) -> Renders:
 
 
 def shard_file(folder: Path, seed: int) -> Path:
-    """Where a shard is kept."""
+    """File of the shard with a seed."""
     return folder / f"renders-{seed}.npy"
 
 

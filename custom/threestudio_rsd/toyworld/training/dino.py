@@ -2,13 +2,13 @@
 
 A student predicts, from a crop of an image, which prototypes its teacher gives to another crop; the teacher is the
 student's moving average. In this world colors alone satisfy that early, and a network that sees colors alone is of
-no use as a guide. So one backbone carries two heads: `color` compares crops that keep their colors, and `shape` is
-asked about crops whose colors are changed at random, which leaves it form and view.
+no use as a guide. So one backbone carries two heads: `color` compares crops that keep their colors, and `shape`
+compares crops whose colors are changed at random, so that only form and view remain.
 
 The student sees a part of the patches (Assran et al., 2022), which also costs less. Beside DINO's own loss there are
 an instance-contrastive one, with a queue of the teacher's past embeddings (He et al., 2020), and one that decorrelates
 the features (Bardes et al., 2022): with hidden layers in the heads and no decorrelation, 128 features spanned about 20
-directions. What each of these adds has been seen in short trials of one seed only, several changed at a time.
+directions. The benefit of each has been seen only in short trials with one seed, with several changes at a time.
 """
 
 import copy
@@ -21,11 +21,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import ViTConfig, ViTModel
 
-from ..check.table import probe_rows
+from ..check.probe import probe_rows
 from . import settings
 from .augment import shift_blur_noise
 from .data import Renders
-from .trainer import Task, bf16_autocast, train
+from .trainer import TrainingTask, bf16_autocast, train
 
 IMAGE, WIDTH, PATCHES = 64, 128, 8  # pixels, of a feature, and along a side of an image
 # Wide networks start from weights of 0.02; in one as narrow as this the class token then is about the mean of the
@@ -74,7 +74,7 @@ def change_colors(images: Tensor) -> Tensor:
 
 
 def teacher_targets(cosines: Tensor, center: Tensor) -> Tensor:
-    """Probabilities of the prototypes (N, K), centerd and sharpened: softmax((g_t - c) / tau_t)."""
+    """Probabilities of the prototypes (N, K), centered and sharpened: softmax((g_t - c) / tau_t)."""
     return F.softmax((cosines - center) / TEACHER_TEMPERATURE, dim=-1)
 
 
@@ -124,8 +124,8 @@ class Head(nn.Module):
         return directions, directions @ F.normalize(self.prototypes, dim=-1).T
 
 
-class DinoTask(Task):
-    """`model` is the teacher's network, which ships; gradients go to the student's."""
+class DinoTask(TrainingTask):
+    """Train a student by gradients; `model` is its teacher, a moving average, which ships."""
 
     def __init__(self, renders: Renders, held_out: Renders) -> None:
         super().__init__()
@@ -148,7 +148,7 @@ class DinoTask(Task):
         return color + shape + DECORRELATION_WEIGHT * decorrelation_loss(student[same:].float())
 
     def _head_loss(self, name: str, teacher: Tensor, student: Tensor) -> Tensor:
-        """Loss of one head for features (N, WIDTH); moves the teacher's center and queue on."""
+        """Loss of one head for features (N, WIDTH); updates the teacher's center and queue."""
         head: Any = self.teacher_heads[name]
         with torch.no_grad():
             positives, cosines = head(teacher.float())
@@ -178,7 +178,8 @@ class DinoTask(Task):
 
 def class_token(model: Any, images: Tensor) -> Tensor:
     """Features (N, WIDTH) of images (N, 3, 64, 64) in [0, 1]."""
-    return model(images * 2 - 1).last_hidden_state[:, 0]
+    features: Tensor = model(images * 2 - 1).last_hidden_state[:, 0]
+    return features
 
 
 def _features(model: nn.Module, renders: Renders, index: Tensor) -> Tensor:
@@ -225,7 +226,14 @@ def standardize_features(model: Any, images: Tensor) -> None:
 
 
 def train_dino(renders: Renders, held_out: Renders, work: Path, output: Path) -> None:
-    """Train the feature network and write it into the folder `output`."""
+    """Train the feature network and save it.
+
+    Args:
+        renders: training images.
+        held_out: images for the log.
+        work: folder of the checkpoints and the log.
+        output: folder of the trained network.
+    """
     torch.manual_seed(settings.SEED)
     network: Any = train(DinoTask(renders, held_out), settings.DINO, work)
     standardize_features(network, renders.batch(torch.arange(min(CALIBRATION_IMAGES, len(renders)))))

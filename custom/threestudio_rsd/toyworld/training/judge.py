@@ -13,10 +13,12 @@ from ..truth import accuracy
 from . import settings
 from .augment import shift_blur_noise
 from .data import Renders
-from .trainer import Task, bf16_autocast, train
+from .trainer import TrainingTask, bf16_autocast, train
 
 
-class JudgeTask(Task):
+class JudgeTask(TrainingTask):
+    """Classify every attribute of an image."""
+
     def __init__(self, renders: Renders, held_out: Renders) -> None:
         super().__init__()
         self.model = ToyworldJudge()
@@ -40,7 +42,14 @@ class JudgeTask(Task):
 
 
 def train_judge(renders: Renders, held_out: Renders, work: Path, output: Path) -> None:
-    """Train the judge and write it into the folder `output`."""
+    """Train the judge and save its weights.
+
+    Args:
+        renders: training images.
+        held_out: images for the log.
+        work: folder of the checkpoints and the log.
+        output: folder of the trained network.
+    """
     torch.manual_seed(settings.SEED)
     judge = train(JudgeTask(renders, held_out), settings.JUDGE, work)
     output.mkdir(parents=True, exist_ok=True)

@@ -15,11 +15,11 @@ from .text_to_image import Denoiser, DenoisingTask
 from .tokenizer import write_t5_tokenizer
 from .trainer import train
 
-WIDTH = 128  # of the text embeddings
+WIDTH = 128  # size of the text embeddings
 
 
 class T5Encoder(nn.Module):
-    """A T5 encoder that looks away from the padding, as DeepFloyd IF calls it."""
+    """T5 encoder with an attention mask over the padding, as in DeepFloyd IF."""
 
     def __init__(self, encoder: T5EncoderModel) -> None:
         super().__init__()
@@ -62,11 +62,11 @@ def _unet() -> UNet2DConditionModel:
     unet = UNet2DConditionModel(
         sample_size=64,
         in_channels=3,
-        out_channels=6,  # the noise, and a variance as DeepFloyd IF has one; the scheduler's own is used instead
+        out_channels=6,  # noise and variance, as in DeepFloyd IF; the scheduler uses its own variance
         down_block_types=("DownBlock2D", "DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D", "UpBlock2D"),
         block_out_channels=(32, 32, 64, 160),
-        layers_per_block=(0, 1, 1, 1),  # full resolution costs most and needs least
+        layers_per_block=(0, 1, 1, 1),  # full resolution is the most expensive and gains least
         cross_attention_dim=WIDTH,
         attention_head_dim=4,
         norm_num_groups=16,
@@ -79,7 +79,13 @@ def _unet() -> UNet2DConditionModel:
 
 
 def train_pixel(renders: Renders, work: Path, output: Path) -> None:
-    """Train U-Net and text encoder on images, and write the pipeline into the folder `output`."""
+    """Train U-Net and text encoder on images, and save the pipeline.
+
+    Args:
+        renders: training images.
+        work: folder of the checkpoints and the log.
+        output: folder of the pipeline.
+    """
     tokenizer = write_t5_tokenizer(output / "tokenizer")
     scheduler = DDPMScheduler(beta_schedule="squaredcos_cap_v2", variance_type="fixed_small")
     torch.manual_seed(settings.SEED)
@@ -96,4 +102,6 @@ def train_pixel(renders: Renders, work: Path, output: Path) -> None:
         requires_safety_checker=False,
     )
     pipeline.save_pretrained(output, safe_serialization=True)
-    write_t5_tokenizer(output / "tokenizer")  # in the formats that old transformers read, too
+    write_t5_tokenizer(
+        output / "tokenizer"
+    )  # again: saving the pipeline leaves out the files that old transformers read

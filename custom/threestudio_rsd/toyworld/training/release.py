@@ -1,10 +1,12 @@
-"""Finished networks in the form in which they ship: half precision, readable by diffusers 0.19 and transformers 4.28
-as well as by current releases.
+"""Conversion of finished networks to the form in which they ship.
+
+The weights are in half precision, and load with diffusers 0.19 and transformers 4.28 as well as with current releases.
 """
 
 import json
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -12,7 +14,7 @@ from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-# Settings that the older libraries do not know, each with the value that it has here, which changes nothing.
+# Settings unknown to the older libraries; here they have their default values, so leaving them out changes nothing.
 NEWER_SETTINGS = {
     "_name_or_path",
     "attention_type",
@@ -25,7 +27,7 @@ NEWER_SETTINGS = {
     "use_post_quant_conv",
     "use_quant_conv",
 }
-IMAGE_PROCESSOR = {  # of `dino` and `clip`, whose images are in [-1, 1]
+IMAGE_PROCESSOR = {  # for `dino` and `clip`, which take images in [-1, 1]
     "do_normalize": True,
     "do_rescale": True,
     "do_resize": True,
@@ -38,7 +40,15 @@ IMAGE_PROCESSOR = {  # of `dino` and `clip`, whose images are in [-1, 1]
 
 
 def release(work: Path, destination: Path) -> list[str]:
-    """Write every network that is finished under `work` into `destination`, replacing it; returns their names."""
+    """Convert every finished network and replace its copy in the destination.
+
+    Args:
+        work: work folder of `rsd toyworld train`.
+        destination: folder of the converted networks.
+
+    Returns:
+        Names of the converted networks.
+    """
     names = [name for name in ("text-to-image", "pixel", "dino", "clip", "judge") if (work / f"{name}.done").is_file()]
     for name in names:
         with tempfile.TemporaryDirectory(dir=work) as folder:
@@ -60,7 +70,7 @@ def release(work: Path, destination: Path) -> list[str]:
 
 
 def _add_attention(folder: Path) -> None:
-    """Give the autoencoder's middle blocks the attention that old diffusers cannot leave out, with zero output."""
+    """Add attention layers with zero output to the autoencoder's middle blocks; old diffusers requires them."""
     plain = AutoencoderKL.from_pretrained(folder)
     torch.manual_seed(0)
     with_attention = AutoencoderKL.from_config({**plain.config, "mid_block_add_attention": True})
@@ -73,7 +83,7 @@ def _add_attention(folder: Path) -> None:
 
 
 def _prefix_keys(file: Path) -> None:
-    """Name a text encoder's weights as transformers 4 does; version 5 reads both."""
+    """Rename a text encoder's weights to the names of transformers 4, which version 5 also reads."""
     prefix = "text_model."
     _rewrite(file, lambda name, value: (name if name.startswith(prefix) else prefix + name, value))
 
@@ -82,7 +92,7 @@ def _halve(file: Path) -> None:
     _rewrite(file, lambda name, value: (name, value.half() if value.is_floating_point() else value))
 
 
-def _rewrite(file: Path, change) -> None:
+def _rewrite(file: Path, change: Callable[[str, Tensor], tuple[str, Tensor]]) -> None:
     weights: dict[str, Tensor] = dict(change(name, value) for name, value in load_file(file).items())
     save_file({name: value.contiguous() for name, value in weights.items()}, file, metadata={"format": "pt"})
 

@@ -1,4 +1,4 @@
-"""Every number of the trainings that make the bundled world's networks."""
+"""Settings of the trainings of the bundled world's networks."""
 
 from dataclasses import dataclass, replace
 
@@ -6,16 +6,19 @@ SEED = 0
 TRAIN_IMAGES = 40_960
 HELD_OUT_IMAGES = 2_048
 SHARD = 2_048  # images rendered and saved at a time
-SHORTEST = 256  # images that are left by `shorten`
-TRAIN_SEED, HELD_OUT_SEED = 1_000, 900_000  # of the first shard; each further one adds 1
+SHORTEST = 256  # smallest number of images that `shorten` leaves
+TRAIN_SEED, HELD_OUT_SEED = 1_000, 900_000  # seed of the first shard; each further shard adds 1
 
-# Captions: the share of images whose caption names the color, or the view, or has a prefix, or is empty.
+# Share of the captions that name the color, that name the view, that have a prefix, and that are empty.
 NAMED_COLOR, NAMED_VIEW, PREFIX, EMPTY = 0.5, 0.7, 0.3, 0.12
 
 
 @dataclass(frozen=True)
 class Optimization:
-    """AdamW with a linear warm-up and a cosine to `final_share` of the learning rate; gradients clipped to norm 1."""
+    """Settings of AdamW; the gradients are clipped to norm 1.
+
+    The learning rate warms up linearly, then follows a cosine down to `final_share` of itself.
+    """
 
     steps: int
     batch_size: int
@@ -37,8 +40,12 @@ PIXEL = Optimization(steps=8_000, batch_size=16, learning_rate=8e-4, average=0.9
 
 
 def shorten(share: float) -> None:
-    """Keep only a share, in (0, 1], of every training's steps and of the images, to try the whole in minutes."""
-    global TRAIN_IMAGES, HELD_OUT_IMAGES, SHARD
+    """Reduce the steps of every training and the number of images, to try the whole procedure in minutes.
+
+    Args:
+        share: share that is kept, in (0, 1].
+    """
+    global TRAIN_IMAGES, HELD_OUT_IMAGES, SHARD  # noqa: PLW0603 the settings are this module's own variables
     TRAIN_IMAGES, HELD_OUT_IMAGES = (max(SHORTEST, int(share * count)) for count in (TRAIN_IMAGES, HELD_OUT_IMAGES))
     SHARD = min(SHARD, TRAIN_IMAGES, HELD_OUT_IMAGES)
     for name, value in globals().items():

@@ -1,4 +1,4 @@
-"""The trainings, in the order in which one needs another."""
+"""All trainings, with the ones that each of them needs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,7 +45,12 @@ def _pixel(renders: Renders, held_out: Renders, work: Path) -> None:
 
 @dataclass(frozen=True)
 class Stage:
-    """One training: how it runs, and the stages that must be over before."""
+    """One training.
+
+    Attributes:
+        run: function of training images, held-out images and the work folder.
+        needs: names of the stages that must be finished before.
+    """
 
     run: Callable[[Renders, Renders, Path], None]
     needs: tuple[str, ...] = ()
@@ -62,7 +67,12 @@ STAGES = {
 
 
 def run_stage(name: str, work: Path) -> None:
-    """Run one training on the images rendered under `work`."""
+    """Run one training, and mark it as finished by an empty file `NAME.done`.
+
+    Args:
+        name: one of STAGES.
+        work: work folder, which holds the rendered images.
+    """
     data = work / "data"
     STAGES[name].run(load_renders(data), load_renders(data, held_out=True), work)
     (work / f"{name}.done").touch()

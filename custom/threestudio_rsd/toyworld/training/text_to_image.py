@@ -14,14 +14,14 @@ from ..captions import random_caption
 from . import settings
 from .data import Renders
 from .tokenizer import write_clip_tokenizer
-from .trainer import Task, bf16_autocast, train
+from .trainer import TrainingTask, bf16_autocast, train
 
-WIDTH = 128  # of the text embeddings
-MAX_SNR = 5.0  # of the loss weights (Hang et al., 2023)
+WIDTH = 128  # size of the text embeddings
+MAX_SNR = 5.0  # upper limit of the signal-to-noise ratio in the loss weights (Hang et al., 2023)
 
 
 class Denoiser(nn.Module):
-    """What is trained together: U-Net and text encoder."""
+    """U-Net and text encoder, trained together."""
 
     def __init__(self, unet: nn.Module, text_encoder: nn.Module) -> None:
         super().__init__()
@@ -30,11 +30,12 @@ class Denoiser(nn.Module):
     def forward(self, noisy: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
         """Predicted noise, with the shape of `noisy` (N, C, H, W); timesteps (N,), tokens (N, L)."""
         embeddings = self.text_encoder(tokens)[0]
-        return self.unet(noisy, timesteps, embeddings).sample
+        predicted: Tensor = self.unet(noisy, timesteps, embeddings).sample
+        return predicted
 
 
-class DenoisingTask(Task):
-    """Predict the noise in noisy clean samples, which a subclass gives, from random captions."""
+class DenoisingTask(TrainingTask):
+    """Predict the noise in noisy samples with random captions; subclasses provide the clean samples."""
 
     def __init__(self, renders: Renders, denoiser: Denoiser, tokenizer: Any, scheduler: Any) -> None:
         super().__init__()
@@ -44,14 +45,18 @@ class DenoisingTask(Task):
         self.token_cache: dict[str, Tensor] = {}
 
     def clean_samples(self, index: Tensor) -> Tensor:
-        """Samples (N, C, H, W) of the training data."""
+        """Clean samples (N, C, H, W) of the training data.
+
+        Args:
+            index: indices of the images, (N,).
+        """
         raise NotImplementedError
 
     def loss(self, batch_size: int) -> Tensor:
         index = torch.randint(len(self.scenes), (batch_size,))
         clean = self.clean_samples(index)
         noise = torch.randn_like(clean)
-        # One timestep in each of N equal parts of the schedule: less noise in the gradient.
+        # One timestep in each of N equal parts of the schedule, for a gradient with less noise.
         timesteps = (
             (torch.randperm(batch_size) + torch.rand(batch_size)) / batch_size * len(self.alphas_cumprod)
         ).long()
@@ -61,7 +66,8 @@ class DenoisingTask(Task):
             predicted = self.model(noisy, timesteps, self.random_tokens(index))
         error = (predicted.float()[:, : noise.shape[1]] - noise).pow(2).mean((1, 2, 3))
         snr = (alpha / (1 - alpha)).flatten()
-        return (snr.clamp(max=MAX_SNR) / snr * error).mean()
+        loss: Tensor = (snr.clamp(max=MAX_SNR) / snr * error).mean()
+        return loss
 
     def random_tokens(self, index: Tensor) -> Tensor:
         """Tokens (N, L) of random captions of some images."""
@@ -88,11 +94,12 @@ class DenoisingTask(Task):
         tokens = self.tokenizer(
             text, padding="max_length", truncation=True, max_length=self.tokenizer.model_max_length, return_tensors="pt"
         )
-        return tokens.input_ids[0]
+        ids: Tensor = tokens.input_ids[0]
+        return ids
 
 
 class TextToImageTask(DenoisingTask):
-    """Denoise latents; they are drawn anew from the autoencoder's posterior each time."""
+    """Denoise latents, drawn from the autoencoder's posterior at each step."""
 
     def __init__(
         self, autoencoder: AutoencoderKL, renders: Renders, denoiser: Denoiser, tokenizer: Any, scheduler: Any
@@ -135,7 +142,13 @@ def _text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
 
 
 def train_text_to_image(renders: Renders, work: Path, output: Path) -> None:
-    """Train U-Net and text encoder on the latents of the autoencoder in `output`/vae, and write the pipeline there."""
+    """Train U-Net and text encoder on latents, and save the pipeline.
+
+    Args:
+        renders: training images.
+        work: folder of the checkpoints and the log.
+        output: folder of the pipeline, which holds the trained autoencoder in `vae`.
+    """
     autoencoder = AutoencoderKL.from_pretrained(output / "vae").eval()
     tokenizer = write_clip_tokenizer(output / "tokenizer")
     # Stable Diffusion's, but noisier at its end (0.012 there): with alpha_T = 0.068 the network saw an image's mean

@@ -1,9 +1,9 @@
-"""The loop that every network of the bundled world is trained by: it can be killed at any step and goes on later."""
+"""Training loop of the bundled world's networks, with checkpoints from which it resumes exactly."""
 
 import json
 import math
-import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,34 +16,50 @@ from .settings import SEED, Optimization
 CHECKPOINT_EVERY = 250  # steps
 LOG_EVERY = 25  # steps
 
+Tensors = tuple[Tensor, ...] | list[Tensor]
 
-class Task(nn.Module):
-    """What a training of the bundled world owes: a `model` to train, its loss on a batch, and its measures.
 
-    Everything in a task's state dict is kept in its checkpoints. Every random draw comes from torch's default
-    generator, which the trainer seeds anew at each step: nothing else needs to be stored for an exact resume.
+class TrainingTask(nn.Module):
+    """Base class of a training: a `model`, its loss on a random batch, and its metrics.
+
+    Checkpoints hold the task's state dict. All random draws come from torch's default generator, which `train` seeds at
+    each step, so that the random state need not be stored.
     """
 
-    model: Any  # an nn.Module, of the subclass's own kind
+    model: Any  # an nn.Module; its class depends on the subclass
 
     def loss(self, batch_size: int) -> Tensor:
-        """Loss of a random batch; `fraction`, set before, is the part of the training that is over, in [0, 1)."""
+        """Loss of a random batch; `fraction` holds the finished part of the training, in [0, 1).
+
+        Args:
+            batch_size: number of images.
+        """
         raise NotImplementedError
 
     def after_step(self) -> None:
-        """What follows an optimizer step."""
+        """Called after each optimizer step."""
 
     def evaluate(self, model: Any) -> dict[str, float]:
-        """Measures on held-out images, for the log."""
+        """Metrics on held-out images, for the log.
+
+        Args:
+            model: averaged model in eval mode.
+        """
         return {}
 
     fraction: float = 0.0
 
 
-def train(task: Task, optimization: Optimization, folder: Path) -> Any:
-    """Train `task.model`, from the checkpoint in `folder` if there is one; returns its averaged weights in eval mode.
+def train(task: TrainingTask, optimization: Optimization, folder: Path) -> Any:
+    """Train `task.model`, resuming from the checkpoint in `folder` if there is one.
 
-    Writes `checkpoint.pt` and `log.jsonl` (step, steps, loss, seconds, and the measures) into the folder.
+    Args:
+        task: model, loss and metrics.
+        optimization: settings of the optimizer.
+        folder: folder of `checkpoint.pt` and `log.jsonl` (step, steps, loss, seconds, and the metrics).
+
+    Returns:
+        The model with averaged weights, in eval mode.
     """
     folder.mkdir(parents=True, exist_ok=True)
     parameters = [parameter for parameter in task.parameters() if parameter.requires_grad]
@@ -76,7 +92,7 @@ def train(task: Task, optimization: Optimization, folder: Path) -> Any:
             if done % optimization.evaluate_every == 0 or done == optimization.steps:
                 with torch.no_grad():
                     entry |= task.evaluate(average.module.eval())
-            with open(folder / "log.jsonl", "a") as log:
+            with (folder / "log.jsonl").open("a") as log:
                 log.write(json.dumps(entry) + "\n")
             losses = []
         if done % CHECKPOINT_EVERY == 0 or done == optimization.steps:
@@ -85,7 +101,7 @@ def train(task: Task, optimization: Optimization, folder: Path) -> Any:
 
 
 def bf16_autocast() -> torch.autocast:
-    """Half precision for the matrix products where the processor has instructions for it."""
+    """bfloat16 autocast if the processor has instructions for it, else none."""
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
     return torch.autocast("cpu", torch.bfloat16, enabled=supported)
 
@@ -96,11 +112,11 @@ def _schedule(step: int, optimization: Optimization) -> float:
     return warmup * (optimization.final_share + (1 - optimization.final_share) * cosine)
 
 
-def _averaging(decay: float):
-    """Moving average whose memory grows with the training, up to `decay`."""
+def _averaging(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
+    """Update of a moving average whose decay grows with the number of steps, up to `decay`."""
 
     @torch.no_grad()
-    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+    def update(averaged: Tensors, current: Tensors, count: Tensor | int) -> None:
         grown = (1 + int(count)) / (10 + int(count))
         torch._foreach_lerp_(averaged, current, 1 - min(decay, grown))
 
@@ -108,7 +124,12 @@ def _averaging(decay: float):
 
 
 def _checkpoint(
-    folder: Path, task: Task, average: AveragedModel, optimizer: torch.optim.Optimizer, step: int, seconds: float
+    folder: Path,
+    task: TrainingTask,
+    average: AveragedModel,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+    seconds: float,
 ) -> None:
     state = {
         "task": task.state_dict(),
@@ -119,11 +140,13 @@ def _checkpoint(
     }
     temporary = folder / "checkpoint.tmp"
     torch.save(state, temporary)
-    os.replace(temporary, folder / "checkpoint.pt")
+    temporary.replace(folder / "checkpoint.pt")
 
 
-def _resume(folder: Path, task: Task, average: AveragedModel, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
-    """Steps that are done, and the seconds that they took."""
+def _resume(
+    folder: Path, task: TrainingTask, average: AveragedModel, optimizer: torch.optim.Optimizer
+) -> tuple[int, float]:
+    """Number of finished steps, and the seconds that they took."""
     file = folder / "checkpoint.pt"
     if not file.is_file():
         return 0, 0.0

@@ -1,3 +1,5 @@
+"""`implicit-volume`: density, features, normals, settings that change with the step, and errors."""
+
 import pytest
 import torch
 from threestudio_rsd.errors import UserError
@@ -15,7 +17,7 @@ def make_geometry(**cfg):
 
 
 def make_blob(**cfg):
-    """Networks that say nothing: the density is that of the bias."""
+    """Geometry whose weights are all 0, so that the density depends on the bias alone."""
     geometry = make_geometry(**cfg)
     with torch.no_grad():
         for parameter in geometry.parameters():

@@ -1,3 +1,5 @@
+"""Activation functions: values, gradients, and unknown names."""
+
 import pytest
 import torch
 from threestudio_rsd.errors import UserError

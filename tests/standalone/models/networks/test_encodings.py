@@ -1,3 +1,5 @@
+"""Encodings against slow references and formulas: values, gradients, updates, and names in checkpoints."""
+
 import itertools
 import math
 
@@ -5,8 +7,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from threestudio_rsd.errors import UserError
+from threestudio_rsd.standalone.models.networks import get_encoding
 from threestudio_rsd.standalone.models.networks.encodings import Frequency, HashGrid, ProgressiveBandHashGrid
-from threestudio_rsd.standalone.models.networks.networks import get_encoding
 from torch.func import functional_call, stack_module_state, vmap
 
 GRID = {"otype": "HashGrid", "n_levels": 4, "base_resolution": 4, "log2_hashmap_size": 8, "per_level_scale": 1.6}
@@ -26,7 +28,7 @@ def of(config):
 
 
 def randomize(module):
-    """Features of the size of 1, so that differences are seen."""
+    """Replace the tiny initial features by ones of size 1, which show differences."""
     for parameter in module.parameters():
         torch.nn.init.uniform_(parameter, -1, 1)
     return module
@@ -100,7 +102,7 @@ def test_gradients(config):
         step = torch.randn_like(parameter)
         with torch.no_grad():
             before = (encoding(points) * weights).sum()
-            parameter += step
+            parameter.add_(step)
             after = (encoding(points) * weights).sum()
         assert torch.allclose(after - before, (gradient * step).sum())  # linear in the table
 
@@ -188,11 +190,14 @@ def test_name_of_the_table_in_checkpoints():
     ("config", "message"),
     [
         ({"otype": "Hashgrid"}, "otype='Hashgrid' is unknown; accepted: HashGrid"),
-        ({**GRID, "n_levels": 0}, "n_levels=0 is impossible; accepted: at least 1"),
+        ({**GRID, "n_levels": 0}, "n_levels=0 is impossible; accepted: an integer of at least 1"),
         ({**GRID, "n_level": 3}, "n_level=3 is an unknown key; did you mean n_levels"),
         ({**GRID, "start_level": 3}, "start_level=3 is an unknown key"),
-        ({**PROGRESS, "update_steps": 0}, "update_steps=0 is impossible; accepted: at least 1"),
-        ({"otype": "Frequency", "n_frequencies": 0}, "n_frequencies=0 is impossible; accepted: at least 1"),
+        ({**PROGRESS, "update_steps": 0}, "update_steps=0 is impossible; accepted: an integer of at least 1"),
+        (
+            {"otype": "Frequency", "n_frequencies": 0},
+            "n_frequencies=0 is impossible; accepted: an integer of at least 1",
+        ),
     ],
 )
 def test_bad_configs(config, message):

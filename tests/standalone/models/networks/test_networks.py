@@ -1,8 +1,10 @@
+"""MLPs: formula, names of the weights, precision, stacking, and errors."""
+
 import pytest
 import torch
 from omegaconf import OmegaConf
 from threestudio_rsd.errors import UserError
-from threestudio_rsd.standalone.models.networks.networks import get_mlp
+from threestudio_rsd.standalone.models.networks import get_mlp
 from torch.func import functional_call, stack_module_state, vmap
 
 MLP = {"otype": "VanillaMLP", "activation": "ReLU", "output_activation": "none", "n_neurons": 8, "n_hidden_layers": 2}
@@ -51,7 +53,7 @@ def test_stacked_networks_equal_a_loop():
     ("config", "message"),
     [
         ({**MLP, "otype": "SphereInitVanillaMLP"}, "otype='SphereInitVanillaMLP' is unknown; accepted: VanillaMLP"),
-        ({**MLP, "n_neurons": 0}, "n_neurons=0 is impossible; accepted: at least 1"),
+        ({**MLP, "n_neurons": 0}, "n_neurons=0 is impossible; accepted: an integer of at least 1"),
         ({**MLP, "activation": "Swish"}, "activation='swish' is unknown; accepted: none"),
         ({**MLP, "output_activation": "Swish"}, "output_activation='swish' is unknown"),
         ({**MLP, "bias": True}, "bias=True is an unknown key; accepted: otype, activation"),

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from threestudio_rsd.errors import UserError
-from threestudio_rsd.standalone.models.networks.networks import get_encoding
+from threestudio_rsd.standalone.models.networks import get_encoding
 from threestudio_rsd.standalone.models.networks.spherical_harmonics import SphericalHarmonics, spherical_harmonics
 
 

@@ -25,7 +25,7 @@ def packed(counts=COUNTS, seed=0, dtype=torch.float32):
 
 
 def weights_by_loop(t_starts, t_ends, densities, ray_indices):
-    """The sum of the paper, sample by sample."""
+    """Slow reference of `rendering_weights`, sample by sample."""
     weights = []
     for ray in ray_indices.unique():
         transmittance = torch.ones((), dtype=densities.dtype)

@@ -1,4 +1,4 @@
-"""N particles rendered at once give what they give one after the other."""
+"""Rendering N particles at once equals rendering them one after the other."""
 
 import pytest
 import torch
@@ -102,7 +102,7 @@ def test_evaluation_and_other_renderers_go_one_by_one():
     assert not joint_rendering.can_render_together(renderer.particles)
 
 
-def test_what_cannot_be_batched_is_said():
+def test_unsupported_batching_is_an_error():
     renderer = make(2, "frequency", batched=True, return_comp_normal=True)
-    with pytest.raises(UserError, match="system.renderer.batched=true"):
+    with pytest.raises(UserError, match=r"system\.renderer\.batched=true"):
         renderer(**cameras(2))

@@ -16,7 +16,7 @@ RADIUS = 0.6
 
 
 class Ball(nn.Module):
-    """A ball of one density around the origin, with its color and, on demand, normals that point outwards."""
+    """Geometry: a ball of constant density and color around the origin, with outward normals."""
 
     def __init__(self, density=5.0, radius=RADIUS):
         super().__init__()
@@ -39,7 +39,7 @@ class Ball(nn.Module):
 
 
 class Material(nn.Module):
-    """Shows the features."""
+    """Material whose colors are the features."""
 
     requires_normal = False
 
@@ -49,7 +49,7 @@ class Material(nn.Module):
 
 
 class Background(nn.Module):
-    """Blue, or what the parameter says."""
+    """Blue background, or one with a trained color."""
 
     def __init__(self):
         super().__init__()
@@ -91,7 +91,7 @@ def views(size=12, n=2):
 
 
 def chords(batch, radius=RADIUS):
-    """Length and middle of each ray's way through the ball, (B, H, W, 1)."""
+    """Length and middle of each ray's chord in the ball, (B, H, W, 1)."""
     along = -(batch["rays_o"] * batch["rays_d"]).sum(-1, keepdim=True)
     miss = (batch["rays_o"] + along * batch["rays_d"]).norm(dim=-1, keepdim=True)
     return 2 * (radius**2 - miss**2).clamp(min=0).sqrt(), along
@@ -122,7 +122,7 @@ def test_z_variance_is_that_of_solid_rays_only():
 
 
 def dense_image(renderer, batch, jitter=None):
-    """Foreground of every step of every ray in double precision, with no grid and no pruning."""
+    """Slow reference: foreground from all steps of all rays in double precision, without grid and pruning."""
     ball, step = renderer.geometry, renderer.render_step_size
     origins, directions = (batch[name].reshape(-1, 3).double() for name in ("rays_o", "rays_d"))
     middles = (torch.arange(400) + 0.5) * step
@@ -242,7 +242,7 @@ def test_training_begins_rays_at_random_and_evaluation_does_not():
     assert torch.equal(renderer(**views())["t_points"], renderer(**views())["t_points"])
 
 
-def test_the_grid_learns_in_training_only_and_not_while_weights_are_loaded():
+def test_the_grid_is_updated_in_training_only_and_not_while_weights_are_loaded():
     renderer = NeRFVolumeRenderer({}, geometry=Ball(), material=Material(), background=Background())
     renderer.eval().update_step(0, 0)
     renderer.train().update_step(0, 0, on_load_weights=True)

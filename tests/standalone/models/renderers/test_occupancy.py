@@ -1,4 +1,4 @@
-"""Marching against a loop over every step of every ray, and what the grid learns."""
+"""Ray marching against a loop over all steps of all rays, and updates of the occupancy grid."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ def random_grids(n=1, size=8, share=0.3):
 
 
 def march_by_loop(origins, directions, occupied, step_size, near=0.0, far=1e10, jitter=None):
-    """Every step of every ray, one after the other: list of (ray, number of the step)."""
+    """Slow reference of `march_rays`: list of (ray, index of the step)."""
     size = occupied.shape[-1]
     found = []
     for ray in range(len(origins)):
@@ -125,7 +125,7 @@ def test_warm_up_finds_the_occupied_cells_and_no_others():
     assert not grid.binaries[0][distance > 0.5 + half_diagonal].any()
 
 
-def test_the_grid_looks_every_sixteenth_step():
+def test_the_grid_is_updated_every_sixteenth_step():
     looks = []
     grid = OccupancyGrid(BOX, 4)
     for step in range(40):
@@ -133,7 +133,7 @@ def test_the_grid_looks_every_sixteenth_step():
     assert looks == [64, 64, 64]
 
 
-def test_after_the_warm_up_a_random_part_is_looked_at_and_occupied_cells_among_them():
+def test_after_the_warm_up_random_and_occupied_cells_are_updated():
     grid = OccupancyGrid(BOX)
     grid.update_every_n_steps(0, ball_opacity)
     occupied = grid.binaries.flatten().nonzero()[:, 0]
@@ -151,7 +151,7 @@ def test_points_lie_in_their_cells():
     assert points.floor().tolist() == [[0, 0, 0], [0, 0, 1], [0, 1, 0], [1, 0, 0], [3, 3, 3]]
 
 
-def test_cells_fade_when_nothing_is_seen_there_any_more():
+def test_cells_decay_when_the_field_is_empty_there():
     grid = OccupancyGrid(BOX, 2)
     grid.absorb(torch.tensor([0, 1]), torch.tensor([[0.5], [0.001]]))
     assert grid.binaries.flatten().nonzero()[:, 0].tolist() == [0]
@@ -162,7 +162,7 @@ def test_cells_fade_when_nothing_is_seen_there_any_more():
     assert grid.occs.max() < 1e-4
 
 
-def test_a_cell_that_comes_twice_keeps_the_larger_value():
+def test_a_cell_that_occurs_twice_keeps_the_larger_value():
     grid = OccupancyGrid(BOX, 2)
     grid.absorb(torch.tensor([3, 3, 3]), torch.tensor([0.1, 0.7, 0.2]))
     assert grid.occs[3].item() == pytest.approx(0.7)

@@ -1,4 +1,4 @@
-"""Geometries of NeRFs; importing registers them."""
+"""Geometries; importing this package registers `implicit-volume`."""
 
 from . import implicit_volume
 

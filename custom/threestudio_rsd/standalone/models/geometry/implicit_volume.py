@@ -14,36 +14,37 @@ from ...utils.messages import warn
 from ...utils.registry import register
 from ..isosurface import grid_points, marching_cubes
 from ..mesh import Mesh
+from ..networks import get_encoding, get_mlp
 from ..networks.activations import get_activation
-from ..networks.networks import get_encoding, get_mlp
 
-ISOSURFACE_METHODS = ("mt", "mc-cpu")  # threestudio's marching tetrahedra and marching cubes: marching cubes, both
-ISOSURFACE_CHUNK = 2**17  # points at once where the config leaves it open
-EMPTY = 1e-5  # field that does not count in the automatic threshold; threestudio
-COARSE_MARGIN = 0.1  # of the coarse mesh's extent, left around it for the fine one; threestudio
+ISOSURFACE_METHODS = ("mt", "mc-cpu")  # threestudio's marching tetrahedra and marching cubes
+ISOSURFACE_CHUNK = 2**17  # points evaluated at once with isosurface_chunk=0
+EMPTY = 1e-5  # field below which points are left out of the automatic threshold; threestudio
+COARSE_MARGIN = 0.1  # margin around the coarse mesh for the fine one, as a share of its extent; threestudio
 NORMAL_TYPES = ("analytic", "finite_difference", "finite_difference_laplacian", "pred")
 DENSITY_BLOBS = ("blob_dreamfusion", "blob_magic3d")
 
 
 class BaseImplicitGeometry(BaseModule):
-    """A field in the cube [-radius, radius]^3, and the surface in it. Subclasses give the field."""
+    """Base class of fields in the cube [-radius, radius]^3, and the extraction of their surfaces."""
 
     @dataclass
     class Config(BaseModule.Config):
-        radius: float = 1.0  # half the edge of the cube
-        isosurface: bool = True  # whether a surface may be asked for
-        isosurface_method: str = "mt"  # mt or mc-cpu: marching cubes on the CPU, both
-        isosurface_resolution: int = 128  # points along an axis
-        isosurface_threshold: Any = 0.0  # field at the surface, or auto: its mean where it is not empty
-        isosurface_chunk: int = 0  # points evaluated at once; 0: what fits
-        isosurface_coarse_to_fine: bool = True  # a second time, in the bounding box of the first surface
-        isosurface_deformable_grid: bool = False  # for geometries with a deformation, of which the host has none
-        isosurface_remove_outliers: bool = True  # drop small pieces
-        isosurface_outlier_n_faces_threshold: int | float = 0.01  # faces of a piece; float: share of the largest
+        # threestudio's keys and defaults
+        radius: float = 1.0  # half the edge of the cube, world units
+        isosurface: bool = True  # allow the extraction of a surface
+        isosurface_method: str = "mt"  # mt or mc-cpu; both are marching cubes on the CPU here
+        isosurface_resolution: int = 128  # points of the grid along an axis
+        isosurface_threshold: Any = 0.0  # field at the surface, or auto: its mean over points that are not empty
+        isosurface_chunk: int = 0  # points evaluated at once; 0: ISOSURFACE_CHUNK
+        isosurface_coarse_to_fine: bool = True  # repeat the extraction in the bounding box of the first surface
+        isosurface_deformable_grid: bool = False  # accepted for threestudio's configs, without effect here
+        isosurface_remove_outliers: bool = True  # remove small connected pieces
+        isosurface_outlier_n_faces_threshold: int | float = 0.01  # faces of a kept piece; float: share of the largest
 
     cfg: Config
-    bbox: Tensor
-    unbounded = False  # the cube is all there is
+    bbox: Tensor  # lower and upper corner of the cube, (2, 3)
+    unbounded = False  # threestudio's attribute: the field does not extend beyond the cube
 
     def configure(self) -> None:
         one_of("isosurface_method", self.cfg.isosurface_method, ISOSURFACE_METHODS)
@@ -54,24 +55,24 @@ class BaseImplicitGeometry(BaseModule):
         self.register_buffer("bbox", torch.stack([-corner, corner]))
 
     def forward_field(self, points: Tensor) -> tuple[Tensor, Tensor | None]:
-        """For subclasses: field (*N, 1) at points (*N, 3), and their deformation or None."""
+        """For subclasses: return the field (*N, 1) at points (*N, 3), and their deformation or None."""
         raise NotImplementedError
 
     def forward_level(self, field: Tensor, threshold: float) -> Tensor:
-        """For subclasses: field whose zero is the surface, negative inside."""
+        """For subclasses: return a function of the field that is 0 on the surface and negative inside."""
         raise NotImplementedError
 
     @torch.no_grad()
     def isosurface(self) -> Mesh:
-        """Surface of the field.
+        """Extract the surface of the field.
 
         Raises:
-            UserError: there is no surface at the threshold, or the config does not allow for one.
+            UserError: there is no surface at the threshold, or `isosurface` is off in the config.
         """
         if not self.cfg.isosurface:
             raise UserError("isosurface=False: this geometry has no surface; set system.geometry.isosurface=true.")
         if self.cfg.isosurface_deformable_grid:
-            warn(f"isosurface_deformable_grid is ignored: {type(self).__name__} deforms nothing.")
+            warn(f"isosurface_deformable_grid is ignored: {type(self).__name__} has no deformation.")
         mesh = self._isosurface(self.bbox)
         if self.cfg.isosurface_coarse_to_fine:
             low, high = mesh.v_pos.amin(dim=0), mesh.v_pos.amax(dim=0)
@@ -112,18 +113,19 @@ class ImplicitVolume(BaseImplicitGeometry):
     Works under torch.func.vmap and functional_call, normals included.
 
     Raises:
-        UserError: a config value that is impossible; names the key, the value and what is accepted.
+        UserError: a config value is impossible.
     """
 
     @dataclass
     class Config(BaseImplicitGeometry.Config):
-        n_input_dims: int = 3  # coordinates of a point
-        n_feature_dims: int = 3  # features for the material; 0: none
-        density_activation: str | None = "softplus"
-        density_bias: Any = "blob_magic3d"  # before the activation: a number, blob_dreamfusion or blob_magic3d
-        density_blob_scale: float = 10.0  # bias at the center
-        density_blob_std: float = 0.5  # width of the blob, in world units
-        pos_encoding_config: dict = field(
+        # threestudio's keys and defaults
+        n_input_dims: int = 3  # number of coordinates of a point
+        n_feature_dims: int = 3  # number of features for the material; 0: none
+        density_activation: str | None = "softplus"  # name in networks/activations.py
+        density_bias: Any = "blob_magic3d"  # added before the activation: a number, blob_dreamfusion or blob_magic3d
+        density_blob_scale: float = 10.0  # bias in the center of the blob
+        density_blob_std: float = 0.5  # width of the blob, world units
+        pos_encoding_config: dict = field(  # encoding of positions, see networks/encodings.py
             default_factory=lambda: {
                 "otype": "HashGrid",
                 "n_levels": 16,
@@ -133,7 +135,7 @@ class ImplicitVolume(BaseImplicitGeometry):
                 "per_level_scale": 1.447269237440378,  # up to 4096 vertices along an axis
             }
         )
-        mlp_network_config: dict = field(
+        mlp_network_config: dict = field(  # networks from the encoding to density, features and normals
             default_factory=lambda: {
                 "otype": "VanillaMLP",
                 "activation": "ReLU",
@@ -142,12 +144,13 @@ class ImplicitVolume(BaseImplicitGeometry):
                 "n_hidden_layers": 1,
             }
         )
-        # analytic, finite_difference (forward), finite_difference_laplacian (central), pred (a network), null: none
+        # analytic, finite_difference (forward), finite_difference_laplacian (central), pred (by a network); null: none
         normal_type: str | None = "finite_difference"
-        # world units, or progressive: a cell of the finest level in use (Li et al., 2023), for ProgressiveBandHashGrid
+        # step of the finite difference, world units; progressive: edge of a cell of the finest level in use (Li et al.,
+        # 2023), only with ProgressiveBandHashGrid
         finite_difference_normal_eps: Any = 0.01
-        isosurface_threshold: Any = 25.0  # density at the surface, or auto
-        # min_anneal_step, max_anneal_step, start_val, end_val: density_blob_std goes linearly from one to the other
+        isosurface_threshold: Any = 25.0  # density at the surface, or auto: its mean over points that are not empty
+        # linear change of density_blob_std: min_anneal_step, max_anneal_step, start_val, end_val; null: none
         anneal_density_blob_std_config: dict | None = None
 
     cfg: Config
@@ -167,18 +170,18 @@ class ImplicitVolume(BaseImplicitGeometry):
         self.update_step(0, 0)
 
     def forward(self, points: Tensor, output_normal: bool = False) -> dict[str, Tensor]:
-        """Field at points.
+        """Density, features and normals at points.
 
         Args:
-            points: world coordinates (*N, 3).
-            output_normal: whether normals are wanted.
+            points: world coordinates, (*N, 3).
+            output_normal: also compute normals.
 
         Returns:
-            `density` (*N, 1), `features` (*N, n_feature_dims) if there are any, and where wanted `normal` and
-            `shading_normal`, the same unit vectors (*N, 3) out of the object.
+            `density` (*N, 1), `features` (*N, n_feature_dims) if n_feature_dims > 0, and with `output_normal` also
+            `normal` and `shading_normal`, the same outward unit vectors (*N, 3).
 
         Raises:
-            UserError: normals are wanted, and `normal_type` is null.
+            UserError: `output_normal` is set, and `normal_type` is null.
         """
         normal_type = self.cfg.normal_type
         if output_normal and normal_type is None:
@@ -194,12 +197,12 @@ class ImplicitVolume(BaseImplicitGeometry):
             output["features"] = self.feature_network(encoded)
         if output_normal:
             if normal_type == "analytic":
-                outwards = -gradient
+                outward = -gradient
             elif normal_type == "pred":
-                outwards = self.normal_network(encoded)
+                outward = self.normal_network(encoded)
             else:
-                outwards = -self._finite_difference(points, density)
-            normal = functional.normalize(outwards, dim=-1)
+                outward = -self._finite_difference(points, density)
+            normal = functional.normalize(outward, dim=-1)
             output |= {"normal": normal, "shading_normal": normal}
         return output
 
@@ -208,27 +211,35 @@ class ImplicitVolume(BaseImplicitGeometry):
         return self._density(points)[0]
 
     def forward_field(self, points: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Density (*N, 1) at world coordinates (*N, 3); nothing is deformed."""
+        """Density (*N, 1) at world coordinates (*N, 3), and no deformation."""
         return self.forward_density(points), None
 
     def forward_level(self, field: Tensor, threshold: float) -> Tensor:
-        """Negative where the density is above the threshold."""
+        """Threshold minus density, which is negative inside."""
         return threshold - field
 
     def export(self, points: Tensor, **kwargs: Any) -> dict[str, Tensor]:
-        """What the material needs at world coordinates (*N, 3): `features` (*N, n_feature_dims), if there are any."""
+        """Arguments of `material.export` for points.
+
+        Args:
+            points: world coordinates, (*N, 3).
+            **kwargs: ignored.
+
+        Returns:
+            `features` (*N, n_feature_dims), or an empty dict if n_feature_dims is 0.
+        """
         if self.cfg.n_feature_dims == 0:
             return {}
         return {"features": self.feature_network(self._encode(points))}
 
     def update_step(self, epoch: int, global_step: int, on_load_weights: bool = False) -> None:
-        """Width of the blob and step of the finite difference at this step."""
+        """Set the width of the blob and the step of the finite difference."""
         self.density_blob_std = self._annealed_blob_std(global_step)
         eps = self.cfg.finite_difference_normal_eps
         self.finite_difference_normal_eps = self._finest_cell(global_step) if eps == "progressive" else eps
 
     def _encode(self, points: Tensor) -> Tensor:
-        """(*N, 3) in the world to (*N, n_output_dims)."""
+        """Encode world coordinates (*N, 3) to (*N, n_output_dims)."""
         share = (points - self.bbox[0]) / (self.bbox[1] - self.bbox[0])
         encoded = self.encoding(share.reshape(-1, self.cfg.n_input_dims))
         return encoded.reshape(*points.shape[:-1], self.encoding.n_output_dims)
@@ -248,18 +259,18 @@ class ImplicitVolume(BaseImplicitGeometry):
         return bias
 
     def _density_with_gradient(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Density, encoding, and the density's gradient (*N, 3), which can be differentiated in turn."""
+        """Density, encoding, and gradient of the density (*N, 3), which is differentiable itself."""
 
         def total_density(points: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
             density, encoded = self._density(points)
             return density.sum(), (density, encoded)
 
-        # torch.func, unlike torch.autograd, also differentiates under vmap and where gradients are switched off.
+        # torch.func, unlike torch.autograd, also works under vmap and no_grad.
         gradient, (density, encoded) = torch.func.grad(total_density, has_aux=True)(points)
         return density, encoded, gradient
 
     def _finite_difference(self, points: Tensor, density: Tensor) -> Tensor:
-        """The density's gradient (*N, 3), from its values at a distance of eps along each axis."""
+        """Gradient of the density (*N, 3) by finite differences along each axis."""
         eps = self.finite_difference_normal_eps
         steps = eps * torch.eye(3, dtype=points.dtype, device=points.device)
         radius = self.cfg.radius
@@ -279,7 +290,7 @@ class ImplicitVolume(BaseImplicitGeometry):
         return anneal["start_val"] + min(max(share, 0.0), 1.0) * (anneal["end_val"] - anneal["start_val"])
 
     def _finest_cell(self, step: int) -> float:
-        """Edge of a cell of the finest level in use at this step, in world units."""
+        """Edge of a cell of the finest level in use at a step, world units."""
         grid: Any = self.encoding.encoding
         grid.update_step(0, step)
         resolution = grid.cfg.base_resolution * grid.cfg.per_level_scale ** (grid.current_level - 1)

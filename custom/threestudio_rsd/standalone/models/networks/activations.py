@@ -1,4 +1,4 @@
-"""Activation functions by the names that threestudio's configs use."""
+"""Activation functions by the names in threestudio's configs."""
 
 import math
 from collections.abc import Callable
@@ -9,17 +9,17 @@ from torch.nn import functional
 
 from ....errors import one_of
 
-LARGEST_EXPONENT = 15.0  # of a gradient of trunc_exp (torch-ngp's value, as in threestudio)
+LARGEST_EXPONENT = 15.0  # above it, the gradient of trunc_exp is constant; torch-ngp and threestudio
 
 
 def trunc_exp(x: Tensor) -> Tensor:
-    """exp(x), whose gradient stops growing at exp(15): a density that explodes can still be brought down."""
+    """Return exp(x) with a gradient of at most exp(15), so that training can reduce very large densities."""
     line = x.detach().exp() + math.exp(LARGEST_EXPONENT) * (x - x.detach())
     return torch.where(x > LARGEST_EXPONENT, line, x.clamp(max=LARGEST_EXPONENT).exp())
 
 
 def lin2srgb(x: Tensor) -> Tensor:
-    """Linear light in [0, 1] as sRGB (IEC 61966-2-1)."""
+    """Convert linear light in [0, 1] to sRGB (IEC 61966-2-1)."""
     curve = 1.055 * x.clamp(min=0.0031308) ** (1 / 2.4) - 0.055
     return torch.where(x > 0.0031308, curve, 12.92 * x).clamp(0, 1)
 
@@ -46,14 +46,18 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def get_activation(name: str | None, key: str = "activation") -> Callable[[Tensor], Tensor]:
-    """Function of that name, in any case; None and `none` change nothing.
+    """Return an activation function.
 
     Args:
-        name: as in a config.
-        key: under which the config has it, for the error.
+        name: name in `ACTIVATIONS`, in any case; None: identity.
+        key: config key of the name, for errors.
 
     Raises:
         UserError: the name is unknown.
+
+    Example:
+        >>> get_activation("ReLU")(torch.tensor([-1.0, 2.0]))
+        tensor([0., 2.])
     """
     name = "none" if name is None else str(name).lower()
     one_of(key, name, tuple(ACTIVATIONS))

@@ -1,4 +1,4 @@
-"""Encodings of points in the unit cube, by the names and keys of tiny-cuda-nn and threestudio, in plain PyTorch."""
+"""Encodings of points in the unit cube in plain PyTorch, with names and keys of tiny-cuda-nn and threestudio."""
 
 import math
 from dataclasses import dataclass
@@ -7,81 +7,85 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ....errors import UserError
+from ....errors import UserError, in_range
 from ...utils.base import Updateable
 from ...utils.config import parse_structured
 
-PRIMES = (1, 2654435761, 805459861)  # of the spatial hash, one an axis (Müller et al., 2022; eq. 4)
-INITIAL_FEATURE = 1e-4  # features start uniformly in +-this (Müller et al., 2022; section 4)
+PRIMES = (1, 2654435761, 805459861)  # factor of each axis in the spatial hash (Müller et al., 2022; eq. 4)
+INITIAL_FEATURE = 1e-4  # initial features are uniform in [-this, this] (Müller et al., 2022; section 4)
 
 
 @dataclass
 class EncodingConfig:
-    """Keys of every encoding."""
+    """Keys of all encodings."""
 
-    otype: str = ""  # which encoding
-    include_xyz: bool = False  # put the points, scaled to [-1, 1], before the encoding; threestudio
+    otype: str = ""  # name of the encoding; tiny-cuda-nn
+    include_xyz: bool = False  # prepend the points, scaled to [-1, 1], to the encoding; threestudio
 
 
 @dataclass
 class HashGridConfig(EncodingConfig):
-    """Keys and defaults of tiny-cuda-nn."""
+    """Config of `HashGrid`, with keys and defaults of tiny-cuda-nn."""
 
-    n_levels: int = 16
-    n_features_per_level: int = 2
-    log2_hashmap_size: int = 19  # a level has at most 2^this entries
+    n_levels: int = 16  # number of grids
+    n_features_per_level: int = 2  # features of an entry
+    log2_hashmap_size: int = 19  # binary logarithm of the largest number of entries of a level
     base_resolution: int = 16  # vertices along an axis of the coarsest level
-    per_level_scale: float = 2.0  # growth of the resolution from level to level
+    per_level_scale: float = 2.0  # ratio of the resolutions of successive levels
 
 
 @dataclass
 class ProgressiveBandHashGridConfig(HashGridConfig):
-    """Keys of threestudio, which has no defaults."""
+    """Config of `ProgressiveBandHashGrid`, with keys of threestudio, which has no defaults for them."""
 
-    start_level: int = 16  # levels in use at first
-    start_step: int = 0  # step from which on levels are added
-    update_steps: int = 1  # steps from one level to the next
+    start_level: int = 16  # number of levels in use at the start
+    start_step: int = 0  # step after which levels are added
+    update_steps: int = 1  # steps until the next level is added
 
 
 @dataclass
 class FrequencyConfig(EncodingConfig):
-    """Keys of tiny-cuda-nn and threestudio."""
+    """Config of `Frequency`, with keys of tiny-cuda-nn."""
 
-    n_frequencies: int = 12  # octaves; tiny-cuda-nn
+    n_frequencies: int = 12  # number of octaves; tiny-cuda-nn
 
 
 @dataclass
 class ProgressiveBandFrequencyConfig(FrequencyConfig):
-    """Keys of threestudio."""
+    """Config of `ProgressiveBandFrequency`, with keys of threestudio."""
 
-    n_masking_step: int = 0  # step at which all octaves have faded in; 0: all of them from the start
+    n_masking_step: int = 0  # step at which all octaves have faded in; 0: all from the start; threestudio
 
 
 @dataclass
 class Level:
     """One grid of a hash grid."""
 
-    scale: float  # cells along an axis of the unit cube
-    resolution: int  # vertices along an axis
-    size: int  # entries of its table
+    scale: float  # number of cells along an axis of the unit cube
+    resolution: int  # number of vertices along an axis
+    size: int  # number of entries in the table
 
     def strides(self, n_dims: int) -> tuple[int, ...]:
-        """Factors of a vertex's coordinates in its place in the table."""
+        """Factors of a vertex's coordinates in its index in the table."""
         return PRIMES[:n_dims] if self.hashed(n_dims) else tuple(self.resolution**axis for axis in range(n_dims))
 
     def hashed(self, n_dims: int) -> bool:
-        """Whether the vertices outnumber the entries."""
+        """Whether the grid has more vertices than its table has entries."""
         return self.resolution**n_dims > self.size
 
 
 class HashGrid(nn.Module):
     """Multi-resolution hash encoding (Müller et al., 2022) with linear interpolation.
 
-    A level whose vertices fit its table has one entry a vertex; finer levels share entries by a spatial hash. Grids
-    and tables are laid out as tiny-cuda-nn does it, so that its trained tables can be loaded.
+    A coarse level has one table entry per vertex; in finer levels, vertices share entries by a spatial hash. Grids and
+    tables have tiny-cuda-nn's layout, so that its trained tables can be loaded.
+
+    Args:
+        n_input_dims: number of coordinates D, 2 or 3.
+        config: values of `HashGridConfig`.
 
     Raises:
-        UserError: a config value that is impossible, or inputs that are not 2D or 3D.
+        UserError: a config value or the number of coordinates is impossible.
     """
 
     config_class: type[HashGridConfig] = HashGridConfig
@@ -91,8 +95,9 @@ class HashGrid(nn.Module):
         if n_input_dims not in (2, 3):
             raise UserError(f"A hash grid of {n_input_dims} inputs is impossible; accepted: 2 or 3.")
         self.cfg = parse_structured(self.config_class, config)
-        for key in ("n_levels", "n_features_per_level", "log2_hashmap_size", "base_resolution", "per_level_scale"):
-            _check_at_least(key, self.cfg[key], 1)
+        for key in ("n_levels", "n_features_per_level", "log2_hashmap_size", "base_resolution"):
+            in_range(key, self.cfg[key], 1)
+        in_range("per_level_scale", self.cfg.per_level_scale, 1.0)
         self.n_input_dims = n_input_dims
         self.n_levels = self.cfg.n_levels
         self.n_features_per_level = self.cfg.n_features_per_level
@@ -100,17 +105,17 @@ class HashGrid(nn.Module):
         self.levels = _levels(self.cfg, n_input_dims)
         n_values = sum(level.size for level in self.levels) * self.n_features_per_level
         initial = torch.empty(n_values).uniform_(-INITIAL_FEATURE, INITIAL_FEATURE)
-        # Where threestudio's checkpoints have the table: one vector, level after level, an entry's features together.
+        # Name and layout as in threestudio's checkpoints: one vector, level by level, an entry's features together.
         self.encoding = nn.ParameterDict({"params": initial})
 
     def forward(self, points: Tensor) -> Tensor:
-        """(N, D) in [0, 1] to (N, n_levels * n_features_per_level)."""
+        """Map (N, D) in [0, 1] to (N, n_levels * n_features_per_level)."""
         return self.encode(points, self.n_levels)
 
     def encode(self, points: Tensor, n_levels: int) -> Tensor:
-        """Encoding whose levels from `n_levels` on are zero and cost nothing."""
+        """Encode points (N, D) with the first `n_levels` levels; the features of the others are 0."""
         values = self.encoding["params"]
-        # Points are the last axis throughout, where vector instructions reach them.
+        # Points are the last axis everywhere, which is faster on CPUs (vector instructions).
         coordinates = points.to(values.dtype).clamp(0, 1).t().contiguous()
         tables = values.split([level.size * self.n_features_per_level for level in self.levels])
         features = [
@@ -123,7 +128,7 @@ class HashGrid(nn.Module):
         return torch.cat(features).t()
 
     def _interpolate(self, level: Level, table: Tensor, coordinates: Tensor) -> Tensor:
-        """Features (F, N) of one level at (D, N)."""
+        """Features (F, N) of one level at points (D, N)."""
         # Half a cell of offset keeps the vertices of different levels apart (Müller et al., 2022; appendix A).
         positions = coordinates * level.scale + 0.5
         cells = positions.detach().floor()
@@ -133,26 +138,31 @@ class HashGrid(nn.Module):
         entries = _corner_entries(torch.stack([lower, lower + 1]), level)
         by_feature = table.view(level.size, self.n_features_per_level).t().contiguous()
         index = entries.flatten().expand(self.n_features_per_level, -1)
-        # gather: its backward, scatter_add, is several times faster on a CPU than that of an embedding.
+        # The backward of gather, scatter_add, is several times faster on a CPU than that of an embedding.
         corners = by_feature.gather(1, index).view(self.n_features_per_level, *entries.shape)
         return (corners * weights).sum(1)
 
 
 class ProgressiveBandHashGrid(HashGrid, Updateable):
-    """Hash grid whose finer levels join as training goes on; those that have not joined are zero."""
+    """Hash grid whose finer levels are added during training; before that, their features are 0.
+
+    Args:
+        n_input_dims: number of coordinates D, 2 or 3.
+        config: values of `ProgressiveBandHashGridConfig`.
+    """
 
     config_class = ProgressiveBandHashGridConfig
 
     def __init__(self, n_input_dims: int, config: Any) -> None:
         super().__init__(n_input_dims, config)
-        _check_at_least("update_steps", self.cfg.update_steps, 1)
+        in_range("update_steps", self.cfg.update_steps, 1)
         self.update_step(0, 0)
 
     def forward(self, points: Tensor) -> Tensor:
         return self.encode(points, self.current_level)
 
     def update_step(self, epoch: int, global_step: int, on_load_weights: bool = False) -> None:
-        """How many levels are in use at this step."""
+        """Set the number of levels for a step."""
         added = max(global_step - self.cfg.start_step, 0) // self.cfg.update_steps
         self.current_level = min(self.cfg.start_level + added, self.n_levels)
 
@@ -160,53 +170,61 @@ class ProgressiveBandHashGrid(HashGrid, Updateable):
 class Frequency(nn.Module):
     """Sine and cosine of pi 2^k x (Mildenhall et al., 2020; eq. 4), axis by axis, as in tiny-cuda-nn.
 
+    Args:
+        n_input_dims: number of coordinates D.
+        config: values of `FrequencyConfig`.
+
     Raises:
-        UserError: a config value that is impossible.
+        UserError: a config value is impossible.
     """
 
-    bands: Tensor  # factors of the points (n_frequencies,)
+    bands: Tensor  # factors of the coordinates, (n_frequencies,)
 
     def __init__(self, n_input_dims: int, config: Any) -> None:
         super().__init__()
         self.cfg = parse_structured(FrequencyConfig, config)
-        _check_at_least("n_frequencies", self.cfg.n_frequencies, 1)
+        in_range("n_frequencies", self.cfg.n_frequencies, 1)
         self.n_input_dims = n_input_dims
         self.n_output_dims = n_input_dims * 2 * self.cfg.n_frequencies
         self.register_buffer("bands", math.pi * _octaves(self.cfg.n_frequencies), persistent=False)
 
     def forward(self, points: Tensor) -> Tensor:
-        """(N, D) to (N, D * 2 * n_frequencies)."""
+        """Map (N, D) to (N, D * 2 * n_frequencies)."""
         angles = points[..., None] * self.bands
         return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
 
 
 class ProgressiveBandFrequency(nn.Module, Updateable):
-    """Sine and cosine of 2^k x, octave by octave, which fade in one after the other (Park et al., 2021; eq. 8).
+    """Sine and cosine of 2^k x, octave by octave; octaves fade in during training (Park et al., 2021; eq. 8).
+
+    Args:
+        n_input_dims: number of coordinates D.
+        config: values of `ProgressiveBandFrequencyConfig`.
 
     Raises:
-        UserError: a config value that is impossible.
+        UserError: a config value is impossible.
     """
 
-    bands: Tensor  # factors of the points (n_frequencies,)
-    mask: Tensor  # weights of the octaves (n_frequencies,)
+    bands: Tensor  # factors of the coordinates, (n_frequencies,)
+    mask: Tensor  # weights of the octaves in [0, 1], (n_frequencies,)
 
     def __init__(self, n_input_dims: int, config: Any) -> None:
         super().__init__()
         self.cfg = parse_structured(ProgressiveBandFrequencyConfig, config)
-        _check_at_least("n_frequencies", self.cfg.n_frequencies, 1)
+        in_range("n_frequencies", self.cfg.n_frequencies, 1)
         self.n_input_dims = n_input_dims
         self.n_output_dims = n_input_dims * 2 * self.cfg.n_frequencies
         self.register_buffer("bands", _octaves(self.cfg.n_frequencies), persistent=False)
         self.register_buffer("mask", torch.ones(self.cfg.n_frequencies), persistent=False)
 
     def forward(self, points: Tensor) -> Tensor:
-        """(N, D) to (N, n_frequencies * 2 * D)."""
+        """Map (N, D) to (N, n_frequencies * 2 * D)."""
         angles = points[:, None] * self.bands[:, None]
         waves = torch.stack([angles.sin(), angles.cos()], dim=2) * self.mask[:, None, None]
         return waves.flatten(1)
 
     def update_step(self, epoch: int, global_step: int, on_load_weights: bool = False) -> None:
-        """Weight of each octave at this step."""
+        """Set the weights of the octaves for a step."""
         if self.cfg.n_masking_step > 0:
             n = self.cfg.n_frequencies
             begun = (global_step / self.cfg.n_masking_step * n - torch.arange(n)).clamp(0, 1)
@@ -214,7 +232,12 @@ class ProgressiveBandFrequency(nn.Module, Updateable):
 
 
 class CompositeEncoding(nn.Module, Updateable):
-    """An encoding, with `include_xyz` behind the points themselves, scaled from [0, 1] to [-1, 1]."""
+    """Encoding that optionally starts with the points themselves, scaled from [0, 1] to [-1, 1].
+
+    Args:
+        encoding: one of the encodings above.
+        include_xyz: prepend the points.
+    """
 
     def __init__(self, encoding: Any, include_xyz: bool = False) -> None:
         super().__init__()
@@ -224,13 +247,13 @@ class CompositeEncoding(nn.Module, Updateable):
         self.n_output_dims: int = encoding.n_output_dims + (self.n_input_dims if include_xyz else 0)
 
     def forward(self, points: Tensor) -> Tensor:
-        """(N, D) in [0, 1] to (N, n_output_dims)."""
+        """Map (N, D) in [0, 1] to (N, n_output_dims)."""
         encoded = self.encoding(points)
         return torch.cat([points * 2 - 1, encoded], dim=-1) if self.include_xyz else encoded
 
 
 def _levels(cfg: Any, n_dims: int) -> list[Level]:
-    # Single precision, as in tiny-cuda-nn: a resolution that rounds another way would be another grid.
+    # Single precision as in tiny-cuda-nn, whose rounding decides the resolutions.
     growth = torch.tensor(cfg.per_level_scale, dtype=torch.float32).log2()
     scales = (torch.arange(cfg.n_levels) * growth).exp2() * cfg.base_resolution - 1
     levels = []
@@ -242,7 +265,7 @@ def _levels(cfg: Any, n_dims: int) -> list[Level]:
 
 
 def _corner_weights(parts: Tensor) -> Tensor:
-    """From each axis' share of its two sides (2, D, N) to that of each corner (2^D, N)."""
+    """Interpolation weights of the corners (2^D, N), from those of the two sides along each axis (2, D, N)."""
     weights = parts[:, 0]
     for axis in range(1, parts.shape[1]):
         weights = (parts[:, axis, None] * weights).flatten(0, 1)
@@ -250,7 +273,7 @@ def _corner_weights(parts: Tensor) -> Tensor:
 
 
 def _corner_entries(vertices: Tensor, level: Level) -> Tensor:
-    """From the coordinates of the two sides (2, D, N) to each corner's place in the table (2^D, N)."""
+    """Table indices of the corners (2^D, N), from the vertex coordinates of the two sides (2, D, N)."""
     n_dims = vertices.shape[1]
     hashed = level.hashed(n_dims)
     terms = [vertices[:, axis] * stride for axis, stride in enumerate(level.strides(n_dims))]
@@ -258,15 +281,10 @@ def _corner_entries(vertices: Tensor, level: Level) -> Tensor:
     for term in terms[1:]:
         entries = (term[:, None] ^ entries if hashed else term[:, None] + entries).flatten(0, 1)
     if hashed:
-        return entries & (level.size - 1)  # hashed tables have 2^n entries: this is the remainder
-    # The offset of half a cell can lead one vertex over the end, which wraps around.
+        return entries & (level.size - 1)  # the remainder, because hashed tables have 2^n entries
+    # The offset of half a cell can exceed the table by one vertex, which wraps around.
     return torch.where(entries < level.size, entries, entries - level.size)
 
 
 def _octaves(n: int) -> Tensor:
     return 2.0 ** torch.arange(n)
-
-
-def _check_at_least(key: str, value: float, least: int) -> None:
-    if value < least:
-        raise UserError(f"{key}={value} is impossible; accepted: at least {least}.")

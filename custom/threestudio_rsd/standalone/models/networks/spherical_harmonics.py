@@ -1,17 +1,17 @@
-"""Direction encoding by real spherical harmonics, in the order and with the signs of tiny-cuda-nn."""
+"""Encoding of directions by real spherical harmonics, in tiny-cuda-nn's order and signs."""
 
 import math
 
 import torch
 from torch import Tensor, nn
 
-from ....errors import UserError
+from ....errors import UserError, one_of
 
-MAX_DEGREE = 4
+MAX_DEGREE = 4  # largest number of bands, enough for threestudio's configs
 
 
 def spherical_harmonics(directions: Tensor, degree: int) -> Tensor:
-    """Real spherical harmonics of the bands 0 to `degree` - 1, orthonormal on the sphere (Sloan, 2013).
+    """Evaluate real spherical harmonics of the bands 0 to `degree` - 1, orthonormal on the sphere (Sloan, 2013).
 
     Args:
         directions: unit vectors (*N, 3).
@@ -46,26 +46,30 @@ def spherical_harmonics(directions: Tensor, degree: int) -> Tensor:
 
 
 class SphericalHarmonics(nn.Module):
-    """Encoding of directions that arrive as (d + 1) / 2, each coordinate in [0, 1].
+    """Encoding of directions d, which are passed as (d + 1) / 2 in [0, 1].
+
+    Args:
+        n_input_dims: must be 3.
+        degree: number of bands, 1 to 4.
 
     Raises:
-        UserError: a degree that is not 1 to 4, or inputs that are not 3D.
+        UserError: another degree or number of inputs.
     """
 
     def __init__(self, n_input_dims: int = 3, degree: int = MAX_DEGREE) -> None:
         super().__init__()
         if n_input_dims != 3:
-            raise UserError(f"otype=SphericalHarmonics encodes directions; accepted: 3 inputs, not {n_input_dims}.")
-        if degree not in range(1, MAX_DEGREE + 1):
-            raise UserError(f"degree={degree!r} of SphericalHarmonics is impossible; accepted: 1 to {MAX_DEGREE}.")
+            raise UserError(f"otype=SphericalHarmonics with {n_input_dims} inputs is impossible; accepted: 3.")
+        one_of("SphericalHarmonics: degree", degree, range(1, MAX_DEGREE + 1))
         self.degree = degree
         self.n_input_dims = n_input_dims
         self.n_output_dims = degree**2
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(N, 3) in [0, 1] to (N, degree^2)."""
+        """Map (N, 3) in [0, 1] to (N, degree^2)."""
         return spherical_harmonics(inputs * 2 - 1, self.degree)
 
 
 def _root(numerator: int, denominator: int) -> float:
+    """Return sqrt(numerator / (denominator pi))."""
     return math.sqrt(numerator / (denominator * math.pi))

@@ -1,4 +1,4 @@
-"""Volume rendering of NeRFs; importing registers the renderer."""
+"""Volume rendering of NeRFs; importing this package registers `nerf-volume-renderer`."""
 
 from . import nerf_volume_renderer
 

@@ -1,7 +1,7 @@
-"""Volume rendering of packed samples: how much each one is seen, and what a ray sees (Max, 1995).
+"""Volume rendering of packed samples (Max, 1995): weights of the samples and images of the rays.
 
-Samples are packed: those of a ray lie together, from near to far, and `ray_indices` (S,) says which ray each belongs
-to, in ascending order. So rays of several particles can be rendered at once, as further rays.
+The samples of all rays are packed into tensors of S rows. The samples of a ray are adjacent, from near to far, and
+`ray_indices` (S,) holds the ray of each sample, in ascending order.
 """
 
 from dataclasses import dataclass
@@ -9,22 +9,29 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-MIN_OPACITY = 1e-5  # threestudio; below it a ray has no mean depth worth the name
-SOLID = 0.5  # opacity from which a ray has a z-variance (HiFA, Zhu et al., 2023)
+MIN_OPACITY = 1e-5  # lower limit of opacity where depth is divided by it; threestudio
+SOLID = 0.5  # opacity above which a ray has a z-variance (HiFA, Zhu et al., 2023)
 
 
 def exclusive_sum(values: Tensor, ray_indices: Tensor, n_rays: int) -> Tensor:
-    """Sum of the values before each sample on its own ray, (S,).
+    """Sum of the values before each sample on its ray.
 
-    Each ray is summed by itself: a difference of running sums over all rays would lose the small values in float32.
+    Each ray is summed separately, because differences of a sum over all rays would lose small values in float32.
 
     Args:
-        values: (S,).
+        values: value of each sample, (S,).
         ray_indices: ray of each sample, (S,).
         n_rays: number of rays.
+
+    Returns:
+        (S,)
+
+    Example:
+        >>> exclusive_sum(torch.tensor([1.0, 2.0, 3.0, 5.0]), torch.tensor([0, 0, 0, 1]), n_rays=2)
+        tensor([0., 1., 3., 0.])
     """
     counts = torch.bincount(ray_indices, minlength=n_rays)
-    # One row for each ray that has samples; its first entry is the empty sum.
+    # A table with a row for each ray that has samples; the first entry of a row is the empty sum.
     rows = (counts > 0).cumsum(0) - 1
     width = (int(counts.max()) if len(values) else 0) + 1
     order = torch.arange(len(values), device=values.device) - (counts.cumsum(0) - counts)[ray_indices]
@@ -37,16 +44,17 @@ def exclusive_sum(values: Tensor, ray_indices: Tensor, n_rays: int) -> Tensor:
 def rendering_weights(
     t_starts: Tensor, t_ends: Tensor, densities: Tensor, ray_indices: Tensor, n_rays: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Share that each sample has in its ray's color.
+    """Weight of each sample in the color of its ray.
 
     Args:
-        t_starts, t_ends: where the samples begin and end on their rays, (S,).
-        densities: of the samples, per unit of length, (S,).
+        t_starts: distances from the origins of the rays at which the samples start, (S,).
+        t_ends: distances at which the samples end, (S,).
+        densities: density of each sample per unit of length, (S,).
         ray_indices: ray of each sample, (S,).
         n_rays: number of rays.
 
     Returns:
-        weights, transmittance up to the sample, and opacity alpha of the sample itself, each (S,).
+        Weights, transmittances up to the samples, and opacities alpha of the samples, each (S,).
     """
     optical_depth = densities * (t_ends - t_starts)
     transmittance = torch.exp(-exclusive_sum(optical_depth, ray_indices, n_rays))
@@ -55,28 +63,38 @@ def rendering_weights(
 
 
 def accumulate(weights: Tensor, values: Tensor, ray_indices: Tensor, n_rays: int) -> Tensor:
-    """Weighted sum of the values (S, C) along each ray, with weights (S,): (n_rays, C)."""
+    """Weighted sum of values along each ray.
+
+    Args:
+        weights: weight of each sample, (S,).
+        values: values of each sample, (S, C).
+        ray_indices: ray of each sample, (S,).
+        n_rays: number of rays.
+
+    Returns:
+        (n_rays, C)
+    """
     weighted = weights[:, None] * values
     return weighted.new_zeros(n_rays, values.shape[-1]).index_add(0, ray_indices, weighted)
 
 
 @dataclass
 class Pixels:
-    """What n rays see."""
+    """Rendered values of n rays."""
 
-    rgb: Tensor  # (n, C), not over a background yet
-    opacity: Tensor  # (n, 1), in [0, 1]
-    depth: Tensor  # (n, 1), weighted sum of distances: 0 where nothing is seen
-    z_variance: Tensor  # (n, 1), of the distance, 0 on rays that are not solid (HiFA)
+    rgb: Tensor  # color without background, (n, C)
+    opacity: Tensor  # opacity in [0, 1], (n, 1)
+    depth: Tensor  # weighted sum of distances, 0 on empty rays, (n, 1)
+    z_variance: Tensor  # variance of the distance (HiFA), 0 on rays with an opacity up to SOLID, (n, 1)
 
 
 def composite(weights: Tensor, t_points: Tensor, colors: Tensor, ray_indices: Tensor, n_rays: int) -> Pixels:
     """Color, opacity, depth and z-variance of each ray.
 
     Args:
-        weights: of the samples, (S,).
-        t_points: distances of the samples' midpoints from the camera, (S, 1).
-        colors: of the samples, (S, C).
+        weights: weight of each sample, (S,).
+        t_points: distance of each sample's midpoint from the camera, (S, 1).
+        colors: color of each sample, (S, C).
         ray_indices: ray of each sample, (S,).
         n_rays: number of rays.
     """

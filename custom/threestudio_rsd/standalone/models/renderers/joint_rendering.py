@@ -1,6 +1,6 @@
-"""N volume renderers at once: their rays are marched together, and their geometries evaluated as one stack.
+"""Rendering of N particles at once: rays are marched together, and geometries are evaluated as one stack.
 
-The equal of rendering one after the other, to rounding, as long as the materials draw no random numbers.
+The result equals rendering one particle after the other, up to rounding, if the materials draw no random numbers.
 """
 
 from collections.abc import Sequence
@@ -22,12 +22,19 @@ from .nerf_volume_renderer import (
 )
 from .occupancy import OccupancyGrid, is_seen, march_rays
 
-# Rays of a particle up to which one call is no slower on a CPU, by benchmarks/text2nerf_step.py.
+# Largest number of rays per particle for which one call is not slower on a CPU; benchmarks/text2nerf_step.py.
 FASTEST_ON_CPU = 1024
 
 
-def can_render_together(renderers: Sequence[Any]) -> bool:
-    """Whether `render_together` serves: volume renderers in training, on plain grids, of one kind of geometry."""
+def can_render_together(renderers: Any) -> bool:
+    """Whether `render_together` supports the renderers and their settings.
+
+    It does for `NeRFVolumeRenderer` in training with `OccupancyGrid`, without images of normals, and with geometries
+    of one architecture.
+
+    Args:
+        renderers: one renderer for each particle, a sequence or ModuleList.
+    """
     return all(
         type(renderer) is NeRFVolumeRenderer
         and renderer.training
@@ -38,20 +45,27 @@ def can_render_together(renderers: Sequence[Any]) -> bool:
 
 
 def is_faster_together(batch: dict[str, Any]) -> bool:
-    """Whether `render_together` is likely to be faster than one after the other, by a particle's views.
+    """Whether `render_together` is probably faster than rendering one particle after the other.
 
-    On a GPU it saves launches. On a CPU it saves calls, but beyond its caches the larger tables cost more than that.
+    On a GPU it saves kernel launches. On a CPU it saves calls, but tables that exceed the caches cost more than that.
+
+    Args:
+        batch: views of a particle, with rays_o (V, H, W, 3).
     """
     rays = batch["rays_o"]
     return rays.is_cuda or rays[..., 0].numel() <= FASTEST_ON_CPU
 
 
-def render_together(renderers: Sequence[NeRFVolumeRenderer], batches: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Images of N particles, particle by particle: what `NeRFVolumeRenderer` returns, of N V views.
+def render_together(renderers: Any, batches: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Render V views of each of N particles.
 
     Args:
-        renderers: one for each particle, see `can_render_together`; their settings are those of the first.
-        batches: for each particle what its renderer takes: rays_o, rays_d (V, H, W, 3), light_positions (V, 3), ...
+        renderers: one `NeRFVolumeRenderer` for each particle, a sequence or ModuleList, see `can_render_together`. The
+            settings of the first are used for all.
+        batches: arguments of each particle's renderer: rays_o, rays_d (V, H, W, 3), light_positions (V, 3), ...
+
+    Returns:
+        Result of `NeRFVolumeRenderer.forward` for N V views, particle by particle.
     """
     rays_o = torch.cat([batch["rays_o"] for batch in batches])
     rays_d = torch.cat([batch["rays_d"] for batch in batches])
@@ -80,10 +94,10 @@ def render_together(renderers: Sequence[NeRFVolumeRenderer], batches: Sequence[d
 
 
 class Stack:
-    """Packed samples of N particles as a table with a row for each, and back.
+    """Conversion between packed samples of N particles and a padded table with a row for each particle.
 
     Args:
-        particle: of each sample, ascending, (S,).
+        particle: index of each sample's particle, ascending, (S,).
         n: number of particles N.
     """
 
@@ -95,23 +109,23 @@ class Stack:
         self.shape = (n, max(1, int(self.counts.max())))
 
     def pad(self, values: Tensor) -> Tensor:
-        """(S, C) to (N, longest, C), zero where a row has no more samples."""
+        """Convert (S, C) to (N, longest, C), with zeros at the ends of shorter rows."""
         table = values.new_zeros(*self.shape, values.shape[-1])
         table[self.particle, self.place] = values
         return table
 
     def unpad(self, table: Tensor) -> Tensor:
-        """(N, longest, C) to (S, C)."""
+        """Convert (N, longest, C) to (S, C)."""
         return table[self.particle, self.place]
 
 
 @torch.no_grad()
 def _sample(renderers: Sequence[NeRFVolumeRenderer], rays_o: Tensor, rays_d: Tensor) -> RaySamples:
-    """Samples of all rays (N n, 3), each marched through its particle's grid; at least one."""
+    """Samples of all rays (N n, 3), each marched through the grid of its particle; at least one sample."""
     first, n = renderers[0], len(renderers)
     per_particle = len(rays_o) // n
     jitter = None
-    if first.cfg.randomized:  # one draw for each particle, as each renderer would draw by itself
+    if first.cfg.randomized:  # one draw for each particle, as in separate rendering
         jitter = torch.cat([torch.rand(per_particle, device=rays_o.device) for _ in renderers])
     ray_indices, t_starts, t_ends = march_rays(
         rays_o,
@@ -144,7 +158,7 @@ def _shade(
     lights: Tensor,
     counts: Tensor,
 ) -> Tensor:
-    """Colors (S, C) by each particle's own material."""
+    """Colors (S, C) of samples, each by the material of its particle; `counts` (N,) are samples per particle."""
     sizes = counts.tolist()
     per_sample = {"viewdirs": samples.t_dirs, "positions": samples.points, "light_positions": lights} | field
     pieces = {name: value.split(sizes) for name, value in per_sample.items()}

@@ -1,4 +1,4 @@
-"""Renderers: from rays to images. `nerf-volume-renderer` marches through a density field."""
+"""`nerf-volume-renderer`: volume rendering of a density field by ray marching."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,20 +8,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ....errors import UserError, one_of
+from ....errors import UserError, in_range, one_of, positive
 from ...utils.base import BaseModule
 from ...utils.registry import register
 from .compositing import Pixels, accumulate, composite, rendering_weights
 from .occupancy import make_estimator
 
 ESTIMATORS = ("occgrid",)
-GRID_RESOLUTION = 32  # threestudio
-PRUNED_ALPHA = 0.01  # opacity below which a sample is left out (prune_alpha_threshold); threestudio
-PERTURBATION = 1e-2  # standard deviation of return_normal_perturb, world units; threestudio
+GRID_RESOLUTION = 32  # cells of the occupancy grid along an axis; threestudio
+PRUNED_ALPHA = 0.01  # opacity below which a sample is removed (prune_alpha_threshold); threestudio
+PERTURBATION = 1e-2  # standard deviation of the shift in return_normal_perturb, world units; threestudio
 
 
 class RenderedParts(NamedTuple):
-    """What a renderer shows. They belong to the system: a tuple keeps them from being the renderer's submodules."""
+    """Modules that a renderer renders. In a tuple they do not become submodules of the renderer, but of the system."""
 
     geometry: nn.Module
     material: nn.Module
@@ -29,18 +29,18 @@ class RenderedParts(NamedTuple):
 
 
 class RaySamples(NamedTuple):
-    """Samples on rays, packed (see compositing)."""
+    """Samples on rays, packed as in `compositing`."""
 
     ray_indices: Tensor  # ray of each sample, (S,)
-    t_starts: Tensor  # distance at which the sample begins, (S,)
-    t_ends: Tensor  # distance at which it ends, (S,)
-    t_points: Tensor  # distance of its midpoint, (S, 1)
-    t_dirs: Tensor  # direction of its ray, (S, 3)
-    points: Tensor  # its midpoint, (S, 3), world units
+    t_starts: Tensor  # distance at which the sample starts, (S,)
+    t_ends: Tensor  # distance at which the sample ends, (S,)
+    t_points: Tensor  # distance of the midpoint, (S, 1)
+    t_dirs: Tensor  # direction of the ray, (S, 3)
+    points: Tensor  # midpoint, world coordinates, (S, 3)
 
 
 class BaseRenderer(BaseModule):
-    """Renders a geometry with its material before a background, inside a box around the origin."""
+    """Base class of renderers of a geometry with material and background, in a box around the origin."""
 
     @dataclass
     class Config(BaseModule.Config):
@@ -66,7 +66,8 @@ class BaseRenderer(BaseModule):
     def background(self) -> Any:
         return self.sub_modules.background
 
-    def forward(self, *args, **kwargs) -> dict[str, Any]:
+    def forward(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """For subclasses: render images."""
         raise NotImplementedError
 
 
@@ -75,21 +76,21 @@ class NeRFVolumeRenderer(BaseRenderer):
     """Volume rendering of a density field (NeRF, Mildenhall et al., 2020), in the occupied cells of a grid.
 
     Raises:
-        UserError: an estimator or a number that is impossible, or a geometry without a density.
+        UserError: a config value is impossible, or the geometry has no density.
     """
 
     @dataclass
     class Config(BaseRenderer.Config):
-        num_samples_per_ray: int = 512  # steps along the box's diagonal; threestudio
-        eval_chunk_size: int = 160000  # samples evaluated at once in evaluation; 0: all; threestudio
-        randomized: bool = True  # in training, begin each ray at a random part of a step
+        num_samples_per_ray: int = 512  # steps along the diagonal of the box; threestudio
+        eval_chunk_size: int = 160000  # samples processed at once in evaluation; 0: all; threestudio
+        randomized: bool = True  # start each ray at a random part of a step in training; threestudio
         near_plane: float = 0.0  # distance from the camera, world units; threestudio
-        far_plane: float = 1e10  # distance from the camera, world units; threestudio
-        return_comp_normal: bool = False  # an image of the normals in training, too
-        return_normal_perturb: bool = False  # normals close to the samples, for a smoothness loss
-        estimator: str = "occgrid"  # where samples are placed: occgrid
-        grid_prune: bool = True  # skip the cells that the field leaves empty
-        prune_alpha_threshold: bool = True  # leave out the samples that are transparent or hidden
+        far_plane: float = 1e10  # largest distance of samples from the camera, world units; threestudio
+        return_comp_normal: bool = False  # return an image of the normals in training, too; threestudio
+        return_normal_perturb: bool = False  # return normals near the samples, for a smoothness loss; threestudio
+        estimator: str = "occgrid"  # placement of samples: occgrid, by an occupancy grid; threestudio
+        grid_prune: bool = True  # skip empty cells of the grid; threestudio
+        prune_alpha_threshold: bool = True  # remove transparent and hidden samples; threestudio
 
     cfg: Config
 
@@ -97,12 +98,8 @@ class NeRFVolumeRenderer(BaseRenderer):
         super().configure(geometry, material, background)
         cfg = self.cfg
         one_of("renderer.estimator", cfg.estimator, ESTIMATORS)
-        if cfg.num_samples_per_ray < 1:
-            raise UserError(
-                f"renderer.num_samples_per_ray={cfg.num_samples_per_ray} is impossible; accepted: 1 and more."
-            )
-        if not cfg.radius > 0:
-            raise UserError(f"renderer.radius={cfg.radius} is impossible; accepted: a number above 0.")
+        in_range("renderer.num_samples_per_ray", cfg.num_samples_per_ray, 1)
+        positive("renderer.radius", cfg.radius)
         for name in ("forward_density", "bbox"):
             if not hasattr(geometry, name):
                 raise UserError(
@@ -113,37 +110,40 @@ class NeRFVolumeRenderer(BaseRenderer):
         if not cfg.grid_prune:
             self.estimator.occs.fill_(True)
             self.estimator.binaries.fill_(True)
-        self.render_step_size = 1.732 * 2 * cfg.radius / cfg.num_samples_per_ray  # threestudio's square root of 3
+        self.render_step_size = (
+            1.732 * 2 * cfg.radius / cfg.num_samples_per_ray
+        )  # diagonal of the box / samples; threestudio rounds sqrt(3)
 
     def update_step(self, epoch: int, global_step: int, on_load_weights: bool = False) -> None:
-        """Let the grid look at the field, in training."""
+        """Update the occupancy grid in training."""
         if self.cfg.grid_prune and self.training and not on_load_weights:
             self.estimator.update_every_n_steps(step=global_step, occ_eval_fn=self.step_opacity)
 
     def step_opacity(self, points: Tensor) -> Tensor:
-        """Opacity of a step at the points (M, 3), to first order: (M, 1)."""
+        """Opacity (M, 1) of a step at points (M, 3), to first order: density times length."""
         return self.geometry.forward_density(points) * self.render_step_size
 
     def forward(
-        self, rays_o: Tensor, rays_d: Tensor, light_positions: Tensor, bg_color: Tensor | None = None, **kwargs
+        self, rays_o: Tensor, rays_d: Tensor, light_positions: Tensor, bg_color: Tensor | None = None, **kwargs: Any
     ) -> dict[str, Tensor]:
-        """Images of B views.
+        """Render B views.
 
         Args:
-            rays_o, rays_d: origins and unit directions, (B, H, W, 3).
-            light_positions: (B, 3).
-            bg_color: background instead of the configured one, (B, C) or (B, H, W, C).
-            kwargs: passed to the material in training.
+            rays_o: origins of the rays, (B, H, W, 3).
+            rays_d: unit directions of the rays, (B, H, W, 3).
+            light_positions: position of the light of each view, (B, 3).
+            bg_color: background in place of the configured one, (B, C) or (B, H, W, C).
+            **kwargs: arguments of the material in training.
 
         Returns:
-            comp_rgb, comp_rgb_fg, comp_rgb_bg (B, H, W, C), opacity, depth, z_variance (B, H, W, 1). In evaluation,
-            and in training with return_comp_normal, comp_normal (B, H, W, 3) in [0, 1] where there are normals.
-            In training, of the S samples: weights, t_points, t_intervals (S, 1), t_dirs, points (S, 3),
-            ray_indices (S,), what the geometry gave for them, and with return_normal_perturb normal_perturb (S, 3).
+            comp_rgb, comp_rgb_fg, comp_rgb_bg (B, H, W, C), opacity, depth, z_variance (B, H, W, 1). If the material
+            needs normals, comp_normal (B, H, W, 3) in [0, 1] in evaluation, and in training with return_comp_normal.
+            In training also, for the S samples: weights, t_points, t_intervals (S, 1), t_dirs, points (S, 3),
+            ray_indices (S,), the result of the geometry, and with return_normal_perturb normal_perturb (S, 3).
         """
         shape = rays_o.shape[:-1]
         samples = self.sample(rays_o.reshape(-1, 3), rays_d.reshape(-1, 3))
-        # Each ray has its view's light.
+        # Position of the light of each sample's view, (S, 3).
         lights = light_positions[samples.ray_indices // shape[1:].numel()]
         field, colors = self._evaluate(samples, lights, kwargs)
         n_rays = shape.numel()
@@ -164,7 +164,7 @@ class NeRFVolumeRenderer(BaseRenderer):
 
     @torch.no_grad()
     def sample(self, rays_o: Tensor, rays_d: Tensor) -> RaySamples:
-        """Samples of the rays (n, 3); at least one."""
+        """Samples of rays with origins and directions (n, 3); at least one sample."""
 
         def densities(t_starts: Tensor, t_ends: Tensor, ray_indices: Tensor) -> Tensor:
             points = locate(rays_o, rays_d, ray_indices, t_starts, t_ends).points
@@ -184,7 +184,7 @@ class NeRFVolumeRenderer(BaseRenderer):
         return locate(rays_o, rays_d, *at_least_one(ray_indices.long(), t_starts, t_ends))
 
     def _evaluate(self, samples: RaySamples, lights: Tensor, kwargs: dict) -> tuple[dict[str, Tensor], Tensor]:
-        """What the geometry says of the samples, and their colors (S, C)."""
+        """Result of the geometry for the samples, and their colors (S, C)."""
         needs_normal = self.material.requires_normal
         if self.training:
             kwargs = {**kwargs, "viewdirs": samples.t_dirs, "positions": samples.points, "light_positions": lights}
@@ -200,7 +200,7 @@ class NeRFVolumeRenderer(BaseRenderer):
         return field, field.pop("color")
 
     def _in_chunks(self, function: Callable[..., Any], *tensors: Tensor) -> Any:
-        """The function on `eval_chunk_size` rows of the tensors at a time in evaluation, on all at once in training."""
+        """Apply a function to the tensors: in evaluation to `eval_chunk_size` rows at a time, in training to all."""
         size = self.cfg.eval_chunk_size
         if self.training or size <= 0 or len(tensors[0]) <= size:
             return function(*tensors)
@@ -211,21 +211,21 @@ class NeRFVolumeRenderer(BaseRenderer):
 
 
 def at_least_one(ray_indices: Tensor, t_starts: Tensor, t_ends: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The samples (S,), or one of no length, which keeps the images in the graph of the parameters: a gradient of 0."""
+    """Return the samples (S,), or one of length 0 if there are none, so that parameters get a gradient of 0."""
     if len(ray_indices) == 0:
         return ray_indices.new_zeros(1), t_starts.new_zeros(1), t_ends.new_zeros(1)
     return ray_indices, t_starts, t_ends
 
 
 def locate(rays_o: Tensor, rays_d: Tensor, ray_indices: Tensor, t_starts: Tensor, t_ends: Tensor) -> RaySamples:
-    """Midpoints of the samples (S,) on rays (n, 3)."""
+    """Compute midpoints and directions of samples (S,) on rays (n, 3)."""
     t_points = ((t_starts + t_ends) / 2)[:, None]
     t_dirs = rays_d[ray_indices]
     return RaySamples(ray_indices, t_starts, t_ends, t_points, t_dirs, rays_o[ray_indices] + t_points * t_dirs)
 
 
 def describe_samples(samples: RaySamples, weights: Tensor) -> dict[str, Tensor]:
-    """The samples by threestudio's names, with their weights (S,), as losses want them."""
+    """Samples with their weights (S,) by threestudio's names, for losses."""
     return {
         "weights": weights[:, None],
         "t_points": samples.t_points,
@@ -239,12 +239,12 @@ def describe_samples(samples: RaySamples, weights: Tensor) -> dict[str, Tensor]:
 def compose_images(
     pixels: Pixels, background: Tensor, bg_color: Tensor | None, shape: tuple[int, ...]
 ) -> dict[str, Tensor]:
-    """Images over a background.
+    """Compose rendered rays and a background to images, by threestudio's names.
 
     Args:
-        pixels: of B H W rays.
-        background: (B, H, W, C).
-        bg_color: what is used instead, (B, C) or (B, H, W, C); None: the background itself.
+        pixels: rendered values of B H W rays.
+        background: colors of the background, (B, H, W, C).
+        bg_color: colors in place of the background, (B, C) or (B, H, W, C); None: the background.
         shape: (B, H, W).
     """
     behind = background if bg_color is None else bg_color
@@ -263,11 +263,16 @@ def compose_images(
 
 
 def normal_image(weights: Tensor, normals: Tensor, opacity: Tensor, ray_indices: Tensor) -> Tensor:
-    """Mean normal that each of n rays sees as a color in [0, 1], black where it sees nothing: (n, 3).
+    """Mean normal of each ray as a color in [0, 1], black on empty rays.
 
     Args:
-        weights, normals, ray_indices: of the samples, (S,), (S, 3), (S,).
-        opacity: of the rays, (n, 1).
+        weights: weight of each sample, (S,).
+        normals: unit normal of each sample, (S, 3).
+        opacity: opacity of each ray, (n, 1).
+        ray_indices: ray of each sample, (S,).
+
+    Returns:
+        (n, 3)
     """
     mean = accumulate(weights, normals, ray_indices, len(opacity))
     return (functional.normalize(mean, dim=-1) + 1) / 2 * opacity

@@ -1,7 +1,7 @@
-"""Occupancy grid, and marching of rays through its occupied cells (Mueller et al., 2022, section E).
+"""Occupancy grid, and ray marching through its occupied cells (Müller et al., 2022, section E).
 
-In plain PyTorch, with the buffers, the settings and the results of nerfacc's OccGridEstimator of one level: checkpoints
-and calls fit both, and on a GPU nerfacc's own is used where it is installed.
+Plain PyTorch, with the buffers, methods and results of nerfacc's OccGridEstimator with one level, so that checkpoints
+and calls fit both. On a GPU, nerfacc's is used if it is installed.
 """
 
 import importlib.util
@@ -14,23 +14,23 @@ from torch import Tensor, nn
 from ...utils.misc import get_device
 from .compositing import rendering_weights
 
-LOOKUPS_AT_ONCE = 2**21  # cells looked up in one block; bounds the memory of large images
-MARGIN = 0.5  # cells by which the marched box exceeds the occupied cells, against rounding; below 1
-MIN_DIRECTION = 1e-12  # a ray along a face has no zero to divide by
+LOOKUPS_AT_ONCE = 2**21  # largest number of cells looked up at once, which limits memory
+MARGIN = 0.5  # margin around the occupied cells in ray marching against rounding, cells; below 1
+MIN_DIRECTION = 1e-12  # replaces smaller components of directions, against division by zero
 
 
 class OccupancyGrid(nn.Module):
-    """Which cells of a box hold something, as a decaying maximum of what was seen there.
+    """Grid of the cells of a box that are not empty, by a decaying maximum of the opacities evaluated there.
 
     Args:
-        bbox: lower and upper corner, (2, 3), world units.
-        resolution: cells along each axis.
+        bbox: lower and upper corner of the box, world units, (2, 3).
+        resolution: number of cells R along each axis.
     """
 
-    resolution: Tensor
-    aabbs: Tensor
-    occs: Tensor
-    binaries: Tensor
+    resolution: Tensor  # (3,)
+    aabbs: Tensor  # lower and upper corner, (1, 6)
+    occs: Tensor  # decaying maximum of the opacity of each cell, (R^3,)
+    binaries: Tensor  # whether a cell is occupied, (1, R, R, R)
 
     def __init__(self, bbox: Tensor, resolution: int = 32) -> None:
         super().__init__()
@@ -54,22 +54,30 @@ class OccupancyGrid(nn.Module):
         warmup_steps: int = 256,
         n: int = 16,
     ) -> None:
-        """Look at the field again, in every n-th step.
+        """Update the grid from the field, in every n-th step.
 
         Args:
-            step: of the training.
-            occ_eval_fn: points (M, 3) to their opacity over a step of the ray, (M, 1).
-            occ_thre: opacity above which a cell is occupied, if the grid's mean is not lower still.
-            ema_decay: what is kept of a cell's value at each look.
-            warmup_steps: all cells are looked at before this step, then a sample of them.
-            n: steps between two looks.
+            step: training step.
+            occ_eval_fn: function from points (M, 3) to their opacities over a step of the ray, (M, 1).
+            occ_thre: opacity above which a cell is occupied; the grid's mean, if that is lower.
+            ema_decay: factor of the old value of a cell at each update.
+            warmup_steps: step before which all cells are updated; a sample of them is updated later.
+            n: steps between updates.
         """
         if step % n == 0:
             cells = self.choose_cells(step, warmup_steps)
             self.absorb(cells, occ_eval_fn(self.points_in(cells)), occ_thre, ema_decay)
 
     def choose_cells(self, step: int, warmup_steps: int = 256) -> Tensor:
-        """Cells to look at in this step, (M,): all, or after the warm-up a random quarter and as many occupied ones."""
+        """Choose cells to update: all in the warm-up, later a random quarter and at most as many occupied ones.
+
+        Args:
+            step: training step.
+            warmup_steps: first step after the warm-up.
+
+        Returns:
+            Indices of cells, (M,).
+        """
         if step < warmup_steps:
             return torch.arange(len(self.occs), device=self.occs.device)
         quarter = len(self.occs) // 4
@@ -80,7 +88,7 @@ class OccupancyGrid(nn.Module):
         return torch.cat([anywhere, occupied])
 
     def points_in(self, cells: Tensor) -> Tensor:
-        """A random point in each of the cells (M,): (M, 3)."""
+        """Draw a random point in each of the cells (M,), world coordinates (M, 3)."""
         size = self.binaries.shape[-1]
         corner = torch.stack([cells // size**2, cells // size % size, cells % size], -1)
         lower, upper = self.bbox
@@ -88,12 +96,13 @@ class OccupancyGrid(nn.Module):
 
     @torch.no_grad()
     def absorb(self, cells: Tensor, occupancies: Tensor, occ_thre: float = 1e-2, ema_decay: float = 0.95) -> None:
-        """Take what was seen into the grid.
+        """Update cells with new opacities.
 
         Args:
-            cells: that were looked at, (M,); one may come twice.
-            occupancies: what was seen there, (M,) or (M, 1).
-            occ_thre, ema_decay: see `update_every_n_steps`.
+            cells: indices of cells, (M,); an index may occur twice.
+            occupancies: opacities in these cells, (M,) or (M, 1).
+            occ_thre: see `update_every_n_steps`.
+            ema_decay: see `update_every_n_steps`.
         """
         self.occs[cells] = self.occs[cells] * ema_decay
         self.occs.scatter_reduce_(0, cells, occupancies.reshape(-1).to(self.occs), "amax")
@@ -112,19 +121,22 @@ class OccupancyGrid(nn.Module):
         alpha_thre: float = 0.0,
         stratified: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Samples of the rays in occupied cells that can be seen; without gradient.
+        """Place samples on rays in occupied cells, and remove those that are invisible; without gradient.
 
         Args:
-            rays_o, rays_d: origins and directions, (n, 3).
-            sigma_fn: (t_starts, t_ends, ray_indices), each (S,), to densities (S,); None keeps unseen samples.
-            near_plane, far_plane: distances between which samples lie.
+            rays_o: origins of the rays, (n, 3).
+            rays_d: directions of the rays, (n, 3).
+            sigma_fn: function from (t_starts, t_ends, ray_indices), each (S,), to densities (S,); None: invisible
+                samples are kept.
+            near_plane: smallest distance of samples.
+            far_plane: largest distance of samples.
             render_step_size: length of a sample.
-            early_stop_eps: transmittance below which a sample is not seen.
-            alpha_thre: opacity below which a sample is not seen, if the grid's mean is not lower still.
-            stratified: begin each ray at a random part of a step.
+            early_stop_eps: transmittance below which a sample is invisible.
+            alpha_thre: opacity below which a sample is invisible; the grid's mean, if that is lower.
+            stratified: start each ray at a random part of a step.
 
         Returns:
-            ray_indices, t_starts, t_ends, each (S,), packed (see compositing).
+            ray_indices, t_starts, t_ends, each (S,), packed as in `compositing`.
         """
         jitter = torch.rand(len(rays_o), device=rays_o.device) if stratified else None
         ray_indices, t_starts, t_ends = march_rays(
@@ -139,7 +151,12 @@ class OccupancyGrid(nn.Module):
 
 
 def make_estimator(bbox: Tensor, resolution: int = 32) -> Any:
-    """Occupancy grid for the box (2, 3): nerfacc's on a GPU where it is installed, else the one above."""
+    """Make an occupancy grid: nerfacc's on a GPU if it is installed, otherwise `OccupancyGrid`.
+
+    Args:
+        bbox: lower and upper corner of the box, world units, (2, 3).
+        resolution: number of cells along each axis.
+    """
     if get_device().type == "cuda" and importlib.util.find_spec("nerfacc") is not None:
         import nerfacc
 
@@ -156,13 +173,19 @@ def is_seen(
     early_stop_eps: float = 1e-4,
     alpha_thre: float | Tensor = 0.0,
 ) -> Tensor:
-    """Which samples are neither hidden nor transparent: bool (S,).
+    """Which samples are neither hidden nor transparent.
 
     Args:
-        t_starts, t_ends, densities, ray_indices: of packed samples, (S,).
+        t_starts: distances at which the samples start, (S,).
+        t_ends: distances at which the samples end, (S,).
+        densities: density of each sample, (S,).
+        ray_indices: ray of each sample, (S,).
         n_rays: number of rays.
         early_stop_eps: transmittance below which a sample is hidden.
         alpha_thre: opacity below which a sample is transparent; a number or one for each sample, (S,).
+
+    Returns:
+        bool (S,)
     """
     _, transmittance, alpha = rendering_weights(t_starts, t_ends, densities, ray_indices, n_rays)
     return (transmittance >= early_stop_eps) & (alpha >= alpha_thre)
@@ -180,19 +203,21 @@ def march_rays(
     jitter: Tensor | None = None,
     grid_of_ray: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Samples of length `step_size`, one behind the other from the near plane, whose midpoints are in occupied cells.
+    """Divide rays into steps from the near plane on, and return the steps whose midpoints are in occupied cells.
 
     Args:
-        origins, directions: of the rays, (n, 3).
+        origins: origins of the rays, (n, 3).
+        directions: directions of the rays, (n, 3).
         occupied: P grids of one box, bool (P, R, R, R).
         bbox: lower and upper corner of the box, (2, 3).
-        step_size: in units of the directions' length.
-        near, far: distances between which midpoints lie.
-        jitter: part of a step by which each ray's first sample is behind the near plane, (n,) in [0, 1).
-        grid_of_ray: which grid each ray passes, (n,); None: all the first one.
+        step_size: length of a step, in units of the directions' length.
+        near: smallest distance of midpoints.
+        far: largest distance of midpoints.
+        jitter: part of a step by which each ray's first step is shifted from the near plane, in [0, 1), (n,).
+        grid_of_ray: index of each ray's grid, (n,); None: the first grid for all.
 
     Returns:
-        ray_indices, t_starts, t_ends, each (S,), packed (see compositing).
+        ray_indices, t_starts, t_ends, each (S,), packed as in `compositing`.
     """
     size = occupied.shape[-1]
     lower, upper = bbox
@@ -208,7 +233,7 @@ def march_rays(
     first = _steps_to(enter, starts, step_size)
     counts = (_steps_to(leave, starts, step_size) - first).clamp(min=0).long()
 
-    # A rim of empty cells catches midpoints just outside the box.
+    # Midpoints just outside the box fall into a rim of empty cells.
     cells = nn.functional.pad(occupied, (1, 1, 1, 1, 1, 1)).reshape(-1)
     longest = int(counts.max()) if len(counts) else 0
     numbers = torch.arange(longest, device=origins.device)
@@ -225,14 +250,14 @@ def march_rays(
 
 
 def _steps_to(t: Tensor, starts: Tensor, step_size: float) -> Tensor:
-    """Number of the first sample whose midpoint is not before t, as a float: (n,)."""
+    """Index of the first step whose midpoint is not before t, as a float, (n,)."""
     return ((t - starts) / step_size - 0.5).ceil().clamp(min=0)
 
 
 def _occupied_boxes(occupied: Tensor) -> tuple[Tensor, Tensor]:
-    """Lower and upper corner, in cells, of what is occupied in each grid, with a margin: each (P, 3)."""
+    """Lower and upper corner of the occupied cells of each grid, with a margin, in cells, each (P, 3)."""
     size = occupied.shape[-1]
-    # An axis' slice is occupied if any cell of the two other axes is.
+    # Whether each slice across an axis has an occupied cell, (P, 3, R).
     slices = torch.stack([occupied.flatten(2).any(2), occupied.any(3).any(1), occupied.flatten(1, 2).any(1)], 1)
     lower = slices.int().argmax(-1)
     upper = size - slices.flip(-1).int().argmax(-1)
@@ -241,7 +266,7 @@ def _occupied_boxes(occupied: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _cross_box(origins: Tensor, directions: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-    """Where the rays enter and leave their boxes, (n,) each; a ray that misses leaves before it enters."""
+    """Distances at which rays enter and leave their boxes, (n,) each; for a ray that misses, leave < enter."""
     parallel = directions.abs() < MIN_DIRECTION
     inverse = 1 / torch.where(parallel, MIN_DIRECTION, directions)
     near, far = (lower - origins) * inverse, (upper - origins) * inverse
@@ -249,10 +274,10 @@ def _cross_box(origins: Tensor, directions: Tensor, lower: Tensor, upper: Tensor
 
 
 def _look_up(cells: Tensor, size: int, grids: Tensor, origins: Tensor, directions: Tensor, t: Tensor) -> Tensor:
-    """Whether the points at distances t (n, K) of the rays (n, 3) are in occupied cells of the rimmed grids."""
+    """Whether points at distances t (n, K) on rays (n, 3) are in occupied cells of the grids with rims."""
     index = (grids[:, None] * (size + 2) ** 3).int()
     for axis in range(3):
-        # By one cell into the rim, so that cutting the fraction off is rounding down.
+        # The shift by the rim makes coordinates positive, so that int() rounds down.
         coordinate = torch.addcmul(origins[:, axis, None] + 1, t, directions[:, axis, None]).int()
         index = index + coordinate * (size + 2) ** (2 - axis)
     return cells.index_select(0, index.reshape(-1)).reshape(t.shape)

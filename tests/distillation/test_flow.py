@@ -37,9 +37,11 @@ def distill(distillation: RepulsiveDistillation, noise: torch.Tensor, n_steps: i
 
 
 def ddim(prior: Prior, noise: torch.Tensor, n_steps: int, guidance_scale: float) -> torch.Tensor:
-    """diffusers' own DDIM with eta = 0 from x_T = sigma_T noise."""
+    """Diffusers' own DDIM with eta = 0 from x_T = sigma_T noise."""
     scheduler = DDIMScheduler(
-        trained_betas=(1 - prior.alphas_cumprod.double() / torch.cat([torch.ones(1), prior.alphas_cumprod[:-1]])).numpy(),
+        trained_betas=(
+            1 - prior.alphas_cumprod.double() / torch.cat([torch.ones(1), prior.alphas_cumprod[:-1]])
+        ).numpy(),
         clip_sample=False,
         timestep_spacing="leading",
     )
@@ -162,5 +164,5 @@ def test_where_the_force_is_off_its_networks_do_not_run(bundled) -> None:
 
 
 def test_an_unknown_weighting_is_refused() -> None:
-    with pytest.raises(UserError, match="weighting_strategy='exakt'.*exact"):
+    with pytest.raises(UserError, match=r"weighting_strategy='exakt'.*exact"):
         RepulsiveDistillation(SDS(ring()), weighting_strategy="exakt")

@@ -7,9 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from threestudio_rsd.distillation.noise import NoiseSource, couple_noise, refresh_noise
-from threestudio_rsd.priors.noise_levels import NoiseLevelInterval
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.particles import particle_noise
+from threestudio_rsd.priors.noise_levels import NoiseLevelInterval
 
 SHAPE = (4, 8, 8)
 
@@ -37,7 +37,9 @@ def test_refreshed_noise_stays_standard_normal_and_forgets_at_its_rate() -> None
 
 
 @given(st.integers(0, 20), st.integers(0, 20), st.booleans())
-def test_refreshed_noise_does_not_depend_on_which_steps_were_asked_before(before: int, step: int, coupled: bool) -> None:
+def test_refreshed_noise_does_not_depend_on_which_steps_were_asked_before(
+    before: int, step: int, coupled: bool
+) -> None:
     source = NoiseSource("refreshed", lambda step: 1 / (1 + step), coupled, seed=1)
     source(before, 3, (2,))
     resumed = NoiseSource("refreshed", lambda step: 1 / (1 + step), coupled, seed=1)

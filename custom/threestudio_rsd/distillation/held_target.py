@@ -2,15 +2,13 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 
 class HeldTarget(nn.Module):
     """Gradient x - D for adaptive optimizers such as Adam, with the target D held for M steps.
 
-    D = x - lambda (eps - e + gamma s R) is the point to which one exact step down to noise level 0 leads. With M steps a
-    target, an adaptive optimizer follows the flow that plain gradient descent follows in one step.
+    D = x - lambda (eps - e + gamma s R) is the point to which one exact step down to noise level 0 leads.
 
     Args:
         inner_steps: M, number of optimizer steps for each target.

@@ -87,6 +87,7 @@ class NoiseSource:
         self.coupled = coupled
         self.seed = seed
         self.stream = stream
+        self.indices: list[int] | None = None  # generator index of each particle; None: 0, 1, 2, ...
         self._rate(0)
         self._last: tuple[int, Tensor] | None = None  # step and noise of the last call, `refreshed` only
 
@@ -114,7 +115,11 @@ class NoiseSource:
         return noise.to(device)
 
     def _draw(self, step: int, n_particles: int, shape: tuple[int, ...], first: int) -> Tensor:
-        noise = particle_noise(self.seed, self.stream, step, n_particles, shape, first=first)
+        if self.indices is None:
+            noise = particle_noise(self.seed, self.stream, step, n_particles, shape, first=first)
+        else:
+            chosen = self.indices[first : first + n_particles]
+            noise = torch.cat([particle_noise(self.seed, self.stream, step, 1, shape, first=index) for index in chosen])
         return couple_noise(noise) if self.coupled else noise
 
     def _refreshed(self, step: int, n_particles: int, shape: tuple[int, ...], first: int) -> Tensor:

@@ -43,7 +43,12 @@ def select_distant(features: Tensor, count: int) -> list[int]:
 
 @torch.no_grad()
 def select_noise(
-    prior: Prior, embedding: PromptEmbedding, candidates: Tensor, count: int, t: int, features: Callable[[Tensor], Tensor]
+    prior: Prior,
+    embedding: PromptEmbedding,
+    candidates: Tensor,
+    count: int,
+    t: int,
+    features: Callable[[Tensor], Tensor],
 ) -> list[int]:
     """Indices of the noises whose one-step estimates D(sigma_t e) are far apart in a feature space.
 

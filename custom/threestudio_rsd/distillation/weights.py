@@ -51,8 +51,8 @@ def timestep_weight(kind: str, alpha: Tensor, sigma: Tensor) -> Tensor:
 def exact_step(prior: Prior, t: int, t_next: int | None) -> float:
     """Weight lambda_t - lambda_{t_next} of the exact step, with lambda = sigma / alpha.
 
-    With one fixed noise per particle, plain gradient descent with learning rate 1 and this weight makes SDS equal to DDIM,
-    the probability-flow ODE (Yan et al., 2025, arXiv 2501.05445).
+    With one fixed noise per particle, plain gradient descent with learning rate 1 and this weight makes SDS equal to
+    DDIM, the probability-flow ODE (Yan et al., 2025, arXiv 2501.05445).
 
     Args:
         prior: the diffusion model.

@@ -59,7 +59,8 @@ class WorldMapNoise:
         left = (azimuth * per_degree).round().long().remainder(around).tolist()
         top = ((90 - elevation).clamp(0, 180) * per_degree).round().long().tolist()
         crops = [
-            maps[index // views, :, y : y + height, x : x + width] for index, (y, x) in enumerate(zip(top, left, strict=True))
+            maps[index // views, :, y : y + height, x : x + width]
+            for index, (y, x) in enumerate(zip(top, left, strict=True))
         ]
         noise = torch.stack(crops).to(azimuth.device)
         if constant is None or opacity is None:

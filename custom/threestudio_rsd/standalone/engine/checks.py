@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ...errors import UserError
 from ..systems.optimizers import parse_optimizer, parse_scheduler
 from ..utils.config import config_to_primitive

@@ -180,7 +180,7 @@ class RepulsiveGuidance(BaseModule):
         embedding = self._embedding(prompt_utils, elevation, azimuth, camera_distances)
         cameras = self.cameras(prompt_utils, elevation, azimuth, camera_distances, batch)
         cameras_of_batch = {"elevation": elevation, "azimuth": azimuth, **batch}
-        t, t_next = self._timestep(0), self._timestep(1)
+        t, t_next = self._timesteps()
         if self.held_target is not None and not self.held_target.is_due(self.step):
             gradient, facts = self.held_target.gradient(particles), {}
         else:
@@ -204,12 +204,12 @@ class RepulsiveGuidance(BaseModule):
             **self.method_losses(particles, embedding, cameras),
         }
 
-    def _timestep(self, ahead: int) -> int | None:
-        """Timestep of the target `ahead` targets after the present one; None after the end of the run."""
-        index, total = self.step // self.cfg.inner_steps + ahead, self.cfg.total_steps
-        if ahead and total is not None and index * self.cfg.inner_steps >= total:
-            return None
-        return self.schedule(index, self.min_t, self.max_t)
+    def _timesteps(self) -> tuple[int, int | None]:
+        """Timesteps of the present target and of the next one; None after the last."""
+        index, total = self.step // self.cfg.inner_steps, self.cfg.total_steps
+        is_last = total is not None and (index + 1) * self.cfg.inner_steps >= total
+        t = self.schedule(index, self.min_t, self.max_t)
+        return t, None if is_last else self.schedule(index + 1, self.min_t, self.max_t)
 
     def _refresh_rate(self, step: int) -> float:
         """Share of the noise's variance that a step replaces."""

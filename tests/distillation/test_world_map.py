@@ -1,15 +1,16 @@
 """World-map noise turns with the camera."""
 
 import torch
-from threestudio_rsd.distillation.world_map import WorldMapNoise
+from threestudio_rsd.distillation import NoiseSource, WorldMapNoise
 
 SHAPE = (4, 16, 16)
+MAP = WorldMapNoise(NoiseSource("fixed", seed=1, stream="world_map"), fov=40.0)
 
 
 def views(azimuths: list[float], elevations: list[float] | None = None, n_particles: int = 1) -> torch.Tensor:
     azimuth = torch.tensor(azimuths)
     elevation = torch.tensor(elevations or [15.0] * len(azimuths))
-    return WorldMapNoise(seed=1, fov=40.0)(n_particles, SHAPE, azimuth, elevation)
+    return MAP(0, n_particles, SHAPE, azimuth, elevation)
 
 
 def test_a_camera_that_turns_sees_shifted_noise() -> None:
@@ -42,6 +43,8 @@ def test_transparent_pixels_take_the_constant_noise() -> None:
     opacity = torch.zeros(1, 1, 64, 64)
     opacity[..., :32] = 1.0
     constant = torch.full((1, *SHAPE), 7.0)
-    noise = WorldMapNoise()(1, SHAPE, torch.tensor([0.0]), torch.tensor([0.0]), constant, opacity)
+    noise = WorldMapNoise(NoiseSource("fixed", stream="world_map"))(
+        0, 1, SHAPE, torch.tensor([0.0]), torch.tensor([0.0]), constant, opacity
+    )
     assert (noise[..., 8:] == 7.0).all()
     assert not (noise[..., :8] == 7.0).any()

@@ -3,33 +3,34 @@
 import torch
 from torch import Tensor
 
-from ..particles import particle_noise
+from .noise import NoiseSource
 
 
 class WorldMapNoise:
-    """Noise of the views of each particle, constant in time, that turns with the camera.
+    """Noise of the views of each particle that turns with the camera.
 
     The panorama has the angular resolution of a view. Crops start at whole pixels, so that each of them is exactly
     standard normal; they wrap around in azimuth. Where a view is transparent, it takes noise that does not turn.
 
     Args:
-        seed: seed of the run.
+        source: noise of the panoramas, fixed or refreshed; its stream should be `world_map`.
         fov: vertical field of view of the cameras in degrees; sets the angular resolution.
 
     Example:
-        >>> maps = WorldMapNoise(fov=40.0)
+        >>> maps = WorldMapNoise(NoiseSource("fixed", stream="world_map"), fov=40.0)
         >>> azimuth, elevation = torch.tensor([0.0, 360.0]), torch.tensor([15.0, 15.0])
-        >>> noise = maps(1, (4, 16, 16), azimuth, elevation)
+        >>> noise = maps(0, 1, (4, 16, 16), azimuth, elevation)
         >>> noise.shape, bool((noise[0] == noise[1]).all())
         (torch.Size([2, 4, 16, 16]), True)
     """
 
-    def __init__(self, seed: int = 0, fov: float = 40.0) -> None:
-        self.seed = seed
+    def __init__(self, source: NoiseSource, fov: float = 40.0) -> None:
+        self.source = source
         self.fov = fov
 
     def __call__(
         self,
+        step: int,
         n_particles: int,
         shape: tuple[int, ...],
         azimuth: Tensor,
@@ -40,6 +41,7 @@ class WorldMapNoise:
         """Noise of N V views, particle by particle.
 
         Args:
+            step: training step.
             n_particles: N.
             shape: (C, H, W) of one view in the space of the prior.
             azimuth: azimuth of each camera in degrees, (N V,).
@@ -53,7 +55,7 @@ class WorldMapNoise:
         channels, height, width = shape
         per_degree = height / self.fov
         around, down = round(360 * per_degree), round(180 * per_degree)
-        maps = particle_noise(self.seed, "world_map", 0, n_particles, (channels, down + height, around + width))
+        maps = self.source(step, n_particles, (channels, down + height, around + width)).clone()
         maps[..., around:] = maps[..., :width]  # wraps around in azimuth
         views = len(azimuth) // n_particles
         left = (azimuth * per_degree).round().long().remainder(around).tolist()

@@ -1,11 +1,13 @@
 """Guidance along the prior's own flow: the keys of noise, exact step, intervals and held targets."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from threestudio_rsd.distillation import SDS, NoiseSource, RepulsiveDistillation
 from threestudio_rsd.errors import UserError
+from threestudio_rsd.extension.guidance.noise import GuidanceNoise, NoiseConfig
 from threestudio_rsd.priors import NoiseLevelInterval, Prior
 
 from tests.extension.systems.test_images import launch, particles
@@ -109,3 +111,29 @@ def test_a_single_particle_cannot_be_coupled(tmp_path: Path, capsys) -> None:
 def test_unknown_interval_values_are_refused_before_training() -> None:
     with pytest.raises(UserError, match="0 <= low"):
         NoiseLevelInterval(-1.0)
+
+
+def guidance_noise(prior: Prior, **settings: object) -> GuidanceNoise:
+    return GuidanceNoise(SimpleNamespace(**{**vars(NoiseConfig()), "features": "dino", **settings}), None, prior, 0)
+
+
+def test_views_of_a_particle_share_constant_noise(bundled: Prior) -> None:
+    noise = guidance_noise(bundled, noise="fixed")(
+        5, torch.Size((4, *bundled.latent_shape)), 2, 999, bundled.embed("a"), {}
+    )
+    assert torch.equal(noise[0], noise[1])
+    assert not torch.equal(noise[1], noise[2])
+    assert torch.equal(noise[::2], NoiseSource("fixed")(0, 2, bundled.latent_shape))
+
+
+def test_world_map_noise_turns_with_the_camera_and_stays_where_the_view_is_transparent(bundled: Prior) -> None:
+    shape = torch.Size((4, *bundled.latent_shape))
+    batch = {"azimuth": torch.tensor([0.0, 90.0, 0.0, 90.0]), "elevation": torch.zeros(4)}
+    make = guidance_noise(bundled, noise="fixed", view_noise="world-map", noise_coupled=True)
+    noise = make(3, shape, 2, 999, bundled.embed("a"), batch | {"opacity": torch.ones(4, 64, 64, 1)})
+    assert torch.equal(noise, make(8, shape, 2, 999, bundled.embed("a"), batch | {"opacity": torch.ones(4, 64, 64, 1)}))
+    assert not torch.equal(noise[0], noise[1])
+    torch.testing.assert_close(noise[0], -noise[2], msg="two coupled noises are opposite")
+    transparent = make(3, shape, 2, 999, bundled.embed("a"), batch | {"opacity": torch.zeros(4, 64, 64, 1)})
+    constant = guidance_noise(bundled, noise="fixed", noise_coupled=True)(3, shape, 2, 999, bundled.embed("a"), {})
+    assert torch.equal(transparent, constant)

@@ -1,6 +1,5 @@
 """Noise of the guidance modules: its config keys, and the noise of the rows of a batch."""
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ...distillation import NOISE_KINDS, NoiseSource, WorldMapNoise, select_noise
-from ...errors import UserError, in_range, one_of
+from ...errors import UserError, in_range, one_of, positive
 from ...host import get_device
 from ...particles import particle_noise
 from ...priors import Prior, PromptEmbedding
@@ -28,6 +27,7 @@ class NoiseConfig:
     noise_coupled: bool = False  # noises with mean zero over the particles and correlation -1 / (N - 1) (ours)
     noise_candidates: int = 0  # select the N initial noises farthest apart in `features` among so many; 0: none (ours)
     view_noise: str = "constant"  # noise of a particle's views: constant, or world-map (FSD); fixed and refreshed
+    world_map_fov: float = 40.0  # degrees of a world map that the height of a view covers; about the cameras' fovy
 
 
 class GuidanceNoise:
@@ -55,7 +55,15 @@ class GuidanceNoise:
                 "noise='fixed' or 'refreshed'."
             )
         self.cfg, self.prior, self.seed = cfg, prior, seed
-        self.source = NoiseSource(cfg.noise, rate if cfg.noise == "refreshed" else 0.0, cfg.noise_coupled, seed)
+        if cfg.view_noise == "world-map" and cfg.noise_candidates:
+            raise UserError(
+                "noise_candidates selects noise that all views share; accepted with it: view_noise='constant'."
+            )
+        refresh_rate = rate if cfg.noise == "refreshed" else 0.0
+        self.source = NoiseSource(cfg.noise, refresh_rate, cfg.noise_coupled, seed)
+        positive("world_map_fov", cfg.world_map_fov)
+        map_source = NoiseSource(cfg.noise, refresh_rate, cfg.noise_coupled, seed, "world_map")
+        self.world_map = WorldMapNoise(map_source, cfg.world_map_fov)
         self._selected: list[int] | None = None
 
     def __call__(
@@ -75,7 +83,7 @@ class GuidanceNoise:
             views_per_particle: V.
             max_t: largest timestep of the run.
             embedding: the prompt, for `noise_candidates`.
-            batch: data of the step; `azimuth`, `elevation` (degrees), `fovy` (radians) and `opacity` for world maps.
+            batch: data of the step; `azimuth` and `elevation` (degrees), and `opacity`, for world maps.
 
         Returns:
             (N V, C, H, W)
@@ -88,11 +96,11 @@ class GuidanceNoise:
             self._selected = self._select(n_particles, row_shape, max_t, embedding)
             self.source.indices = self._selected
         noise = self.source(step, n_particles, row_shape, device).repeat_interleave(views_per_particle, 0)
-        if self.cfg.view_noise == "constant" or "fovy" not in batch:
+        if self.cfg.view_noise == "constant":
             return noise
         opacity = batch.get("opacity")
-        maps = WorldMapNoise(self.seed, math.degrees(float(batch["fovy"][0])))
-        return maps(
+        return self.world_map(
+            step,
             n_particles,
             row_shape,
             batch["azimuth"],

@@ -6,10 +6,11 @@ from torch import Tensor
 
 from ..errors import one_of
 from ..priors import PromptEmbedding
+from ..priors.noise_levels import NoiseLevelInterval, is_inside
 from ..repulsion import RepulsiveForce
 from .kernel_input import KERNEL_INPUTS, select_kernel_input
 from .method import CameraCondition, Method, Step
-from .weights import force_scale, timestep_weight
+from .weights import EXACT, WEIGHTS, exact_step, force_scale, timestep_weight
 
 
 @dataclass
@@ -35,8 +36,11 @@ class RepulsiveDistillation:
         force: the repulsion; None: the base method alone.
         kernel_input: input of the force: `noisy` x_t (the paper), `clean` x_0, or `denoised`, the one-step estimate
             (x_t - sigma_t eps_c) / alpha_t; see `select_kernel_input`.
-        weighting_strategy: w(t), see `timestep_weight`.
+        weighting_strategy: w(t), see `timestep_weight`, or `exact`, see `exact_step`.
         force_scale: s(t), see `force_scale`.
+        guidance_interval: noise levels at which classifier-free guidance acts; elsewhere only the prediction for the
+            prompt is made. None: all levels.
+        force_interval: noise levels at which the force acts; elsewhere its networks do not run. None: all levels.
 
     Raises:
         UserError: an unknown option.
@@ -64,13 +68,18 @@ class RepulsiveDistillation:
         kernel_input: str = "noisy",
         weighting_strategy: str = "sds",
         force_scale: str = "sigma",
+        guidance_interval: NoiseLevelInterval | None = None,
+        force_interval: NoiseLevelInterval | None = None,
     ) -> None:
         one_of("kernel_input", kernel_input, KERNEL_INPUTS)
+        one_of("weighting_strategy", weighting_strategy, (*WEIGHTS, EXACT))
         self.method = method
         self.force = force
         self.kernel_input = kernel_input
         self.weighting_strategy = weighting_strategy
         self.force_scale = force_scale
+        self.guidance_interval = guidance_interval
+        self.force_interval = force_interval
 
     def __call__(
         self,
@@ -81,6 +90,7 @@ class RepulsiveDistillation:
         gamma: float | Tensor = 0.0,
         cameras: CameraCondition | None = None,
         views_per_particle: int = 1,
+        t_next: int | None = None,
     ) -> RepulsiveGradient:
         """Gradient for an ensemble of particles.
 
@@ -94,6 +104,7 @@ class RepulsiveDistillation:
                 nor feature network.
             cameras: cameras of the views, for a base method whose own network takes them.
             views_per_particle: V. The force compares view i of a particle with view i of the others only.
+            t_next: timestep of the next step, for `weighting_strategy="exact"`; None: this is the last step.
 
         Returns:
             Gradient, direction and force, each like x_0.
@@ -102,15 +113,26 @@ class RepulsiveDistillation:
         x_0 = x_0.detach()
         alpha, sigma = prior.alpha(t), prior.sigma(t)
         x_t = alpha * x_0 + sigma * noise
-        predictions = prior.noise_predictions(x_t, t, embedding, negative=self.method.needs_negative)
+        is_guided = is_inside(self.guidance_interval, prior, t)
+        predictions = prior.noise_predictions(x_t, t, embedding, self.method.needs_negative, is_guided)
         direction = self.method.direction(Step(x_0, x_t, t, noise, predictions, embedding, cameras))
-        weight = timestep_weight(self.weighting_strategy, alpha, sigma)
-        if self.force is None or (not isinstance(gamma, Tensor) and gamma == 0):
+        weight = self._weight(t, t_next, alpha, sigma)
+        if self.force is None or not self._force_acts(gamma, t):
             return RepulsiveGradient(weight * direction, direction, None)
         seen = select_kernel_input(self.kernel_input, x_0, x_t, predictions.conditional, alpha, sigma)
         force = _force_by_view(self.force, seen, views_per_particle)
         scale = gamma * force_scale(self.force_scale, alpha, sigma)
         return RepulsiveGradient(weight * (direction + scale * force), direction, force)
+
+    def _weight(self, t: int | Tensor, t_next: int | None, alpha: Tensor, sigma: Tensor) -> Tensor | float:
+        """Weight w(t) of the whole gradient."""
+        if self.weighting_strategy == EXACT:
+            return exact_step(self.method.prior, int(t), t_next)
+        return timestep_weight(self.weighting_strategy, alpha, sigma)
+
+    def _force_acts(self, gamma: float | Tensor, t: int | Tensor) -> bool:
+        """Whether the force acts; a tensor is not compared with 0, which would wait for the device."""
+        return (isinstance(gamma, Tensor) or gamma != 0) and is_inside(self.force_interval, self.method.prior, t)
 
 
 def loss_with_gradient(particles: Tensor, gradient: Tensor) -> Tensor:

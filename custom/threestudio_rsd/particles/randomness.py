@@ -26,6 +26,7 @@ STREAMS = (
     "background",
     "renderer",
     "views",
+    "world_map",
 )
 
 

@@ -4,6 +4,7 @@ from .base import NoisePredictions, Prior, PromptEmbedding
 from .deep_floyd import DeepFloydPrior
 from .gaussian_mixture import GaussianMixturePrior
 from .loading import load_prior
+from .noise_levels import NoiseLevelInterval, noise_level
 from .perp_neg import WeightedNegatives
 from .pipelines import is_bundled
 from .sampling import sample_ancestral, sample_particle_guidance
@@ -13,6 +14,7 @@ from .text_embeddings import embed_prompts
 __all__ = [
     "DeepFloydPrior",
     "GaussianMixturePrior",
+    "NoiseLevelInterval",
     "NoisePredictions",
     "Prior",
     "PromptEmbedding",
@@ -21,6 +23,7 @@ __all__ = [
     "embed_prompts",
     "is_bundled",
     "load_prior",
+    "noise_level",
     "sample_ancestral",
     "sample_particle_guidance",
 ]

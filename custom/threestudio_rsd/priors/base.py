@@ -139,7 +139,12 @@ class Prior(nn.Module):
 
     @torch.no_grad()
     def noise_predictions(
-        self, x_t: Tensor, t: int | Tensor, embedding: PromptEmbedding, negative: bool = False
+        self,
+        x_t: Tensor,
+        t: int | Tensor,
+        embedding: PromptEmbedding,
+        negative: bool = False,
+        unconditional: bool = True,
     ) -> NoisePredictions:
         """Noise predictions for all prompts, in one network call.
 
@@ -150,6 +155,8 @@ class Prior(nn.Module):
             negative: predict for the empty and for the negative prompt, as NFSD needs. Otherwise `unconditional` of
                 the result is the prediction for the negative prompt, as in diffusers; without a negative prompt the two
                 are equal.
+            unconditional: predict without the prompt too. Otherwise `unconditional` of the result is the prediction
+                for the prompt, so that every guidance scale gives that prediction; Perp-Neg is left out.
 
         Raises:
             UserError: x_t does not have the prior's shape, or t lies outside [0, T).
@@ -157,20 +164,24 @@ class Prior(nn.Module):
         self._check(x_t, t)
         n = len(x_t)
         embedding = embedding.expand(n)
+        texts = [embedding.conditional]
+        if unconditional:
+            texts.append(embedding.unconditional if negative else embedding.negative)
         if negative:
-            texts = [embedding.conditional, embedding.unconditional, embedding.negative]
-        else:
-            texts = [embedding.conditional, embedding.negative]
-        n_plain = len(texts)
-        if embedding.perp_neg is not None:
-            texts.extend(embedding.perp_neg.values.unbind(1))
+            texts.append(embedding.negative)
+        perp_neg = embedding.perp_neg if unconditional else None
+        if perp_neg is not None:
+            texts.extend(perp_neg.values.unbind(1))
         copies = len(texts)
         t_all = t if isinstance(t, int) else t.repeat(copies)
         noise = self.raw_predict(torch.cat([x_t] * copies), t_all, torch.cat(texts))
-        parts = torch.split(noise, n)
-        predictions = NoisePredictions(parts[0], parts[1], parts[2] if negative else None)
-        if embedding.perp_neg is not None:
-            predictions.perp_neg = WeightedNegatives(torch.stack(parts[n_plain:], 1), embedding.perp_neg.weights)
+        parts = list(torch.split(noise, n))
+        conditional = parts.pop(0)
+        predictions = NoisePredictions(
+            conditional, parts.pop(0) if unconditional else conditional, parts.pop(0) if negative else None
+        )
+        if perp_neg is not None:
+            predictions.perp_neg = WeightedNegatives(torch.stack(parts, 1), perp_neg.weights)
         return predictions
 
     @torch.no_grad()

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..errors import in_range
 from .base import Prior, PromptEmbedding
+from .noise_levels import NoiseLevelInterval, is_inside
 
 
 @torch.no_grad()
@@ -19,6 +20,7 @@ def sample_ancestral(
     num_inference_steps: int = 30,
     callback: Callable[[int, Tensor], object] | None = None,
     guide: Callable[[int, Tensor, Tensor], Tensor] | None = None,
+    guidance_interval: NoiseLevelInterval | None = None,
 ) -> Tensor:
     """Ancestral sampling: Euler discretization of the backward process (section 6.1.2; Karras et al., 2022).
 
@@ -34,6 +36,8 @@ def sample_ancestral(
         num_inference_steps: number of calls of the noise network.
         callback: called after each step with its index and x.
         guide: maps t, x and the noise estimate eps_w to the estimate that is followed instead; None: eps_w itself.
+        guidance_interval: noise levels at which guidance acts; elsewhere only the prediction for the prompt is made,
+            in half the computation. None: all levels.
 
     Returns:
         Samples, (N, *prior.latent_shape).
@@ -63,7 +67,8 @@ def sample_ancestral(
     x = start * (1 + levels[0] ** 2).sqrt()
     for step, t in enumerate(timesteps):
         s, s_next = levels[step], levels[step + 1]
-        estimate = prior.predict_noise(prior.alpha(t) * x, t, embedding, guidance_scale)
+        weight = guidance_scale if is_inside(guidance_interval, prior, t) else 1.0
+        estimate = prior.predict_noise(prior.alpha(t) * x, t, embedding, weight)
         if guide is not None:
             estimate = guide(t, x, estimate)
         up = (s_next**2 * (s**2 - s_next**2) / s**2).sqrt()
@@ -87,6 +92,7 @@ def sample_particle_guidance(
     guidance_scale: float = 7.5,
     num_inference_steps: int = 30,
     callback: Callable[[int, Tensor], object] | None = None,
+    guidance_interval: NoiseLevelInterval | None = None,
 ) -> Tensor:
     """Particle guidance: ancestral sampling of N samples that repel each other (Corso et al., 2024, arXiv 2310.13102).
 
@@ -109,6 +115,7 @@ def sample_particle_guidance(
         guidance_scale: see `sample_ancestral`.
         num_inference_steps: see `sample_ancestral`.
         callback: see `sample_ancestral`.
+        guidance_interval: see `sample_ancestral`.
 
     Returns:
         Samples, (N, *prior.latent_shape).
@@ -132,4 +139,5 @@ def sample_particle_guidance(
         num_inference_steps,
         callback,
         guide if strength > 0 else None,
+        guidance_interval,
     )

@@ -1,19 +1,28 @@
 """Base class of the guidance modules: builds prior, base method and force, and returns losses to threestudio."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ...distillation import CameraCondition, Method, RepulsiveDistillation, TimestepSchedule, loss_with_gradient
+from ...distillation import (
+    EXACT,
+    CameraCondition,
+    HeldTarget,
+    Method,
+    RepulsiveDistillation,
+    TimestepSchedule,
+    loss_with_gradient,
+)
 from ...errors import UserError, in_range, one_of
 from ...host import BaseModule, C, get_device, info
-from ...particles import particle_noise
-from ...priors import Prior, PromptEmbedding
+from ...priors import NoiseLevelInterval, Prior, PromptEmbedding
 from ...repulsion import POTENTIALS, RBFKernel, RepulsiveForce, load_features
 from ..prior_config import PriorConfig, configured_prior, configured_seed
 from ..prompt_embedding import embedding_of_views
+from .noise import GuidanceNoise, NoiseConfig
 
 REDUCTIONS = ("sum", "mean")
 
@@ -29,13 +38,17 @@ class RepulsiveGuidance(BaseModule):
     """
 
     @dataclass
-    class Config(PriorConfig, BaseModule.Config):
+    class Config(NoiseConfig, PriorConfig, BaseModule.Config):
         # Base method.
         min_step_percent: Any = 0.02  # lowest t / T; number or schedule; threestudio
         max_step_percent: Any = 0.98  # highest t / T; number or schedule; threestudio
         timestep_schedule: str = "random"  # random (C.1), descending, shrinking (ours)
         total_steps: int | None = None  # length of the run in steps, for descending and shrinking (ours)
-        weighting_strategy: str = "sds"  # w(t): sds, uniform, fantasia3d, snr
+        # w(t): sds, uniform, fantasia3d, snr (gradient x - D), or exact (ours): lambda_t - lambda_{t_next} with
+        # lambda = sigma / alpha, for plain gradient descent (SGD, lr 1) and descending t; with fixed noise it is DDIM
+        weighting_strategy: str = "sds"
+        inner_steps: int = 1  # optimizer steps for each target D, with weighting_strategy=snr; SDI
+        guidance_interval: list[float] | None = None  # levels sigma / alpha in (low, high] with guidance; null: all
         grad_clip: Any | None = None  # clip each gradient value to this magnitude; number or schedule; threestudio
         view_dependent_prompting: bool = True  # add the direction of view to the prompt; threestudio
         # Repulsion.
@@ -48,6 +61,9 @@ class RepulsiveGuidance(BaseModule):
         force_scale: str = "sigma"  # s(t): sigma (Alg. 1), constant, one_minus_alpha_cumprod (authors' DeepFloyd runs)
         repulsion_min_step_percent: float = 0.0  # lowest t / T at which the force acts (ours)
         repulsion_max_step_percent: float = 1.0  # highest t / T at which the force acts (ours)
+        repulsion_interval: list[float] | None = (
+            None  # levels sigma / alpha in (low, high] with force; null: all (ours)
+        )
         repulsion_every: int = 1  # the force acts in every k-th step (ours)
         chunk_size: int | None = None  # particles decoded and differentiated at once; null: all (ours)
         # Loss and seed.
@@ -71,15 +87,34 @@ class RepulsiveGuidance(BaseModule):
         in_range("repulsion_min_step_percent", cfg.repulsion_min_step_percent, 0.0, 1.0)
         in_range("repulsion_max_step_percent", cfg.repulsion_max_step_percent, 0.0, 1.0)
         in_range("repulsion_every", cfg.repulsion_every, 1)
+        in_range("inner_steps", cfg.inner_steps, 1)
+        if cfg.weighting_strategy == EXACT and cfg.timestep_schedule != "descending":
+            raise UserError(
+                f"weighting_strategy='exact' follows descending noise levels, which timestep_schedule="
+                f"{cfg.timestep_schedule!r} does not give; accepted: timestep_schedule='descending'."
+            )
+        if cfg.inner_steps > 1 and cfg.weighting_strategy != "snr":
+            raise UserError(
+                f"inner_steps={cfg.inner_steps} holds the target of the gradient x - D; accepted with it: "
+                f"weighting_strategy='snr', not {cfg.weighting_strategy!r}."
+            )
         device = get_device()
         prior = configured_prior(cfg)
         object.__setattr__(self, "prior", prior)  # not a submodule: checkpoints never hold its weights
         self.seed = configured_seed(cfg.seed)
-        self.schedule = TimestepSchedule(cfg.timestep_schedule, cfg.total_steps, self.seed)
+        self.schedule = TimestepSchedule(cfg.timestep_schedule, _targets(cfg.total_steps, cfg.inner_steps), self.seed)
         self.method = self.make_method()
         self.distillation = RepulsiveDistillation(
-            self.method, self._make_force(device), cfg.kernel_input, cfg.weighting_strategy, cfg.force_scale
+            self.method,
+            self._make_force(device),
+            cfg.kernel_input,
+            cfg.weighting_strategy,
+            cfg.force_scale,
+            _interval("guidance_interval", cfg.guidance_interval),
+            _interval("repulsion_interval", cfg.repulsion_interval),
         )
+        self.noise = GuidanceNoise(cfg, self._refresh_rate, prior, self.seed)
+        self.held_target = HeldTarget(cfg.inner_steps) if cfg.inner_steps > 1 else None
         self.update_step(0, 0)
         info(f"Repulsive guidance on {prior.fingerprint}, gamma {cfg.gamma}, features {cfg.features}")
 
@@ -143,13 +178,19 @@ class RepulsiveGuidance(BaseModule):
         if not rgb_as_latents:
             particles = self.prior.encode(particles)
         embedding = self._embedding(prompt_utils, elevation, azimuth, camera_distances)
-        t = self.schedule(self.step, self.min_t, self.max_t)
-        noise = particle_noise(
-            self.seed, "noise", self.step, len(particles), tuple(particles.shape[1:]), particles.device
-        )
         cameras = self.cameras(prompt_utils, elevation, azimuth, camera_distances, batch)
-        result = self.distillation(particles, t, noise, embedding, self._gamma_at(t), cameras, v)
-        gradient = result.gradient
+        cameras_of_batch = {"elevation": elevation, "azimuth": azimuth, **batch}
+        t, t_next = self._timesteps()
+        if self.held_target is not None and not self.held_target.is_due(self.step):
+            gradient, facts = self.held_target.gradient(particles), {}
+        else:
+            noise = self.noise(self.step, particles.shape, v, self.max_t, embedding, cameras_of_batch)
+            result = self.distillation(particles, t, noise, embedding, self._gamma_at(t), cameras, v, t_next)
+            gradient = result.gradient
+            force_norm = 0.0 if result.force is None else result.force.norm()
+            facts = {"direction_norm": result.direction.norm(), "force_norm": force_norm}
+            if self.held_target is not None:
+                self.held_target.update(particles, gradient)
         if self.grad_clip is not None:
             gradient = gradient.clamp(-self.grad_clip, self.grad_clip)
         loss = loss_with_gradient(particles, gradient)
@@ -157,12 +198,22 @@ class RepulsiveGuidance(BaseModule):
         return {
             f"loss_{self.loss_name}": loss,
             "grad_norm": gradient.norm(),
-            "direction_norm": result.direction.norm(),
-            "force_norm": 0.0 if result.force is None else result.force.norm(),
+            **facts,
             "timestep": float(t),
             "gamma": float(self.gamma),
             **self.method_losses(particles, embedding, cameras),
         }
+
+    def _timesteps(self) -> tuple[int, int | None]:
+        """Timesteps of the present target and of the next one; None after the last."""
+        index, total = self.step // self.cfg.inner_steps, self.cfg.total_steps
+        is_last = total is not None and (index + 1) * self.cfg.inner_steps >= total
+        t = self.schedule(index, self.min_t, self.max_t)
+        return t, None if is_last else self.schedule(index + 1, self.min_t, self.max_t)
+
+    def _refresh_rate(self, step: int) -> float:
+        """Share of the noise's variance that a step replaces."""
+        return _scheduled("noise_refresh_rate", self.cfg.noise_refresh_rate, 0, step, 1)
 
     def cameras(
         self, prompt_utils: Any, elevation: Tensor, azimuth: Tensor, camera_distances: Tensor, batch: dict[str, Any]
@@ -202,6 +253,25 @@ class RepulsiveGuidance(BaseModule):
             self.cfg.view_dependent_prompting,
             device=self.prior.device,
         )
+
+
+def _interval(key: str, bounds: Any) -> NoiseLevelInterval | None:
+    """Interval of noise levels from a config value."""
+    if bounds is None:
+        return None
+    try:
+        low, high = (float(bound) for bound in bounds)
+        return NoiseLevelInterval(low, high)
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"{key}={bounds!r} is impossible; accepted: null or [low, high], noise levels sigma / alpha with "
+            "0 <= low <= high (.inf: no upper bound)."
+        ) from error
+
+
+def _targets(total_steps: int | None, inner_steps: int) -> int | None:
+    """Number of targets of a run."""
+    return None if total_steps is None else math.ceil(total_steps / inner_steps)
 
 
 def _scheduled(key: str, value: Any, epoch: int, step: int, upper: float | None = None) -> float:

@@ -71,7 +71,8 @@ class ParticleLift3DSystem(BaseLift3DSystem):
         self._check_views(batch)
         out = self(batch)
         self._rgb = out["comp_rgb"].detach()
-        output = self.guidance(out["comp_rgb"], self.prompt_utils, **batch, rgb_as_latents=False)
+        opacity = {"opacity": out["opacity"]} if "opacity" in out else {}  # for world-map noise
+        output = self.guidance(out["comp_rgb"], self.prompt_utils, **batch, **opacity, rgb_as_latents=False)
         return {"loss": total_loss(self, output, out, self.n_particles)}
 
     def _check_views(self, batch: dict[str, Any]) -> None:

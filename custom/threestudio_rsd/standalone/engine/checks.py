@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ...errors import UserError
 from ..systems.optimizers import parse_optimizer, parse_scheduler
 from ..utils.config import config_to_primitive
@@ -114,7 +116,7 @@ def check_resumed(checkpoint: dict | None, path: str | None, system: Any) -> Non
         if key not in saved or key not in wanted:
             where = "lacks" if key not in saved else "has"
             raise UserError(f"resume={path!r} is a checkpoint of another system: it {where} {key}; use its own config.")
-        if saved[key].shape != wanted[key].shape:
+        if isinstance(wanted[key], torch.Tensor) and saved[key].shape != wanted[key].shape:
             raise UserError(
                 f"resume={path!r} does not fit: {key} has the shape {tuple(saved[key].shape)} in the file and "
                 f"{tuple(wanted[key].shape)} in this config."

@@ -1,0 +1,57 @@
+"""Noise levels lambda = sigma / alpha, and intervals of them.
+
+Classifier-free guidance that acts in an interval of noise levels only keeps samples diverse (Kynkaanniemi et al., 2024,
+arXiv 2404.07724).
+"""
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ..errors import UserError
+from .base import Prior
+
+
+@dataclass(frozen=True)
+class NoiseLevelInterval:
+    """Noise levels lambda = sigma / alpha in (low, high].
+
+    Attributes:
+        low: excluded lower bound, at least 0.
+        high: included upper bound; infinity: no bound.
+
+    Raises:
+        UserError: bounds that are not 0 <= low <= high.
+
+    Example:
+        >>> NoiseLevelInterval(0.28, 2.9).contains(1.0)
+        True
+        >>> NoiseLevelInterval(0.28, 2.9).contains(0.28)
+        False
+    """
+
+    low: float = 0.0
+    high: float = math.inf
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low <= self.high:
+            raise UserError(
+                f"interval [{self.low}, {self.high}] is impossible; accepted: two noise levels sigma / alpha, "
+                "0 <= low <= high."
+            )
+
+    def contains(self, level: float) -> bool:
+        """Test whether a noise level lies in the interval."""
+        return self.low < level <= self.high
+
+
+def is_inside(interval: NoiseLevelInterval | None, prior: Prior, t: int | Tensor) -> bool:
+    """Test whether the noise level of a timestep lies in an interval; None contains all levels."""
+    return interval is None or interval.contains(noise_level(prior, int(t)))
+
+
+def noise_level(prior: Prior, t: int) -> float:
+    """lambda_t = sigma_t / alpha_t of a timestep; infinity where alpha_t = 0."""
+    alpha, sigma = float(prior.alpha(t)), float(prior.sigma(t))
+    return math.inf if alpha == 0 else sigma / alpha

@@ -157,7 +157,7 @@ def test_all_that_is_run_by_name_is_there() -> None:
 
 
 def test_settings_on_the_bundled_prior_are_those_of_the_methods() -> None:
-    [section] = [part for part in PROSE.split("\n### ") if part.startswith("What is run by name")]
+    [section] = [part for part in PROSE.split("\n### ") if part.startswith("Named experiments")]
     rows = [line.split("|")[1:4] for line in section.splitlines() if line.startswith("| ")][1:]
     found = {}
     for method, _, here in rows:

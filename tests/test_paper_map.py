@@ -1,4 +1,4 @@
-"""docs/paper.md: all that it names exists, all of the paper is in it, and its settings are those of the configs."""
+"""docs/paper.md names only existing things, covers the whole paper, and its settings equal those of the configs."""
 
 import importlib
 import re
@@ -48,7 +48,7 @@ def find_path(name: str) -> Path | None:
 
 
 def tokens() -> Iterator[tuple[str, Path | None, Path | None]]:
-    """What stands in backticks, with the code file before it in the line and the file in the section's heading."""
+    """Texts in backticks, each with the code file before it in its line and the file in the section's heading."""
     heading: Path | None = None
     for line in PROSE.splitlines():
         if line.startswith("#"):
@@ -64,7 +64,7 @@ def tokens() -> Iterator[tuple[str, Path | None, Path | None]]:
 
 
 def value(config: Path, key: str) -> Any:
-    """What a config has under a dotted key, else the default of the class that reads it; KeyError: nobody reads it."""
+    """Value of a dotted key in a config, else the default of the class that reads it; KeyError for an unknown key."""
     content = yaml.safe_load(config.read_text())
     try:
         node = content
@@ -90,7 +90,7 @@ def value(config: Path, key: str) -> Any:
 
 
 def is_key(key: str) -> bool:
-    """Whether one of the paper's own configs or its classes has this key."""
+    """Test whether one of CONFIGS, or a class that reads it, has this key."""
     return any(has_value(config, key) for config in CONFIGS)
 
 
@@ -103,7 +103,7 @@ def has_value(config: Path, key: str) -> bool:
     return True
 
 
-def test_all_in_backticks_is_so() -> None:
+def test_names_in_backticks_exist() -> None:
     wrong = []
     for token, code, heading in tokens():
         setting = re.fullmatch(r"([a-z_.0-9]+): (.+)", token)
@@ -138,7 +138,7 @@ def test_all_in_backticks_is_so() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_commands_are_understood(command: str, capsys) -> None:
+def test_commands_parse(command: str, capsys) -> None:
     _, *arguments = shlex.split(command)
     with pytest.raises(SystemExit) as stopped:
         cli.main([*arguments, "--help"])
@@ -151,13 +151,13 @@ def test_commands_are_understood(command: str, capsys) -> None:
             value(config, key)
 
 
-def test_all_that_is_run_by_name_is_there() -> None:
+def test_all_named_experiments_are_listed() -> None:
     named = re.findall(r"rsd reproduce ([a-z]\w*)", PAGE.read_text())
     assert set(named) == set(list_experiments())
 
 
-def test_settings_on_the_bundled_prior_are_those_of_the_methods() -> None:
-    [section] = [part for part in PROSE.split("\n### ") if part.startswith("What is run by name")]
+def test_settings_on_the_bundled_prior_equal_those_of_the_methods() -> None:
+    [section] = [part for part in PROSE.split("\n### ") if part.startswith("Named experiments")]
     rows = [line.split("|")[1:4] for line in section.splitlines() if line.startswith("| ")][1:]
     found = {}
     for method, _, here in rows:
@@ -178,7 +178,7 @@ def numbers(cells: str) -> set[int]:
     return {number for first, last in found for number in range(int(first), int(last or first) + 1)}
 
 
-def test_all_of_the_paper_is_there() -> None:
+def test_the_page_covers_the_whole_paper() -> None:
     rows = [line.split("|")[1].strip() for line in PROSE.splitlines() if line.startswith("|")]
     sections = {part.split("\n")[0]: part for part in PROSE.split("\n## ")}
     equations, tables, figures = (

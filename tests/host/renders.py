@@ -81,7 +81,7 @@ def fill(module: nn.Module) -> None:
 
 
 def renders(host, name: str) -> dict[str, torch.Tensor]:
-    """What the renderer gives with the material of that name, in training and in evaluation."""
+    """Outputs of the renderer with the material of that name, in training and in evaluation."""
     geometry, material = Blob(), host.find(name)(MATERIALS[name])
     background_name, background_cfg = BACKGROUNDS[name]
     background = host.find(background_name)(background_cfg)

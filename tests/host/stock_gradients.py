@@ -40,7 +40,7 @@ def gradient(kind: str, model: str, perp_neg: bool = False) -> torch.Tensor:
 
 
 def all_gradients(models: dict[str, str]) -> dict[str, torch.Tensor]:
-    """Of every kind, without and with Perp-Neg."""
+    """Gradients of every kind of guidance, without and with Perp-Neg."""
     return {
         f"{kind}{' perp-neg' if perp_neg else ''}": gradient(kind, model, perp_neg)
         for kind, model in models.items()

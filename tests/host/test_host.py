@@ -1,4 +1,4 @@
-"""Which host is chosen, and how the command finds configs and commands."""
+"""Choice of the host, and how the command finds configs and commands."""
 
 import pytest
 from threestudio_rsd import host

@@ -1,4 +1,4 @@
-"""What a report shows is what the commands have left."""
+"""`read_study` returns the results that the commands wrote."""
 
 import functools
 import json

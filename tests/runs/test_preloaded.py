@@ -127,7 +127,7 @@ def test_a_server_ends_with_the_program_that_was_killed(tmp_path) -> None:
 
 
 def _alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and that nobody has asked for does not."""
+    """Test whether a process runs; a process that has ended but was not waited for does not run."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:

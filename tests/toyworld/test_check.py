@@ -24,7 +24,7 @@ JUDGE = OracleJudge()
 
 
 def perfect(counts: Counts, name: str) -> Labeled:
-    """What a model would sample that follows every prompt."""
+    """Samples of a model that follows every prompt."""
     _, labels = prompts(counts, pixel=True)[name]
     return Labeled(labeled_images(labels), labels)
 

@@ -1,6 +1,6 @@
-"""LAION's aesthetic score, version 2: a head on the image embedding of CLIP ViT-L/14, from about 1 to 10.
+"""LAION's aesthetic score, version 2: a linear head on CLIP ViT-L/14 image embeddings, from about 1 to 10.
 
-https://github.com/christophschuhmann/improved-aesthetic-predictor, sac+logos+ava1-l14-linearMSE.pth.
+Source: https://github.com/christophschuhmann/improved-aesthetic-predictor, sac+logos+ava1-l14-linearMSE.pth.
 """
 
 import pickle
@@ -14,15 +14,22 @@ from torch import Tensor, nn
 
 from ..errors import UserError, first_line
 
-CLIP = "openai/clip-vit-large-patch14"  # whose embeddings the head was trained on
-HEAD = "trl-lib/ddpo-aesthetic-predictor/aesthetic-model.pth"  # the same weights, on the Hugging Face hub
+CLIP = "openai/clip-vit-large-patch14"  # network of the embeddings
+HEAD = "trl-lib/ddpo-aesthetic-predictor/aesthetic-model.pth"  # copy of the weights on the Hugging Face hub
 
 
 def aesthetic_score(embeddings: Tensor, head: nn.Linear) -> Tensor:
-    """Score of each image: projected CLIP embeddings (N, D) -> (N,).
+    """Aesthetic score of each image.
+
+    Args:
+        embeddings: projected CLIP image embeddings, (N, D).
+        head: head from `load_aesthetic_head`.
+
+    Returns:
+        (N,)
 
     Raises:
-        UserError: a head for embeddings of another size.
+        UserError: the head takes embeddings of another size.
     """
     if embeddings.shape[1] != head.in_features:
         raise UserError(
@@ -34,14 +41,16 @@ def aesthetic_score(embeddings: Tensor, head: nn.Linear) -> Tensor:
 
 
 def load_aesthetic_head(source: str = HEAD, device: torch.device | str = "cpu") -> nn.Linear:
-    """The head as one linear layer: version 2 has five with nothing between them, version 1 one.
+    """Load the head as a single linear layer.
+
+    Version 1 of the predictor is one linear layer; version 2 has five without activations, which are multiplied.
 
     Args:
         source: a .pth or .safetensors file, or OWNER/NAME/FILE on the hub.
-        device: where it runs.
+        device: device of the head.
 
     Raises:
-        UserError: no such file, a hub that cannot be reached, or other weights.
+        UserError: the file is missing, the hub cannot be reached, or the weights are of another network.
     """
     file = Path(source)
     if not file.is_file():
@@ -57,6 +66,7 @@ def load_aesthetic_head(source: str = HEAD, device: torch.device | str = "cpu") 
 
 
 def _download(source: str) -> Path:
+    """Download OWNER/NAME/FILE from the hub."""
     owner, _, rest = source.partition("/")
     name, _, filename = rest.partition("/")
     how = (
@@ -74,6 +84,7 @@ def _download(source: str) -> Path:
 
 
 def _read(file: Path) -> Mapping[str, Tensor]:
+    """Weights by name in a .safetensors or .pth file."""
     if file.suffix == ".safetensors":
         from safetensors.torch import load_file
 
@@ -85,7 +96,7 @@ def _read(file: Path) -> Mapping[str, Tensor]:
 
 
 def _fold(weights: Mapping[str, Tensor]) -> nn.Linear:
-    """Y = W_n (... (W_1 x + b_1) ...) + b_n as a single layer."""
+    """Single linear layer that equals the linear layers of a network without activations."""
     layers = sorted(
         (key.removesuffix("weight") for key in weights if key.endswith("weight")),
         key=lambda name: [int(number) for number in re.findall(r"\d+", name)],

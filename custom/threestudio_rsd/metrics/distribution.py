@@ -1,7 +1,7 @@
-"""Distances between a set of images and a reference set: FID and KID (torchmetrics), recall and coverage.
+"""Metrics of a set of images against a reference set: FID and KID (by torchmetrics), recall and coverage.
 
-All of them are functions of features (N, D) of the images and (M, D) of the reference, in one network. They depend on
-N and M: compare equal numbers only.
+All take features of the images (N, D) and of the reference images (M, D) from the same network. Their values depend on
+N and M, so only values for equal numbers of images are comparable.
 """
 
 import warnings
@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from ..errors import UserError, first_line, require
 
 NEAREST = 5  # k of recall and coverage (Naeem et al., 2020, section 4)
-KID_SUBSETS, KID_SUBSET_SIZE = 100, 1000  # torchmetrics' own
-CHUNK = 1024  # rows of a matrix of distances at once
-INCEPTION_WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"  # as torch-fidelity calls them
+KID_SUBSETS, KID_SUBSET_SIZE = 100, 1000  # defaults of torchmetrics
+CHUNK = 1024  # rows of the distance matrix that are computed at a time
+INCEPTION_WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"  # file name that torch-fidelity uses
 
 
-class _Given(nn.Module):
-    """Identity in place of a feature network, for features that are already computed."""
+class _PrecomputedFeatures(nn.Module):
+    """Identity in the place of a feature network, for features that are already computed."""
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
@@ -31,9 +31,13 @@ class _Given(nn.Module):
 
 
 def frechet_distance(features: Tensor, reference: Tensor) -> float:
-    """Squared Frechet distance of the Gaussians fitted to features (N, D) and (M, D); of Inception's features: FID.
+    """Squared Frechet distance between Gaussians fitted to two sets of features (Heusel et al., 2017, eq. 6).
 
-    Heusel et al. (2017), eq. 6. It grows as N and M fall.
+    With Inception's features this is FID. The distance increases as N and M decrease.
+
+    Args:
+        features: features of the images, (N, D).
+        reference: features of the reference images, (M, D).
 
     Raises:
         UserError: fewer than two images or references, or different D.
@@ -41,14 +45,14 @@ def frechet_distance(features: Tensor, reference: Tensor) -> float:
     from torchmetrics.image.fid import FrechetInceptionDistance
 
     _check(features, reference, least=2)
-    metric: Any = FrechetInceptionDistance(feature=_Given(features.shape[1])).set_dtype(torch.double)
+    metric: Any = FrechetInceptionDistance(feature=_PrecomputedFeatures(features.shape[1])).set_dtype(torch.double)
     metric.update(reference.double().cpu(), real=True)
     metric.update(features.double().cpu(), real=False)
     return max(0.0, float(metric.compute()))
 
 
 def kernel_inception_distance(features: Tensor, reference: Tensor, seed: int = 0) -> float:
-    """KID (Binkowski et al., 2018): features (N, D) and (M, D) -> mean squared MMD, without bias; may be below 0.
+    """Kernel inception distance (Binkowski et al., 2018): unbiased estimate of the squared MMD; may be negative.
 
     Args:
         features: features of the images, (N, D).
@@ -63,9 +67,10 @@ def kernel_inception_distance(features: Tensor, reference: Tensor, seed: int = 0
     _check(features, reference, least=2)
     size = min(len(features), len(reference), KID_SUBSET_SIZE)
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-        warnings.simplefilter("ignore")  # that it keeps all features, which are here anyway
+        warnings.simplefilter("ignore")  # about the memory for all features
         torch.manual_seed(seed)
-        metric: Any = KernelInceptionDistance(_Given(features.shape[1]), subsets=KID_SUBSETS, subset_size=size)
+        network = _PrecomputedFeatures(features.shape[1])
+        metric: Any = KernelInceptionDistance(network, subsets=KID_SUBSETS, subset_size=size)
         metric.update(reference.double().cpu(), real=True)
         metric.update(features.double().cpu(), real=False)
         mean, _ = metric.compute()
@@ -73,12 +78,17 @@ def kernel_inception_distance(features: Tensor, reference: Tensor, seed: int = 0
 
 
 def recall(features: Tensor, reference: Tensor, nearest: int = NEAREST) -> float:
-    """Share of the reference within reach of an image (Kynkaanniemi et al., 2019): features (N, D) and (M, D).
+    """Share of the reference images that lie in the neighborhood of an image (Kynkaanniemi et al., 2019).
 
-    An image reaches as far as its k-th nearest fellow image.
+    The neighborhood of an image extends to the k-th nearest of the other images.
+
+    Args:
+        features: features of the images, (N, D).
+        reference: features of the reference images, (M, D).
+        nearest: k.
 
     Raises:
-        UserError: no more than k images, no reference, or different D.
+        UserError: k or fewer images, no reference image, or different D.
     """
     _check(features, reference, least=1)
     reach = _reach(features, nearest, "images")
@@ -88,13 +98,18 @@ def recall(features: Tensor, reference: Tensor, nearest: int = NEAREST) -> float
 
 
 def coverage(features: Tensor, reference: Tensor, nearest: int = NEAREST) -> float:
-    """Share of the reference with an image in its neighborhood (Naeem et al., 2020): features (N, D) and (M, D).
+    """Share of the reference images with an image in their neighborhood (Naeem et al., 2020).
 
-    A neighborhood reaches as far as the k-th nearest fellow of the reference. Of as many samples of one distribution
-    about 1 - 2^-k is covered.
+    The neighborhood of a reference image extends to the k-th nearest of the other reference images. For N = M samples
+    of the same distribution the coverage is about 1 - 2^-k.
+
+    Args:
+        features: features of the images, (N, D).
+        reference: features of the reference images, (M, D).
+        nearest: k.
 
     Raises:
-        UserError: no image, no more than k of the reference, or different D.
+        UserError: no image, k or fewer reference images, or different D.
     """
     _check(features, reference, least=1)
     reach = _reach(reference, nearest, "reference images")
@@ -104,10 +119,16 @@ def coverage(features: Tensor, reference: Tensor, nearest: int = NEAREST) -> flo
 
 
 def load_inception(device: torch.device | str = "cpu") -> Callable[[Tensor], Tensor]:
-    """InceptionV3 of FID, through torchmetrics and torch-fidelity: images (N, 3, H, W) in [0, 1] -> (N, 2048).
+    """Load the InceptionV3 of FID through torchmetrics and torch-fidelity.
+
+    Args:
+        device: device of the network.
+
+    Returns:
+        Function from images (N, 3, H, W) in [0, 1] to features (N, 2048).
 
     Raises:
-        UserError: torch-fidelity or the weights are missing; says how to get them.
+        UserError: torch-fidelity or the weights are missing; the message says how to get them.
     """
     require("torch_fidelity", "evaluate")
     from torchmetrics.image.fid import FrechetInceptionDistance
@@ -120,10 +141,11 @@ def load_inception(device: torch.device | str = "cpu") -> Callable[[Tensor], Ten
             f"reached, or put {INCEPTION_WEIGHTS} into {torch.hub.get_dir()}/checkpoints."
         ) from error
     network = network.to(device)
-    return lambda images: network((images.clamp(0, 1) * 255).round().byte())  # it resizes and normalizes by itself
+    return lambda images: network((images.clamp(0, 1) * 255).round().byte())  # the network resizes and normalizes
 
 
 def _check(features: Tensor, reference: Tensor, least: int) -> None:
+    """Raise UserError unless the shapes fit and both sets have at least `least` images."""
     if features.ndim != 2 or reference.ndim != 2 or features.shape[1] != reference.shape[1]:
         shapes = f"{tuple(features.shape)} and {tuple(reference.shape)}"
         raise UserError(f"features of shapes {shapes} cannot be compared; accepted: (N, D) and (M, D).")
@@ -134,9 +156,9 @@ def _check(features: Tensor, reference: Tensor, least: int) -> None:
 
 
 def _reach(features: Tensor, nearest: int, what: str) -> Tensor:
-    """Distance of each of (N, D) to its k-th nearest fellow: (N,), double."""
+    """Distance of each feature vector of (N, D) to the k-th nearest of the others: (N,), double."""
     if len(features) <= nearest:
         raise UserError(f"{len(features)} {what} are too few for {nearest} neighbors; accepted: {nearest + 1} or more.")
     features = features.double()
-    # The nearest of all is the point itself.
+    # k + 1, because the nearest is the point itself.
     return torch.cat([torch.cdist(part, features).kthvalue(nearest + 1, 1).values for part in features.split(CHUNK)])

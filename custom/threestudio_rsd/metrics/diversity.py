@@ -1,4 +1,4 @@
-"""Diversity of the particles of one ensemble in a feature space (C.1)."""
+"""Diversity of an ensemble of particles in a feature space: pairwise similarity, diversity and Vendi score (C.1)."""
 
 from collections.abc import Callable, Mapping
 
@@ -12,7 +12,7 @@ MEASURED_VIEWS = 8  # number of test cameras that contact sheets and metrics use
 
 
 def _cosines(features: Tensor) -> Tensor:
-    """Cosine similarities (N, N) of features (N, ...), in single precision at least."""
+    """Cosine similarities (N, N) of features (N, ...), at least in single precision."""
     if features.ndim < 2 or len(features) == 0:
         raise UserError(f"features of shape {tuple(features.shape)} are no ensemble; accepted: (N, D), N at least 1.")
     unit = F.normalize(features.flatten(1).to(torch.promote_types(features.dtype, torch.float32)), dim=1)
@@ -64,7 +64,7 @@ def diversity(features: Tensor) -> Tensor:
 def vendi_score(features: Tensor) -> Tensor:
     """Effective number of different particles, in [1, N] (Friedman & Dieng, 2023).
 
-    The exponential of the entropy of the eigenvalues of K / N, where K holds the cosine similarities.
+    Exponential of the entropy of the eigenvalues of K / N, where K is the matrix of cosine similarities.
 
     Args:
         features: features of the particles, (N, D).
@@ -88,7 +88,7 @@ def vendi_score(features: Tensor) -> Tensor:
 
 @torch.no_grad()
 def view_diversity(images: Tensor, networks: Mapping[str, Callable[[Tensor], Tensor]]) -> dict[str, float]:
-    """Diversity (38) of N objects, as the mean over cameras of the diversity of the N renders from one camera.
+    """Diversity (38) of the N renders from one camera, averaged over the cameras.
 
     Args:
         images: renders of N objects from V cameras, (N, V, 3, H, W) in [0, 1].
@@ -111,7 +111,10 @@ def view_diversity(images: Tensor, networks: Mapping[str, Callable[[Tensor], Ten
 
 
 def spread_views(n_views: int) -> list[int]:
-    """Indices of up to MEASURED_VIEWS cameras, evenly spread over a turn of n_views cameras.
+    """Indices of up to MEASURED_VIEWS cameras, evenly spread over a turntable of n_views cameras.
+
+    Args:
+        n_views: number of cameras of the turntable.
 
     Example:
         >>> spread_views(16)

@@ -1,6 +1,6 @@
-"""Metrics of reconstructions: distance to the true image and to the measurement.
+"""Metrics of restored images: PSNR, SSIM and LPIPS against the true image, and the residual of the measurement.
 
-Images are (B, 3, H, W); values outside [0, 1] are clamped, as in an image file. Every metric is one number per image.
+Images are (B, 3, H, W) and clamped to [0, 1], as in an image file. Each metric returns one number per image.
 """
 
 from typing import Any
@@ -12,15 +12,18 @@ from ..errors import UserError
 from .lpips import load_lpips
 
 SMALLEST_ERROR = 1e-10  # lower limit of the mean squared error, which limits PSNR to 100 dB
-CHUNK = 64  # images that pass through a network at once
+CHUNK = 64  # images per forward pass of the LPIPS network
 
 
 def psnr(images: Tensor, reference: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB, -10 log10 of the mean squared error: (B, 3, H, W) twice -> (B,); at most 100.
+    """Peak signal-to-noise ratio in dB: -10 log10 of the mean squared error.
 
     Args:
-        images: (B, 3, H, W).
+        images: restored images, (B, 3, H, W).
         reference: true images, (B, 3, H, W).
+
+    Returns:
+        (B,), at most 100.
 
     Raises:
         UserError: images of another shape than the reference.
@@ -35,7 +38,14 @@ def psnr(images: Tensor, reference: Tensor) -> Tensor:
 
 
 def ssim(images: Tensor, reference: Tensor) -> Tensor:
-    """Structural similarity (Wang et al., 2004), Gaussian window of 11: (B, 3, H, W) twice -> (B,), at most 1.
+    """Structural similarity (Wang et al., 2004) with a Gaussian window of 11 x 11 pixels.
+
+    Args:
+        images: restored images, (B, 3, H, W).
+        reference: true images, (B, 3, H, W).
+
+    Returns:
+        (B,), at most 1.
 
     Raises:
         UserError: images of another shape than the reference.
@@ -44,17 +54,20 @@ def ssim(images: Tensor, reference: Tensor) -> Tensor:
 
     images, reference = _pair(images, reference)
     values: Tensor = structural_similarity_index_measure(images, reference, data_range=1.0, reduction="none")  # type: ignore[assignment]
-    return values.reshape(len(images))  # one image comes without its dimension
+    return values.reshape(len(images))  # torchmetrics returns a scalar for a batch of one
 
 
 @torch.no_grad()
 def lpips_distance(images: Tensor, reference: Tensor, network: Any = None) -> Tensor:
-    """LPIPS distance: (B, 3, H, W) twice, in [0, 1] -> (B,); 0 for equal images.
+    """LPIPS distance (Zhang et al., 2018).
 
     Args:
-        images: (B, 3, H, W) in [0, 1].
-        reference: true images, (B, 3, H, W) in [0, 1].
+        images: restored images, (B, 3, H, W).
+        reference: true images, (B, 3, H, W).
         network: network from `load_lpips`; None: loads it.
+
+    Returns:
+        (B,); 0 for equal images.
 
     Raises:
         UserError: see `load_lpips`, or images of another shape than the reference.
@@ -67,10 +80,17 @@ def lpips_distance(images: Tensor, reference: Tensor, network: Any = None) -> Te
 
 
 def measurement_residual(measurement: Tensor, produced: Tensor) -> Tensor:
-    """Root mean square of y - A(x): (B, ...) twice -> (B,), in units of y.
+    """Root mean square of y - A(x).
+
+    Args:
+        measurement: y, (B, ...).
+        produced: A(x), (B, ...).
+
+    Returns:
+        (B,), in units of y.
 
     Raises:
-        UserError: a measurement of another shape than what the operator made.
+        UserError: y and A(x) differ in shape.
     """
     if measurement.shape != produced.shape:
         raise UserError(
@@ -91,11 +111,11 @@ def reconstruction_metrics(
         lpips_network: network from `load_lpips`; None: without LPIPS.
 
     Returns:
-        By measure (psnr, ssim, lpips): `particles` (M, N); `best` and `mean` over the particles, (M,); `mean_image`,
-        that of the pixel-wise mean of the particles, (M,).
+        For each metric (psnr, ssim, lpips): `particles`, one value per particle, (M, N); `best` and `mean` over the
+        particles, (M,); `mean_image`, the value of the pixel-wise mean of the particles, (M,).
 
     Raises:
-        UserError: reconstructions that do not fit the truth.
+        UserError: the shapes do not fit.
     """
     if reconstructions.ndim != 5 or reconstructions[:, 0].shape != truth.shape:
         raise UserError(
@@ -121,7 +141,7 @@ def reconstruction_metrics(
 
 
 def _pair(images: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
-    """Both within [0, 1], in single precision at least."""
+    """Both image batches clamped to [0, 1], at least in single precision."""
     if images.ndim != 4 or images.shape != reference.shape:
         raise UserError(
             f"images of shape {tuple(images.shape)} cannot be compared with {tuple(reference.shape)}; "

@@ -67,7 +67,7 @@ class Choice:
 
 
 def plan(experiment: Experiment, methods: Mapping[str, PaperMethod], choice: Choice, output: Path) -> list[PlannedCase]:
-    """All cases of an experiment. Seeds vary slowest: an interrupted experiment has all settings for its first seeds.
+    """All cases of an experiment; seeds vary slowest: an interrupted experiment has all settings for its first seeds.
 
     Args:
         experiment: figure or table.

@@ -1,7 +1,7 @@
-"""Runs that start within a second: forks of a server process that has imported the heavy libraries once.
+"""Fast start of runs: forks of a server process that has already imported the heavy libraries.
 
-The server starts with the first run and ends with the program that started it. Program and server exchange lines of
-JSON over a pair of sockets: a request to start a run, its process id, and later its exit code.
+The server starts with the first run and ends with the program that started it. The two exchange lines of JSON over a
+pair of sockets: the program sends requests to start a run, the server answers with process ids and exit codes.
 """
 
 import contextlib
@@ -19,8 +19,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-# What a run imports. None of it may hold a lock that forks would share. `cli` is left out: it is each run's main
-# module. diffusers asks for GPUs when it is imported, after which torch refuses them to forks.
+# Modules that runs import. They must not hold locks, which forks would share. `cli` is not among them, because it is
+# the main module of each run. Importing diffusers queries the GPUs, after which torch cannot use them in forks.
 PRELOADED = [
     "threestudio_rsd.extension.prompt_processor",
     "threestudio_rsd.extension.guidance",
@@ -29,12 +29,12 @@ PRELOADED = [
     "threestudio_rsd.extension.ensembles",
     "threestudio_rsd.extension.threestudio_dreamfusion",
     "threestudio_rsd.standalone.engine.launch",
-    "diffusers.utils.logging",  # our modules import this one and the following only when they need them
+    "diffusers.utils.logging",  # this one and the following are imported lazily by the package
     "diffusers.models.autoencoders.autoencoder_kl",
     "diffusers.models.unets.unet_2d_condition",
     "torch.utils.tensorboard",
 ]
-HELD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # blocked in the server, to which a terminal sends them too
+HELD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # blocked in the server: a terminal sends them to all processes
 THREADS_KEY = "OMP_NUM_THREADS"
 POLL_SECONDS = 0.05
 PROGRAM = "import sys; from threestudio_rsd.runs.preloaded import serve; serve(int(sys.argv[1]), sys.argv[2:])"
@@ -92,11 +92,11 @@ class Server:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._connection, other = socket.socketpair()
         self._received = b""
-        self._codes: dict[int, int] = {}  # exit codes of forks that nobody has asked for yet, by process id
+        self._codes: dict[int, int] = {}  # exit codes that have not been returned yet, by process id
         self.has_ended = False
         own = {key: value for key, value in environment.items() if key == THREADS_KEY}
         own["PYTHONPATH"] = os.pathsep.join(_import_paths())
-        # The server inherits the blocked signals: it has to outlive the runs, which end after a Ctrl-C.
+        # The server inherits the blocked signals, so that Ctrl-C ends the runs before the server.
         former = signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
         try:
             self._process = subprocess.Popen(
@@ -112,7 +112,7 @@ class Server:
 
     def start(self, **request: Any) -> int:
         """Process id of a new fork; `request` holds the arguments of `_become`."""
-        with contextlib.suppress(ConnectionError):  # then nothing is received either
+        with contextlib.suppress(ConnectionError):  # the server has ended: the loop below then receives nothing
             self._connection.sendall(json.dumps(request).encode() + b"\n")
         while not self.has_ended:
             started = self._receive()
@@ -128,7 +128,7 @@ class Server:
         return 1 if self.has_ended and not _is_running(pid) else None
 
     def _receive(self, flags: int = 0) -> int | None:
-        """Take in messages that have arrived; returns the process id of a fork that has started."""
+        """Process the messages that have arrived; return the process id of a fork that has started, if any."""
         try:
             data = self._connection.recv(1 << 16, flags)
         except BlockingIOError:
@@ -143,15 +143,15 @@ class Server:
                 self._codes[message["pid"]] = message["code"]
             else:
                 started = message["pid"]
-                self._codes.pop(started, None)  # of an earlier process with this id
+                self._codes.pop(started, None)  # exit code of an earlier process with this id
         return started
 
 
-_servers: list[Server] = []  # the one in use, or none yet
+_servers: list[Server] = []  # empty, or the server in use
 
 
 def running_server(environment: Mapping[str, str]) -> Server:
-    """The server of this program, started where there is none; arguments as for `Server`."""
+    """Server of this program, started if there is none; takes the argument of `Server`."""
     if not _servers or _servers[0].has_ended:
         _servers[:] = [Server(environment)]
     return _servers[0]
@@ -166,7 +166,7 @@ def serve(descriptor: int, modules: Sequence[str]) -> None:
         descriptor: file descriptor of the socket.
         modules: names of modules to import first; those that cannot be imported are skipped.
     """
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a script starts with `&` inherits an ignored one
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shell scripts start `command &` with SIGINT ignored
     for name in modules:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
@@ -175,13 +175,13 @@ def serve(descriptor: int, modules: Sequence[str]) -> None:
     children: set[int] = set()
 
     def report(message: Mapping[str, int]) -> None:
-        with contextlib.suppress(ConnectionError):  # the program has ended, which the next reading shows
+        with contextlib.suppress(ConnectionError):  # the program has ended: the next read returns nothing
             connection.sendall(json.dumps(message).encode() + b"\n")
 
     while True:
         readable, _, _ = select.select([connection], [], [], POLL_SECONDS)
         if readable:
-            line = requests.readline()  # the program sends one request at a time: no further line is buffered
+            line = requests.readline()  # requests come one at a time, so no further line is buffered
             if not line.endswith(b"\n"):
                 return
             pid = os.fork()
@@ -198,7 +198,7 @@ def serve(descriptor: int, modules: Sequence[str]) -> None:
 def _become(
     module: str, arguments: list[str], log: str, environment: dict[str, str], folder: str, paths: list[str]
 ) -> None:
-    """In the fork: do what `python -m module` does in a new process. Raises SystemExit at its end."""
+    """Run `python -m module` in the forked process; raises SystemExit at its end."""
     os.setsid()
     output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     os.dup2(output, 1)
@@ -227,7 +227,7 @@ def _import_paths() -> list[str]:
 
 
 def _set_threads(wanted: str) -> None:
-    """Set torch's number of threads where it differs from the one that the server was started with."""
+    """Set torch's number of threads if it differs from that of the server."""
     torch = sys.modules.get("torch")
     if torch is not None and wanted.isdigit() and int(wanted) not in (0, torch.get_num_threads()):
         torch.set_num_threads(int(wanted))

@@ -1,7 +1,8 @@
-"""The eight objects: primitives in their own coordinates, front towards +x, within about one unit of the origin.
+"""Shapes of the eight object classes, each a function that adds primitives to a `Surface`.
 
-What the captions name must survive 64 pixels, so details are large; the main color is seen from every side, and from
-above; something on the front is missing on the back.
+Objects lie within about one unit of the origin, with their front towards +x. Details are large, so that everything
+that captions name is visible in 64 pixels. The main color is visible from every side and from above, and the front
+has a feature that the back lacks.
 """
 
 import math
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from .primitives import Surface
 from .world import CLASSES
 
-# Materials: the two that a scene chooses, then those that never change.
+# Materials: the two colors of the scene, then materials of a fixed color.
 MAIN, ACCENT, BLACK, CREAM, CONE, WOOD, GLASS, CARROT, CHERRY, COFFEE, LAMP, TAIL_LAMP = range(12)
 FIXED_COLORS = {
     BLACK: (0.08, 0.08, 0.10),
@@ -24,11 +25,11 @@ FIXED_COLORS = {
     LAMP: (1.00, 0.95, 0.55),
     TAIL_LAMP: (0.70, 0.05, 0.05),
 }
-DIAGONAL = math.sqrt(0.5)
+DIAGONAL = math.sqrt(0.5)  # components of a unit normal at 45 degrees
 
 
 def mushroom(surface: Surface) -> None:
-    """A cream stem with two eyes; a cap of the main color, with accent dots on its front half."""
+    """A cream stem with two eyes; a cap of the main color, with accent-colored dots on its front half."""
     surface.cone(CREAM, (-0.85, 0.1), (0.34, 0.26))
     surface.ellipsoid(MAIN, (0.0, 0.0, 0.02), (0.84, 0.84, 0.74), above=0.02)
     surface.cone(CREAM, (0.0, 0.03), (0.82, 0.84))
@@ -41,7 +42,7 @@ def mushroom(surface: Surface) -> None:
 
 
 def snowman(surface: Surface) -> None:
-    """Two balls of the main color with a face and buttons; an accent hat."""
+    """Two balls of the main color with a face and buttons; an accent-colored hat."""
     surface.ellipsoid(MAIN, (0.0, 0.0, -0.43), 0.5)
     surface.ellipsoid(MAIN, (0.0, 0.0, 0.27), 0.36)
     surface.cone(ACCENT, (0.48, 0.55), (0.42, 0.42))
@@ -54,7 +55,7 @@ def snowman(surface: Surface) -> None:
 
 
 def house(surface: Surface) -> None:
-    """Accent walls; gable roof and front door of the main color; a window on the back and on each side."""
+    """Accent-colored walls; gable roof and front door of the main color; a window on the back and each side."""
     surface.box(ACCENT, (-0.56, -0.56, -0.78), (0.56, 0.56, 0.1))
     surface.polyhedron(
         MAIN,
@@ -74,7 +75,7 @@ def house(surface: Surface) -> None:
 
 
 def ice_cream(surface: Surface) -> None:
-    """A cone under a scoop of the main color, with two eyes and a cherry; an accent wafer behind."""
+    """A cone under a scoop of the main color, with two eyes and a cherry; an accent-colored wafer at the back."""
     surface.cone(CONE, (-0.92, 0.08), (0.0, 0.44))
     surface.ellipsoid(MAIN, (0.0, 0.0, 0.28), 0.5)
     surface.cone(MAIN, (0.04, 0.16), (0.5, 0.5))
@@ -85,7 +86,7 @@ def ice_cream(surface: Surface) -> None:
 
 
 def tree(surface: Surface) -> None:
-    """A trunk under three cones of the main color, with accent baubles on the front half and a star on top."""
+    """A trunk under three cones of the main color, with accent-colored balls on the front half and a star on top."""
     surface.cone(WOOD, (-0.92, -0.5), (0.17, 0.17))
     surface.cone(MAIN, (-0.62, 0.0), (0.7, 0.22))
     surface.cone(MAIN, (-0.16, 0.42), (0.56, 0.16))
@@ -97,7 +98,7 @@ def tree(surface: Surface) -> None:
 
 
 def rocket(surface: Surface) -> None:
-    """Body and nose of the main color with a porthole at the front; three accent fins and an accent ring."""
+    """Body and nose of the main color with a porthole at the front; three fins and a ring in the accent color."""
     surface.cone(MAIN, (-0.6, 0.3), (0.34, 0.34))
     surface.cone(MAIN, (0.3, 0.94), (0.34, 0.0))
     surface.cone(ACCENT, (0.26, 0.38), (0.36, 0.36))
@@ -130,7 +131,7 @@ def rocket(surface: Surface) -> None:
 
 
 def cup(surface: Surface) -> None:
-    """A cup of the main color full of coffee, a large accent dot on its front and the handle at +y."""
+    """A cup of the main color full of coffee, a large accent-colored dot on its front and the handle at +y."""
     surface.cone(MAIN, (-0.62, 0.55), (0.44, 0.58))
     surface.cone(COFFEE, (0.5, 0.57), (0.48, 0.48))
     surface.box(MAIN, (-0.1, 0.45, 0.2), (0.1, 0.9, 0.36))
@@ -140,7 +141,7 @@ def cup(surface: Surface) -> None:
 
 
 def car(surface: Surface) -> None:
-    """A car of the main color that drives towards +x: lamps, an accent stripe on the bonnet, and accent hubs."""
+    """A car of the main color facing +x: lamps, an accent-colored stripe on the hood and accent-colored hubs."""
     surface.box(MAIN, (-0.9, -0.44, -0.42), (0.9, 0.44, 0.0))
     surface.polyhedron(
         GLASS,

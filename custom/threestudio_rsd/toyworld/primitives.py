@@ -1,6 +1,7 @@
-"""Ray intersections with ellipsoids, capped cones and convex polyhedra, in closed form; the nearest hit is kept.
+"""Closed-form ray intersections with ellipsoids, capped cones and convex polyhedra.
 
-Coordinates are separate tensors of R rays: torch is several times faster on them than on interleaved (R, 3).
+The coordinates of R rays are stored as (3, R): torch is several times faster on one contiguous tensor per coordinate
+than on interleaved (R, 3).
 """
 
 from collections.abc import Sequence
@@ -8,15 +9,25 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-FAR = 1e9
-NEAR = 1e-3
-PARALLEL = 1e-8  # replaces a vanishing denominator
+FAR = 1e9  # distance of rays without a hit
+NEAR = 1e-3  # nearer hits are ignored
+PARALLEL = 1e-8  # replaces denominators near zero, as for rays parallel to a plane
 
 Vector = tuple[float, float, float]
 
 
 class Surface:
-    """Nearest hits of R rays with origins and directions (3, R): distance, unnormalized normal and material."""
+    """Nearest hit of each ray among the primitives that have been added.
+
+    Args:
+        origins: origins of R rays, (3, R).
+        directions: directions of the rays, (3, R); their length is the unit of `distance`.
+
+    Attributes:
+        distance: distance of the nearest hit, (R,); FAR where there is none.
+        normal: unnormalized surface normal at the hit, (3, R).
+        material: index of the material, (R,); -1 where there is no hit.
+    """
 
     def __init__(self, origins: Tensor, directions: Tensor) -> None:
         self.origins, self.directions = origins, directions
@@ -27,10 +38,18 @@ class Surface:
 
     @property
     def hit(self) -> Tensor:
+        """Mask of the rays that hit a primitive, (R,)."""
         return self.distance < FAR
 
     def ellipsoid(self, material: int, center: Vector, radii: Vector | float, above: float | None = None) -> None:
-        """An ellipsoid of half axes `radii`; `above` cuts off what lies lower than that height (and leaves it open)."""
+        """Add an ellipsoid with axes along the coordinate axes.
+
+        Args:
+            material: index of the material.
+            center: center of the ellipsoid.
+            radii: half axes, or one radius for all.
+            above: height below which the ellipsoid is cut off, without a closing disc; None: the whole ellipsoid.
+        """
         radii = radii if isinstance(radii, tuple) else (radii, radii, radii)
         origin = [(o - c) / r for o, c, r in zip(self.origins, center, radii, strict=True)]
         direction = [d / r for d, r in zip(self.directions, radii, strict=True)]
@@ -53,7 +72,15 @@ class Surface:
         center: Vector = (0.0, 0.0, 0.0),
         axis: int = 2,
     ) -> None:
-        """A frustum (cylinder, cone) along an axis between two bounds with the radius at each, closed by discs."""
+        """Add a cone, cylinder or frustum, closed by discs.
+
+        Args:
+            material: index of the material.
+            bounds: lowest and highest coordinate along the axis, relative to the center.
+            radii: radii at the two bounds.
+            center: point on the axis.
+            axis: index of the coordinate axis, 2 for z.
+        """
         u, v, w = ((axis + 1) % 3, (axis + 2) % 3, axis)
         ox, oy, oz = (self.origins[i] - center[i] for i in (u, v, w))
         dx, dy, dz = (self.directions[i] for i in (u, v, w))
@@ -86,7 +113,12 @@ class Surface:
             self._put(index, distance, material, [torch.tensor(outward if i == axis else 0.0) for i in range(3)])
 
     def polyhedron(self, material: int, planes: Sequence[tuple[Vector, float]]) -> None:
-        """A convex body: the points with normal . x <= offset for each of `planes` (normal, offset)."""
+        """Add a convex polyhedron: the points x with normal . x <= offset for all planes.
+
+        Args:
+            material: index of the material.
+            planes: (normal, offset) of each plane.
+        """
         enter, leave = torch.full_like(self.distance, -FAR), torch.full_like(self.distance, FAR)
         face = torch.zeros_like(self.material)
         for i, (normal, offset) in enumerate(planes):
@@ -101,17 +133,24 @@ class Surface:
         self._put(index, enter, material, list(normals.T))
 
     def box(self, material: int, low: Vector, high: Vector) -> None:
-        """A box with edges along the axes."""
+        """Add a box with edges along the coordinate axes.
+
+        Args:
+            material: index of the material.
+            low: corner with the lowest coordinates.
+            high: corner with the highest coordinates.
+        """
         unit = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
         upper = [(normal, h) for normal, h in zip(unit, high, strict=True)]
         lower = [((-x, -y, -z), -bound) for (x, y, z), bound in zip(unit, low, strict=True)]
         self.polyhedron(material, upper + lower)
 
     def _nearer(self, distance: Tensor, valid: Tensor) -> Tensor:
-        """Indices of the rays for which a valid hit is the nearest so far."""
+        """Indices of the rays whose hit is valid and nearer than all earlier ones."""
         return (valid & (distance > NEAR) & (distance < self.distance)).nonzero()[:, 0]
 
     def _put(self, index: Tensor, distance: Tensor, material: int, normal: list[Tensor]) -> None:
+        """Store the hits of the rays with these indices."""
         self.distance[index] = distance[index]
         self.material[index] = material
         for i in range(3):
@@ -127,7 +166,7 @@ def _nonzero(x: Tensor) -> Tensor:
 
 
 def _plane(normal: Vector, vectors: Tensor) -> Tensor:
-    """Normal . vectors (3, R), without the terms that vanish."""
+    """Dot product of a normal with vectors (3, R) -> (R,); terms with a zero factor are skipped."""
     terms = [n * v for n, v in zip(normal, vectors, strict=True) if n != 0]
     total: Tensor = sum(terms[1:], terms[0])
     return total

@@ -12,7 +12,7 @@ from .world import ACCENTS, BACKGROUNDS, CLASSES, COLORS, Camera, Scene
 IMAGE_SIZE = 64
 SUPERSAMPLING = 2  # rays per pixel along each axis
 CHUNK = 16  # images rendered at a time, so that their rays fit into the processor's cache
-BOUNDING_RADIUS = 1.25  # of a sphere that holds every object in its own coordinates, with a margin
+BOUNDING_RADIUS = 1.25  # radius of a sphere that contains every object of unit size, with a margin
 
 COLOR_RGB = torch.tensor(
     [
@@ -29,7 +29,7 @@ COLOR_RGB = torch.tensor(
 ACCENT_RGB = torch.tensor([[0.95, 0.95, 0.95], [0.25, 0.25, 0.28], [0.55, 0.33, 0.16]])
 BACKGROUND_RGB = torch.tensor([[0.95, 0.95, 0.95], [0.80, 0.88, 0.96], [0.96, 0.90, 0.78]])
 
-# A light from the upper front, one at the camera, and ambient light.
+# Intensities of a directional light from the upper front, of a light at the camera, and of ambient light.
 LIGHT_DIRECTION = F.normalize(torch.tensor([0.45, 0.35, 0.85]), dim=0)
 LIGHT, HEADLIGHT, AMBIENT = 0.36, 0.20, 0.56
 
@@ -50,12 +50,12 @@ def render(
     Every argument up to `camera`, and every field of the camera, is one value for all images or a tensor (N,).
 
     Args:
-        object_class: name or index, of CLASSES.
-        color: name or index, of COLORS.
-        accent: name or index, of ACCENTS.
-        background: name or index, of BACKGROUNDS.
-        size: scale of the object.
-        height: further scale along z.
+        object_class: name or index in CLASSES.
+        color: name or index in COLORS.
+        accent: name or index in ACCENTS.
+        background: name or index in BACKGROUNDS.
+        size: scale of the object; 1 is full size.
+        height: additional scale along z.
         camera: cameras; None: the default of `Camera`.
         resolution: pixels along each side.
         supersampling: rays per pixel along each axis.
@@ -110,6 +110,7 @@ def render_scenes(scenes: Scene, resolution: int = IMAGE_SIZE, supersampling: in
 
 
 def _index(argument: str, value: Tensor | str | int, names: tuple[str, ...]) -> Tensor:
+    """Indices for a name, an index or a tensor of indices; checks their range."""
     if isinstance(value, str):
         one_of(argument, value, names)
         value = names.index(value)
@@ -159,7 +160,7 @@ def _camera_rays(camera: Camera, resolution: int) -> tuple[Tensor, Tensor]:
         torch.deg2rad(torch.as_tensor(x)) for x in (camera.azimuth, camera.elevation, camera.fovy)
     )
     outward = torch.stack([elevation.cos() * azimuth.cos(), elevation.cos() * azimuth.sin(), elevation.sin()])
-    # Right and up in closed form: the cross products with z, which have no limit straight above.
+    # In closed form, because the cross product with z is zero for a camera straight above.
     right = torch.stack([-azimuth.sin(), azimuth.cos(), torch.zeros_like(azimuth)])
     up = torch.linalg.cross(outward, right, dim=0)
     half = torch.tan(fovy / 2)[None, :, None]

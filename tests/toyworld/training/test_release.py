@@ -1,4 +1,4 @@
-"""What ships: half precision, the same answers, and nothing of a training that is not over."""
+"""Released networks: half precision, same outputs as before, finished trainings only."""
 
 import json
 

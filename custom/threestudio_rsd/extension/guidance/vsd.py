@@ -60,7 +60,9 @@ class RepulsiveVSDGuidance(RepulsiveGuidance):
     def cameras(
         self, prompt_utils: Any, elevation: Tensor, azimuth: Tensor, camera_distances: Tensor, batch: dict[str, Any]
     ) -> CameraCondition | None:
-        """Cameras, and the prompt without direction of view, where eps_phi is told them.
+        """Camera matrices and the prompt's embedding without view direction, on which eps_phi is conditioned.
+
+        None if `camera_condition` is not set.
 
         Raises:
             UserError: the data has no cameras.

@@ -1,7 +1,7 @@
 """Nonlinear blur: motion blur in linear light, followed by the response of a saturating camera.
 
-This operator is ours. The usual one is a network trained on the GOPRO data (Tran et al., 2021), which needs a download;
-this one combines the same two effects, motion blur and camera response, in closed form.
+The nonlinear blur of other works is a network trained on the GOPRO data (Tran et al., 2021), which needs a download.
+This operator combines the same two effects, motion blur and camera response, in closed form.
 """
 
 from typing import Any

@@ -1,1 +1,1 @@
-"""What threestudio's launch.py does: checks, training, checkpoints, progress bar and random state."""
+"""Stand-in for threestudio's launch.py: checks, training, checkpoints, progress bar and random state."""

@@ -1,4 +1,4 @@
-"""Training and held-out images: rendered once, in shards, and stored as uint8."""
+"""Training and held-out images, rendered once in shards and stored as uint8 files."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,12 @@ from . import settings
 
 @dataclass
 class Renders:
-    """Images (N, 3, 64, 64) as uint8, and their scenes."""
+    """Rendered images with their scenes.
+
+    Attributes:
+        images: (N, 3, 64, 64), uint8.
+        scenes: the N scenes.
+    """
 
     images: Tensor
     scenes: Scene
@@ -23,12 +28,17 @@ class Renders:
         return len(self.images)
 
     def batch(self, index: Tensor) -> Tensor:
-        """Images (len(index), 3, 64, 64) in [0, 1]."""
+        """Images with these indices, (len(index), 3, 64, 64) in [0, 1]."""
         return self.images[index].float() / 255
 
 
 def shard_seeds(images: int, first_seed: int) -> list[int]:
-    """Seeds of the shards of a number of images; each shard adds 1 to the first seed."""
+    """Consecutive seeds, one per shard.
+
+    Args:
+        images: number of images in all shards.
+        first_seed: seed of the first shard.
+    """
     return [first_seed + i for i in range(images // settings.SHARD)]
 
 
@@ -60,7 +70,7 @@ def load_renders(folder: Path, held_out: bool = False) -> Renders:
 
     Args:
         folder: folder of the shards.
-        held_out: load the images that no network is trained on.
+        held_out: load the held-out images instead of the training images.
     """
     if held_out:
         seeds = shard_seeds(settings.HELD_OUT_IMAGES, settings.HELD_OUT_SEED)
@@ -71,7 +81,7 @@ def load_renders(folder: Path, held_out: bool = False) -> Renders:
 
 
 def shard_file(folder: Path, seed: int) -> Path:
-    """File of the shard with a seed."""
+    """Path of the shard with this seed."""
     return folder / f"renders-{seed}.npy"
 
 

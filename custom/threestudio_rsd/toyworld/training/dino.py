@@ -1,14 +1,15 @@
 """Self-supervised training of the feature network by DINO (Caron et al., 2021), without labels.
 
-A student predicts, from a crop of an image, which prototypes its teacher gives to another crop; the teacher is the
-student's moving average. In this world colors alone satisfy that early, and a network that sees colors alone is of
-no use as a guide. So one backbone carries two heads: `color` compares crops that keep their colors, and `shape`
-compares crops whose colors are changed at random, so that only form and view remain.
+From a crop of an image, a student predicts the teacher's probabilities of prototypes for another crop; the teacher is
+a moving average of the student. On this data set, color alone soon suffices for that task, and features that encode
+only color are useless as guidance. Therefore the backbone has two heads: `color` compares crops with their original
+colors, `shape` compares crops with randomly changed colors, in which only shape and view agree.
 
-The student sees a part of the patches (Assran et al., 2022), which also costs less. Beside DINO's own loss there are
-an instance-contrastive one, with a queue of the teacher's past embeddings (He et al., 2020), and one that decorrelates
-the features (Bardes et al., 2022): with hidden layers in the heads and no decorrelation, 128 features spanned about 20
-directions. The benefit of each has been seen only in short trials with one seed, with several changes at a time.
+The student sees a subset of the patches (Assran et al., 2022), which is also cheaper. The loss adds two terms to
+DINO's: an instance-contrastive one, with a queue of past embeddings of the teacher (He et al., 2020), and one that
+decorrelates the features (Bardes et al., 2022); without it, and with hidden layers in the heads, the 128 features
+spanned about 20 directions. Each part has been tested only in short trials with one seed and several simultaneous
+changes.
 """
 
 import copy
@@ -27,29 +28,29 @@ from .augment import shift_blur_noise
 from .data import Renders
 from .trainer import TrainingTask, bf16_autocast, train
 
-IMAGE, WIDTH, PATCHES = 64, 128, 8  # pixels, of a feature, and along a side of an image
-# Wide networks start from weights of 0.02; in one as narrow as this the class token then is about the mean of the
-# patches, hence colors. In a trial of 200 steps these numbers, with a learning rate of 1.5e-3 for 1e-3, took the probe
-# of the class from 47 to 80 %.
+IMAGE, WIDTH, PATCHES = 64, 128, 8  # pixels per side, length of a feature vector, patches per side
+# Standard deviation of the initial weights, and scale of the initial position embeddings. With the usual 0.02, the
+# class token of such a narrow network starts near the mean of the patches, which encodes only color. In a trial of 200
+# steps these values, with a learning rate of 1.5e-3 instead of 1e-3, raised the probe's class accuracy from 47 to 80 %.
 INITIAL_WEIGHTS, INITIAL_POSITIONS = 0.08, 0.7
 
-BOTTLENECK, PROTOTYPES = 128, 512  # of each head
-# At 0.04 the teacher came to use few prototypes, and the probe of the class was worse.
+BOTTLENECK, PROTOTYPES = 128, 512  # output width and number of prototypes of each head
+# With a teacher temperature of 0.04 only few prototypes were used, and the probe's class accuracy was lower.
 STUDENT_TEMPERATURE, TEACHER_TEMPERATURE = 0.1, 0.07
 CONTRAST_WEIGHT, CONTRAST_TEMPERATURE, QUEUE = 1.0, 0.06, 2048
 DECORRELATION_WEIGHT = 0.2
 CENTER_MOMENTUM = 0.9
-TEACHER_MOMENTUM = 0.98  # rises to 1 by a cosine
+TEACHER_MOMENTUM = 0.98  # initial value; rises to 1 on a cosine schedule
 
-SIDES = 0.85, 1.0  # of the crops, as shares of the image's side
-KEPT_PATCHES = 40  # of 64, for the student
-KEPT_COLORS = 0.5  # share of the batch that the head `color` is trained on: it has the easier task
+SIDES = 0.85, 1.0  # range of a crop's side, as a share of the image's side
+KEPT_PATCHES = 40  # patches, of 64, that the student sees
+KEPT_COLORS = 0.5  # share of the batch on which the head `color` is trained; its task is easier
 
-PROBE_IMAGES, CALIBRATION_IMAGES = 3000, 4096
+PROBE_IMAGES, CALIBRATION_IMAGES = 3000, 4096  # numbers of images for the probe and for `standardize_features`
 
 
 def random_crops(images: Tensor) -> Tensor:
-    """A square crop of each image (N, 3, H, H), in its size, the side a random share of the image's."""
+    """Random square crop of each image (N, 3, H, H), resized to (N, 3, H, H)."""
     count = len(images)
     side = SIDES[0] + (SIDES[1] - SIDES[0]) * torch.rand(count)
     transform = torch.zeros(count, 2, 3)
@@ -60,10 +61,10 @@ def random_crops(images: Tensor) -> Tensor:
 
 
 def change_colors(images: Tensor) -> Tensor:
-    """Images (N, 3, H, W) in [0, 1] with random hue, saturation, contrast and brightness each, some as negatives."""
+    """Images (N, 3, H, W) in [0, 1] with random hue, saturation, contrast and brightness, some of them inverted."""
     count = len(images)
     gray = torch.full((3, 3), 1 / 3)
-    quarter_turn = torch.tensor([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]) / 3**0.5  # about the gray axis
+    quarter_turn = torch.tensor([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]) / 3**0.5  # around the gray axis
     angle = 2 * math.pi * torch.rand(count, 1, 1)
     saturation = 1.2 * torch.rand(count, 1, 1)
     turn = gray + saturation * (angle.cos() * (torch.eye(3) - gray) + angle.sin() * quarter_turn)
@@ -84,7 +85,7 @@ def dino_loss(targets: Tensor, cosines: Tensor) -> Tensor:
 
 
 def contrastive_loss(directions: Tensor, positives: Tensor, others: Tensor) -> Tensor:
-    """Cross-entropy of finding each student's unit vector (N, D) its positive among all positives and others (M, D)."""
+    """Cross-entropy of identifying the positive of each unit vector (N, D) among all positives and others (M, D)."""
     cosines = directions @ torch.cat([positives, others]).T
     return F.cross_entropy(cosines / CONTRAST_TEMPERATURE, torch.arange(len(directions)))
 
@@ -97,16 +98,16 @@ def decorrelation_loss(features: Tensor) -> Tensor:
 
 
 def keep_some_patches(module: nn.Module, arguments: Any, embedded: Tensor) -> Tensor:
-    """Forward hook of a ViT's embeddings (N, 1 + P, D): the class token and KEPT_PATCHES random ones of each image."""
+    """Forward hook on a ViT's embeddings (N, 1 + P, D): keeps the class token and KEPT_PATCHES random patches."""
     chosen = 1 + torch.rand(len(embedded), embedded.shape[1] - 1).argsort(1)[:, :KEPT_PATCHES]
     kept = embedded.gather(1, chosen[:, :, None].expand(-1, -1, embedded.shape[2]))
     return torch.cat([embedded[:, :1], kept], dim=1)
 
 
 class Head(nn.Module):
-    """Features (N, WIDTH) to directions (N, BOTTLENECK), and their cosines (N, PROTOTYPES) to the prototypes.
+    """Unit vectors (N, BOTTLENECK) of features (N, WIDTH), and their cosines (N, PROTOTYPES) to learned prototypes.
 
-    Batch normalization (an option in the paper's code) makes images differ from the first step on.
+    Batch normalization (an option in DINO's code) keeps the outputs of different images apart from the first step.
     """
 
     def __init__(self) -> None:
@@ -116,8 +117,10 @@ class Head(nn.Module):
             nn.BatchNorm1d(BOTTLENECK, affine=False, track_running_stats=False),
         )
         self.prototypes = nn.Parameter(torch.randn(PROTOTYPES, BOTTLENECK))
-        self.register_buffer("center", torch.zeros(PROTOTYPES))  # of the cosines; the teacher's is in use
-        self.register_buffer("queue", F.normalize(torch.randn(QUEUE, BOTTLENECK), dim=-1))  # past directions, too
+        self.register_buffer("center", torch.zeros(PROTOTYPES))  # mean cosines; used in the teacher
+        self.register_buffer(
+            "queue", F.normalize(torch.randn(QUEUE, BOTTLENECK), dim=-1)
+        )  # past unit vectors; used in the teacher
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         directions = F.normalize(self.projection(features), dim=-1)
@@ -125,7 +128,7 @@ class Head(nn.Module):
 
 
 class DinoTask(TrainingTask):
-    """Train a student by gradients; `model` is its teacher, a moving average, which ships."""
+    """DINO training: gradients update the student; `model` is the teacher, its moving average, which is released."""
 
     def __init__(self, renders: Renders, held_out: Renders) -> None:
         super().__init__()
@@ -161,6 +164,7 @@ class DinoTask(TrainingTask):
 
     @torch.no_grad()
     def after_step(self) -> None:
+        """Move the teacher's weights towards the student's."""
         share = (1 - TEACHER_MOMENTUM) * 0.5 * (1 + math.cos(math.pi * self.fraction))
         for teacher, student in ((self.model, self.student), (self.teacher_heads, self.student_heads)):
             torch._foreach_lerp_(list(teacher.parameters()), list(student.parameters()), share)
@@ -202,7 +206,7 @@ def _vision_transformer() -> ViTModel:
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
         initializer_range=INITIAL_WEIGHTS,
-        attn_implementation="eager",  # its backward pass is twice as fast as the fused one's on so few positions
+        attn_implementation="eager",  # with so few tokens its backward pass is twice as fast as that of fused attention
     )
     model = ViTModel(config, add_pooling_layer=False)
     place = torch.arange(PATCHES)
@@ -215,9 +219,13 @@ def _vision_transformer() -> ViTModel:
 
 @torch.no_grad()
 def standardize_features(model: Any, images: Tensor) -> None:
-    """Give every feature mean 0 and deviation 1 over images (N, 3, 64, 64) in [0, 1], by the last layer norm.
+    """Set the last layer norm so that each feature has mean 0 and standard deviation 1 over some images.
 
-    Without it all features share a large constant part, and every two images have a cosine near 1.
+    Otherwise a large constant part of the features makes the cosine of any two images close to 1.
+
+    Args:
+        model: ViT.
+        images: (N, 3, 64, 64) in [0, 1].
     """
     features = torch.cat([class_token(model, part) for part in images.split(128)])
     mean, deviation = features.mean(0), features.std(0)
@@ -230,7 +238,7 @@ def train_dino(renders: Renders, held_out: Renders, work: Path, output: Path) ->
 
     Args:
         renders: training images.
-        held_out: images for the log.
+        held_out: images for the metrics in the log.
         work: folder of the checkpoints and the log.
         output: folder of the trained network.
     """

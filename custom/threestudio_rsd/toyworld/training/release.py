@@ -1,6 +1,7 @@
-"""Conversion of finished networks to the form in which they ship.
+"""Conversion of trained networks to their released form.
 
-The weights are in half precision, and load with diffusers 0.19 and transformers 4.28 as well as with current releases.
+Released weights are in half precision and load with diffusers 0.19 and transformers 4.28 as well as with current
+releases.
 """
 
 import json
@@ -14,7 +15,7 @@ from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-# Settings unknown to the older libraries; here they have their default values, so leaving them out changes nothing.
+# Config entries that the older libraries reject. All have their default values here, so they can be removed.
 NEWER_SETTINGS = {
     "_name_or_path",
     "attention_type",
@@ -27,7 +28,7 @@ NEWER_SETTINGS = {
     "use_post_quant_conv",
     "use_quant_conv",
 }
-IMAGE_PROCESSOR = {  # for `dino` and `clip`, which take images in [-1, 1]
+IMAGE_PROCESSOR = {  # of `dino` and `clip`, whose inputs are in [-1, 1]
     "do_normalize": True,
     "do_rescale": True,
     "do_resize": True,
@@ -40,7 +41,7 @@ IMAGE_PROCESSOR = {  # for `dino` and `clip`, which take images in [-1, 1]
 
 
 def release(work: Path, destination: Path) -> list[str]:
-    """Convert every finished network and replace its copy in the destination.
+    """Convert all networks whose training is finished, and replace them in the destination.
 
     Args:
         work: work folder of `rsd toyworld train`.
@@ -70,7 +71,7 @@ def release(work: Path, destination: Path) -> list[str]:
 
 
 def _add_attention(folder: Path) -> None:
-    """Add attention layers with zero output to the autoencoder's middle blocks; old diffusers requires them."""
+    """Add attention layers with zero output to the autoencoder's middle blocks, which old diffusers requires."""
     plain = AutoencoderKL.from_pretrained(folder)
     torch.manual_seed(0)
     with_attention = AutoencoderKL.from_config({**plain.config, "mid_block_add_attention": True})
@@ -83,20 +84,23 @@ def _add_attention(folder: Path) -> None:
 
 
 def _prefix_keys(file: Path) -> None:
-    """Rename a text encoder's weights to the names of transformers 4, which version 5 also reads."""
+    """Rename a text encoder's weights to the names of transformers 4, which version 5 reads as well."""
     prefix = "text_model."
     _rewrite(file, lambda name, value: (name if name.startswith(prefix) else prefix + name, value))
 
 
 def _halve(file: Path) -> None:
+    """Convert floating-point weights to half precision."""
     _rewrite(file, lambda name, value: (name, value.half() if value.is_floating_point() else value))
 
 
 def _rewrite(file: Path, change: Callable[[str, Tensor], tuple[str, Tensor]]) -> None:
+    """Replace every (name, weight) of a safetensors file by the result of `change`."""
     weights: dict[str, Tensor] = dict(change(name, value) for name, value in load_file(file).items())
     save_file({name: value.contiguous() for name, value in weights.items()}, file, metadata={"format": "pt"})
 
 
 def _clean_config(file: Path) -> None:
+    """Remove NEWER_SETTINGS from a JSON config."""
     config = {name: value for name, value in json.loads(file.read_text()).items() if name not in NEWER_SETTINGS}
     file.write_text(json.dumps(config, indent=2) + "\n")

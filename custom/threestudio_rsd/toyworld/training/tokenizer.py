@@ -1,4 +1,4 @@
-"""Tokenizers in which every word of the captions is one token, and any other text its letters."""
+"""CLIP and T5 tokenizers with one token per word of the captions; other words are split into letters."""
 
 import itertools
 import json
@@ -13,14 +13,18 @@ from ...errors import require
 from ..captions import vocabulary
 
 CLIP_LENGTH = 16  # tokens
-T5_LENGTH = 77  # what DeepFloyd IF pads every prompt to
+T5_LENGTH = 77  # tokens, as DeepFloyd IF pads prompts
 START, END = "<|startoftext|>", "<|endoftext|>"
-SPACE = "\u2581"  # sentencepiece's, before each word
-WORD_SCORE, LETTER_SCORE = -3.0, -10.0  # log probabilities: a word beats its letters
+SPACE = "\u2581"  # sentencepiece's mark before each word
+WORD_SCORE, LETTER_SCORE = -3.0, -10.0  # log probabilities: a whole word is preferred to its letters
 
 
 def write_clip_tokenizer(folder: Path) -> CLIPTokenizer:
-    """Write the tokenizer, in the formats of old and of current transformers, and return it."""
+    """Write and return a CLIP tokenizer, in the formats of transformers 4.28 and of current releases.
+
+    Args:
+        folder: folder of the tokenizer's files.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     letters = sorted(ByteLevel.alphabet())
     merges = _merges(vocabulary())
@@ -34,7 +38,7 @@ def write_clip_tokenizer(folder: Path) -> CLIPTokenizer:
     _write(folder, files)
     tokenizer = CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=CLIP_LENGTH)
     tokenizer.save_pretrained(folder)
-    # Current transformers leave these two out, which old ones need.
+    # save_pretrained of current transformers omits these two files, which transformers 4.28 reads.
     _write(folder, files)
     return tokenizer
 
@@ -56,6 +60,7 @@ def _merges(words: list[str]) -> list[tuple[str, str]]:
 
 
 def _merge(word: list[str], pair: tuple[str, str]) -> list[str]:
+    """Join every adjacent occurrence of a pair in a list of pieces."""
     merged: list[str] = []
     for piece in word:
         if merged and (merged[-1], piece) == pair:
@@ -66,13 +71,16 @@ def _merge(word: list[str], pair: tuple[str, str]) -> list[str]:
 
 
 def write_t5_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """Write a T5 tokenizer of the same words, in sentencepiece's format and in that of `tokenizers`, and return it.
+    """Write and return a T5 tokenizer of the same words, in the formats of sentencepiece and of `tokenizers`.
+
+    Args:
+        folder: folder of the tokenizer's files.
 
     Raises:
         UserError: sentencepiece is not installed.
     """
     require("sentencepiece", "deepfloyd")
-    from sentencepiece import sentencepiece_model_pb2  # its classes are made at run time
+    from sentencepiece import sentencepiece_model_pb2  # its classes are created at run time
 
     messages: Any = sentencepiece_model_pb2
 
@@ -102,7 +110,7 @@ def write_t5_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 
 def _old_metaspace(value: Any) -> Any:
-    """A tokenizer's JSON with what marks the spaces in the words of older `tokenizers`, which the current one reads."""
+    """Tokenizer JSON with Metaspace entries in the format of older `tokenizers`, which current releases also read."""
     if isinstance(value, dict):
         if value.get("type") == "Metaspace":
             return {"type": "Metaspace", "replacement": SPACE, "add_prefix_space": True}

@@ -202,3 +202,16 @@ def test_clipping_is_each_particles_own() -> None:
     for particle, norm in zip(system.geometry.particles, (norms[0], norms[0] * 2), strict=True):
         clipped = torch.stack([parameter.grad.norm() for parameter in particle.parameters()]).norm()
         torch.testing.assert_close(clipped, norm, rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("view_noise", ["constant", "world-map"])
+def test_a_resumed_run_along_the_flow_equals_an_uninterrupted_one(view_noise: str, tmp_path: Path) -> None:
+    flow = "configs/text2nerf/flow-bundled.yaml"
+    options = [*TINY, f"system.guidance.view_noise={view_noise}", "system.metrics_every=0"]
+    whole = launch(tmp_path / "whole", *options, "trainer.max_steps=3", config=flow)
+    first = launch(tmp_path / "first", *options, "trainer.max_steps=1", "trainer.val_check_interval=1", config=flow)
+    resume = f"resume={first / 'ckpts' / 'last.ckpt'}"
+    rest = launch(tmp_path / "rest", *options, "trainer.max_steps=3", resume, config=flow)
+    states = [torch.load(trial / "ckpts" / "last.ckpt", weights_only=True)["state_dict"] for trial in (whole, rest)]
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])

@@ -1,4 +1,4 @@
-"""Solvers against the printed algorithm, and against a prior whose posterior is known."""
+"""Solvers of inverse problems against Algorithm 2 as printed, and on a prior with a known posterior."""
 
 import io
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 class FirstValues:
-    """Linear operator that sees the first k values of each image (M, D)."""
+    """Linear operator that returns the first k values of each image (M, D)."""
 
     def __init__(self, seen: int) -> None:
         self.seen = seen
@@ -33,14 +33,14 @@ class FirstValues:
 
 
 class Square:
-    """A nonlinear operator."""
+    """Nonlinear operator."""
 
     def A(self, x: Tensor) -> Tensor:  # noqa: N802 deepinv's name
         return x.square()
 
 
 class DecodedMixture(GaussianMixturePrior):
-    """A mixture behind a nonlinear decoder: latents (2,) to images (3,)."""
+    """Gaussian mixture prior with a nonlinear decoder from latents (2,) to images (3,)."""
 
     is_latent = True
     matrix = torch.tensor([[0.5, -0.3, 0.8], [0.2, 0.9, -0.4]])
@@ -54,7 +54,7 @@ class DecodedMixture(GaussianMixturePrior):
 
 
 def mixture(kind: type = GaussianMixturePrior) -> GaussianMixturePrior:
-    """Two modes that agree in the first value alone."""
+    """Gaussian mixture prior with two modes that have the same first value."""
     return kind(torch.tensor([[0.5, 0.1], [0.5, 0.9]]), torch.tensor([0.003, 0.003]), torch.tensor([0.5, 0.5]))
 
 
@@ -75,7 +75,7 @@ def run(
 
 @pytest.mark.parametrize("kernel_input", ["noisy", "clean", "denoised"])
 @pytest.mark.parametrize("gamma", [0.0, 3.0])
-def test_augmented_solver_is_the_printed_algorithm(kernel_input: str, gamma: float) -> None:
+def test_augmented_solver_equals_algorithm_2(kernel_input: str, gamma: float) -> None:
     prior = mixture(DecodedMixture)
     physics, y = Square(), torch.tensor([[0.3, 0.2, 0.6], [0.1, 0.5, 0.4]])
     steps, regularization, coupling = 6, 0.02, 0.3
@@ -122,7 +122,7 @@ def test_augmented_solver_is_the_printed_algorithm(kernel_input: str, gamma: flo
     torch.testing.assert_close(solver.x, x, rtol=1e-4, atol=1e-5)
 
 
-def test_closed_form_x_step_is_the_minimum() -> None:
+def test_closed_form_x_step_minimizes_the_objective() -> None:
     prior, y = mixture(), torch.tensor([[0.2]])
     config = SolverConfig(n_particles=3, n_steps=2, x_step="closed-form", coupling=0.4)
     solver = make_solver(config, Problem(y, FirstValues(1)), prior)
@@ -138,7 +138,7 @@ def test_closed_form_x_step_is_the_minimum() -> None:
 
 @pytest.mark.parametrize("solver", ["rsd", "latent-reddiff"])
 @pytest.mark.parametrize("n_repelled", [0, 1])
-def test_without_partners_repulsion_is_the_base_method_to_the_bit(solver: str, n_repelled: int) -> None:
+def test_repulsion_of_fewer_than_two_particles_changes_nothing(solver: str, n_repelled: int) -> None:
     prior, y = mixture(DecodedMixture), torch.full((1, 3), 0.4)
     base = run(prior, y, Square(), name=solver, n_steps=5)
     assert torch.equal(run(prior, y, Square(), name=solver, n_steps=5, gamma=9.0, n_repelled=n_repelled), base)
@@ -148,7 +148,7 @@ def test_without_partners_repulsion_is_the_base_method_to_the_bit(solver: str, n
 
 
 @pytest.mark.parametrize("solver", ["rsd", "latent-reddiff", "psld"])
-def test_chunks_equal_the_whole(solver: str) -> None:
+def test_results_do_not_depend_on_chunk_size(solver: str) -> None:
     prior = mixture(DecodedMixture)
     physics = FirstValues(2)
     physics.total = 3
@@ -160,7 +160,7 @@ def test_chunks_equal_the_whole(solver: str) -> None:
 
 
 @pytest.mark.parametrize("solver", ["rsd", "reddiff", "dps"])
-def test_particles_and_images_do_not_depend_on_how_many_there_are(solver: str) -> None:
+def test_results_do_not_depend_on_the_number_of_particles_and_images(solver: str) -> None:
     prior, y = mixture(), torch.tensor([[0.5], [0.4], [0.6]])
     many = run(prior, y, FirstValues(1), name=solver, n_steps=5, n_particles=4)
     few = run(prior, y[:2], FirstValues(1), name=solver, n_steps=5, n_particles=2)
@@ -168,7 +168,7 @@ def test_particles_and_images_do_not_depend_on_how_many_there_are(solver: str) -
 
 
 @pytest.mark.parametrize("solver", ["rsd", "latent-reddiff", "psld"])
-def test_resumed_equals_uninterrupted_to_the_bit(solver: str) -> None:
+def test_resumed_run_is_bit_identical_to_uninterrupted_run(solver: str) -> None:
     prior = mixture(DecodedMixture)
     physics = FirstValues(2)
     physics.total = 3
@@ -195,7 +195,7 @@ def test_resumed_equals_uninterrupted_to_the_bit(solver: str) -> None:
 
 
 @pytest.mark.parametrize("solver", ["rsd", "reddiff"])
-def test_repulsion_spreads_the_particles(solver: str) -> None:
+def test_repulsion_increases_the_distances_of_particles(solver: str) -> None:
     prior, y = mixture(), torch.tensor([[0.5]])
 
     def spread(gamma: float) -> float:
@@ -215,8 +215,8 @@ def test_repulsion_spreads_the_particles(solver: str) -> None:
     ],
     ids=["dps", "rsd", "reddiff"],
 )
-def test_both_answers_of_a_known_posterior_are_found(settings: dict) -> None:
-    """The first value is measured, the second hidden: the posterior has half its weight at .1, half at .9."""
+def test_both_modes_of_a_known_posterior_are_found(settings: dict) -> None:
+    """The first value is measured; the posterior of the second has half its weight at 0.1 and half at 0.9."""
     latents = run(mixture(), torch.tensor([[0.53]]), FirstValues(1), n_particles=16, kernel_input="clean", **settings)
     seen, hidden = latents[0].unbind(-1)
     assert abs(float(seen.mean()) - 0.53) < 0.05
@@ -226,7 +226,7 @@ def test_both_answers_of_a_known_posterior_are_found(settings: dict) -> None:
     assert 0.15 < high < 0.85
 
 
-def test_posterior_sampler_without_guidance_samples_the_prior() -> None:
+def test_posterior_sampler_with_zero_likelihood_step_samples_the_prior() -> None:
     deviation = 0.15  # far above sigma_0 = 0.03, below which no sampler of this schedule resolves anything
     means, weights = torch.tensor([[0.5, -1.0], [0.5, 1.0]]), torch.tensor([0.5, 0.5])
     prior = GaussianMixturePrior(means, torch.full((2,), deviation**2), weights)
@@ -237,7 +237,7 @@ def test_posterior_sampler_without_guidance_samples_the_prior() -> None:
     assert 0.4 < float((latents[:, 1] > 0).float().mean()) < 0.6
 
 
-def test_dps_keeps_its_estimate_within_the_range_of_images() -> None:
+def test_dps_clips_its_estimate_to_the_range_of_images() -> None:
     prior = GaussianMixturePrior(torch.tensor([[1.5, -1.5]]), torch.full((1,), 0.01), torch.ones(1))
     settings = {"name": "dps", "likelihood_step": 0.0, "n_steps": 20}
     free = run(prior, torch.zeros(1, 1), FirstValues(1), clip_estimate=False, **settings)
@@ -245,7 +245,7 @@ def test_dps_keeps_its_estimate_within_the_range_of_images() -> None:
     assert float(run(prior, torch.zeros(1, 1), FirstValues(1), **settings).abs().max()) <= 1
 
 
-def test_the_measurement_wins_where_it_says_something() -> None:
+def test_measured_values_are_reproduced() -> None:
     prior = mixture()
     for value in (0.1, 0.9):
         latents = run(prior, torch.tensor([[0.5, value]]), FirstValues(2), n_steps=200, lr_z=0.05, x_step="closed-form")
@@ -269,19 +269,19 @@ def test_the_measurement_wins_where_it_says_something() -> None:
         ({"name": "latent-reddiff"}, "needs a prior with a decoder"),
     ],
 )
-def test_impossible_settings_are_named(settings: dict, message: str) -> None:
+def test_invalid_settings_raise_user_error(settings: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         run(mixture(), torch.zeros(1, 1), FirstValues(1), **settings)
 
 
-def test_pixel_solvers_refuse_a_latent_prior() -> None:
+def test_pixel_solvers_reject_a_latent_prior() -> None:
     for name in ("dps", "reddiff"):
         with pytest.raises(UserError, match="pixel space"):
             run(mixture(DecodedMixture), torch.zeros(1, 3), Square(), name=name)
 
 
 @pytest.mark.parametrize("settings", [{"x_step": "closed-form"}, {"name": "psld"}])
-def test_linear_methods_refuse_a_nonlinear_operator(settings: dict) -> None:
+def test_linear_methods_reject_a_nonlinear_operator(settings: dict) -> None:
     with pytest.raises(UserError, match="linear"):
         run(mixture(DecodedMixture), torch.zeros(1, 3), Square(), n_steps=2, **settings)
 
@@ -295,12 +295,12 @@ def test_linear_methods_refuse_a_nonlinear_operator(settings: dict) -> None:
         (torch.zeros(1), "shape"),
     ],
 )
-def test_impossible_measurements_are_named(measurement: Tensor, message: str) -> None:
+def test_invalid_measurements_raise_user_error(measurement: Tensor, message: str) -> None:
     with pytest.raises(UserError, match=message):
         run(mixture(), measurement, FirstValues(1), n_steps=2)
 
 
-def test_operators_that_do_not_take_the_priors_images_are_named() -> None:
+def test_operators_for_other_image_shapes_raise_user_error() -> None:
     class ForThree:
         def A(self, x: Tensor) -> Tensor:  # noqa: N802 deepinv's name
             return x @ torch.zeros(3, 3)

@@ -1,4 +1,4 @@
-"""The aesthetic head, folded into one layer."""
+"""Loading of the aesthetic head as a single linear layer."""
 
 import itertools
 
@@ -10,7 +10,7 @@ from threestudio_rsd.metrics.aesthetic import aesthetic_score, load_aesthetic_he
 from torch import nn
 
 
-def test_layers_with_dropout_between_them_are_one_layer(tmp_path) -> None:
+def test_layers_with_dropout_are_merged_into_one(tmp_path) -> None:
     sizes = (6, 5, 4, 3, 2, 1)
     layers: list[nn.Module] = []
     for wide, narrow in itertools.pairwise(sizes):
@@ -25,7 +25,7 @@ def test_layers_with_dropout_between_them_are_one_layer(tmp_path) -> None:
         torch.testing.assert_close(aesthetic_score(embeddings, load_aesthetic_head(str(tmp_path / name))), expected)
 
 
-def test_version_1_is_one_layer(tmp_path) -> None:
+def test_version_1_is_loaded(tmp_path) -> None:
     torch.save(nn.Linear(4, 1).state_dict(), tmp_path / "head.pth")
     head = load_aesthetic_head(str(tmp_path / "head.pth"))
     with pytest.raises(UserError, match="takes 4 features, not 5"):
@@ -33,13 +33,13 @@ def test_version_1_is_one_layer(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("content", [{"weight": torch.zeros(3, 4), "bias": torch.zeros(3)}, {}, [1], nn.Linear])
-def test_other_weights_are_no_head(content, tmp_path) -> None:
+def test_other_weights_raise_user_error(content, tmp_path) -> None:
     torch.save(content, tmp_path / "head.pth")
     with pytest.raises(UserError, match="holds no aesthetic head"):
         load_aesthetic_head(str(tmp_path / "head.pth"))
 
 
 @pytest.mark.parametrize("source", ["nowhere.pth", "nobody/nothing/head.pth"])
-def test_a_head_that_is_not_there_says_how_to_get_it(source) -> None:
+def test_missing_head_raises_user_error_with_instructions(source) -> None:
     with pytest.raises(UserError, match=f"{source}.*improved-aesthetic-predictor.*--aesthetic"):
         load_aesthetic_head(source)

@@ -1,4 +1,4 @@
-"""CLIP score against transformers' whole model, on the CLIP that ships."""
+"""CLIP score of the bundled CLIP against transformers' CLIPModel."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from threestudio_rsd.toyworld.world import choose_scenes
 FOLDER = str(data_path("load/toyworld/clip"))
 
 
-def test_is_the_cosine_of_the_whole_model_and_higher_for_the_right_prompt() -> None:
+def test_clip_score_equals_the_clip_model_and_prefers_the_right_prompt() -> None:
     from transformers import AutoTokenizer, CLIPModel
 
     images, prompts = render_scenes(choose_scenes(2, 0, "mushroom", "red")), ["a red mushroom", "a blue car"]
@@ -26,7 +26,7 @@ def test_is_the_cosine_of_the_whole_model_and_higher_for_the_right_prompt() -> N
     assert (scores[:, 0] > scores[:, 1]).all()
 
 
-def test_opposite_embeddings_score_nothing_and_sizes_must_fit() -> None:
+def test_opposite_embeddings_score_0_and_sizes_are_checked() -> None:
     ones = torch.ones(2, 3)
     assert clip_score(ones, -ones).tolist() == [0, 0]
     assert clip_score(ones, 2 * ones).tolist() == pytest.approx([1, 1])
@@ -34,7 +34,7 @@ def test_opposite_embeddings_score_nothing_and_sizes_must_fit() -> None:
         clip_score(ones, torch.ones(2, 4))
 
 
-def test_prompts_of_any_length_are_embedded_each_as_if_alone() -> None:
+def test_embedding_of_a_prompt_does_not_depend_on_the_batch() -> None:
     encode = load_text_encoder(FOLDER)
     prompts = ["a mushroom", "a red car, front view", "a red tree " * 30]
     together = encode(prompts)
@@ -42,6 +42,6 @@ def test_prompts_of_any_length_are_embedded_each_as_if_alone() -> None:
     torch.testing.assert_close(together[:1], encode(prompts[:1]), rtol=1e-4, atol=1e-5)
 
 
-def test_a_clip_that_is_not_there_is_named() -> None:
+def test_missing_clip_model_raises_user_error() -> None:
     with pytest.raises(UserError, match="nobody/nothing"):
         load_text_encoder("nobody/nothing")

@@ -1,4 +1,4 @@
-"""Distances of sets: known Gaussians, and the formulas beside torchmetrics' classes."""
+"""FID, KID, recall and coverage on Gaussians with known values."""
 
 import sys
 
@@ -29,7 +29,7 @@ def gaussian(n: int, seed: int, mean: float = 0.0, scale: float = 1.0) -> Tensor
     return torch.randn(n, 4, generator=torch.Generator().manual_seed(seed)) * scale + mean
 
 
-def test_fid_of_gaussians_is_the_closed_form() -> None:
+def test_fid_of_gaussians_equals_the_closed_form() -> None:
     a, b = gaussian(20_000, 0), gaussian(20_000, 1, mean=0.5, scale=2.0)
     # |0.5|^2 + (2 - 1)^2 in each of four dimensions
     assert frechet_distance(a, b) == pytest.approx(4 * (0.25 + 1.0), rel=0.03)
@@ -66,7 +66,7 @@ def test_frechet_distance_with_fewer_samples_than_dimensions() -> None:
             frechet_distance(features, wrong)
 
 
-def test_kid_is_the_unbiased_squared_mmd_of_the_cubic_kernel() -> None:
+def test_kid_equals_the_unbiased_squared_mmd_of_the_cubic_kernel() -> None:
     a, b = gaussian(7, 0).double(), gaussian(7, 1, mean=1.0).double()
     inside = torch.eye(7) == 0
     aa, bb, ab = ((x @ y.T / 4 + 1) ** 3 for x, y in ((a, a), (b, b), (a, b)))
@@ -74,7 +74,7 @@ def test_kid_is_the_unbiased_squared_mmd_of_the_cubic_kernel() -> None:
     assert kernel_inception_distance(a, b) == pytest.approx(float(expected))
 
 
-def test_kid_leaves_the_random_state_alone() -> None:
+def test_kid_does_not_change_the_global_random_state() -> None:
     state = torch.get_rng_state()
     values = {kernel_inception_distance(gaussian(9, 0), gaussian(5, 1)) for _ in range(2)}
     assert len(values) == 1
@@ -82,7 +82,7 @@ def test_kid_leaves_the_random_state_alone() -> None:
 
 
 @pytest.mark.parametrize("nearest", [1, 3])
-def test_of_one_distribution_as_much_is_covered_as_theory_says(nearest: int) -> None:
+def test_coverage_of_the_same_distribution_matches_theory(nearest: int) -> None:
     n = m = 400
     found = [coverage(gaussian(m, seed), gaussian(n, seed + 100), nearest) for seed in range(5)]
     missed = 1.0
@@ -91,7 +91,7 @@ def test_of_one_distribution_as_much_is_covered_as_theory_says(nearest: int) -> 
     assert sum(found) / 5 == pytest.approx(1 - missed, abs=0.03)
 
 
-def test_a_mode_that_is_not_shown_is_neither_recalled_nor_covered() -> None:
+def test_missing_mode_lowers_recall_and_coverage() -> None:
     one_mode = gaussian(200, 0, scale=0.1)
     two_modes = torch.cat([gaussian(100, 1, scale=0.1), gaussian(100, 2, mean=9.0, scale=0.1)])
     for measure in (recall, coverage):
@@ -100,7 +100,7 @@ def test_a_mode_that_is_not_shown_is_neither_recalled_nor_covered() -> None:
         assert measure(two_modes, two_modes) == 1
 
 
-def test_recall_is_about_the_images_reach_and_coverage_about_the_references() -> None:
+def test_recall_uses_neighborhoods_of_images_and_coverage_those_of_references() -> None:
     reference = torch.arange(6.0)[:, None]
     wide, narrow = torch.tensor([[0.0], [5.0]]), torch.tensor([[2.0], [2.1]])
     assert recall(wide, reference, nearest=1) == 1  # each image reaches the other
@@ -109,20 +109,20 @@ def test_recall_is_about_the_images_reach_and_coverage_about_the_references() ->
 
 
 @pytest.mark.parametrize("measure", [frechet_distance, kernel_inception_distance, recall, coverage])
-def test_too_few_and_other_features_are_errors(measure) -> None:
+def test_too_few_images_and_unequal_dimensions_raise_user_error(measure) -> None:
     with pytest.raises(UserError, match="too few"):
         measure(gaussian(1, 0), gaussian(3, 1))
     with pytest.raises(UserError, match="cannot be compared"):
         measure(gaussian(9, 0), gaussian(9, 1)[:, :2])
 
 
-def test_without_torch_fidelity_it_is_said_what_to_install(monkeypatch) -> None:
+def test_missing_torch_fidelity_names_the_extra(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "torch_fidelity", None)
     with pytest.raises(UserError, match=r"pip install threestudio-rsd\[evaluate\]"):
         load_inception()
 
 
-def test_without_inceptions_weights_it_is_said_where_they_go(monkeypatch, tmp_path) -> None:
+def test_missing_inception_weights_raise_user_error_with_instructions(monkeypatch, tmp_path) -> None:
     pytest.importorskip("torch_fidelity")
     from torch_fidelity import feature_extractor_inceptionv3
 
@@ -135,7 +135,7 @@ def test_without_inceptions_weights_it_is_said_where_they_go(monkeypatch, tmp_pa
         load_inception()
 
 
-def test_inception_sees_bytes_of_any_size(monkeypatch) -> None:
+def test_inception_gets_uint8_images_of_any_size(monkeypatch) -> None:
     pytest.importorskip("torch_fidelity")
     from torch_fidelity import feature_extractor_inceptionv3
 

@@ -1,4 +1,4 @@
-"""The network of LPIPS where its weights cannot be had."""
+"""Errors of LPIPS without its weights."""
 
 from collections.abc import Callable
 from urllib.error import URLError
@@ -10,7 +10,7 @@ from threestudio_rsd.repulsion import load_features
 
 
 @pytest.mark.parametrize("load", [load_lpips, lambda: load_features("lpips")])
-def test_weights_that_cannot_be_downloaded_give_one_sentence(load: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_weights_raise_user_error(load: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("lpips")
     models = pytest.importorskip("torchvision.models")
 

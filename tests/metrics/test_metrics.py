@@ -1,4 +1,4 @@
-"""Metrics against loops and known ensembles."""
+"""Similarity, diversity and Vendi score against plain loops and ensembles with known values."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from threestudio_rsd.toyworld import ToyworldJudge, modes_covered
 
 
 @given(n=st.integers(2, 7), seed=st.integers(0, 99))
-def test_similarity_is_equation_37(n: int, seed: int) -> None:
+def test_similarity_equals_equation_37(n: int, seed: int) -> None:
     features = torch.randn(n, 5, generator=torch.Generator().manual_seed(seed))
     pairs = [torch.cosine_similarity(features[i], features[j], dim=0) for i in range(n) for j in range(n) if i != j]
     torch.testing.assert_close(pairwise_similarity(features), torch.stack(pairs).mean(), rtol=1e-4, atol=1e-5)
@@ -34,7 +34,7 @@ def test_zero_and_half_precision_features_stay_finite() -> None:
     assert vendi_score(torch.randn(3, 4).half()).isfinite()
 
 
-def test_no_ensemble_is_an_error() -> None:
+def test_invalid_features_raise_user_error() -> None:
     for features in (torch.zeros(0, 4), torch.zeros(4)):
         with pytest.raises(UserError, match="ensemble"):
             diversity(features)
@@ -46,12 +46,12 @@ def test_modes_covered_counts_combinations() -> None:
     assert modes_covered(color, background) == 3
 
 
-def test_a_judge_without_weights_is_named(tmp_path) -> None:
+def test_judge_without_weights_raises_user_error(tmp_path) -> None:
     with pytest.raises(UserError, match=r"model.safetensors"):
         ToyworldJudge.from_folder(tmp_path)
 
 
-def test_weights_of_something_else_are_no_judge_s(tmp_path) -> None:
+def test_other_weights_are_rejected_as_judge(tmp_path) -> None:
     save_file({"weight": torch.zeros(2)}, tmp_path / "model.safetensors")
     with pytest.raises(UserError, match="does not hold a judge's weights"):
         ToyworldJudge.from_folder(tmp_path)

@@ -32,7 +32,7 @@ def test_psnr_of_a_constant_offset(offset: float) -> None:
     )
 
 
-def test_psnr_is_per_image_clamps_as_a_file_does_and_is_finite_for_equal_images() -> None:
+def test_psnr_is_per_image_clamped_and_finite_for_equal_images() -> None:
     reference = pictures(3)
     images = reference.clone()
     images[1] += 0.1
@@ -81,7 +81,7 @@ def test_psnr_and_ssim_agree_with_their_definitions(n: int) -> None:
         assert float(ssims[index]) == pytest.approx(plain_ssim(a, b), abs=1e-5)
 
 
-def test_lpips_gives_the_network_the_range_that_it_wants(random_lpips) -> None:
+def test_lpips_network_gets_images_in_minus_1_to_1(random_lpips) -> None:
     images, reference = pictures(3, 1, 64), pictures(3, 2, 64)
     expected = random_lpips(images, reference, normalize=True).flatten()
     torch.testing.assert_close(lpips_distance(images, reference, random_lpips), expected)
@@ -89,26 +89,26 @@ def test_lpips_gives_the_network_the_range_that_it_wants(random_lpips) -> None:
     assert lpips_distance(images, images, random_lpips).abs().max() < 1e-6
 
 
-def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lpips", None)
     with pytest.raises(UserError, match=r"threestudio-rsd\[lpips\]"):
         lpips_distance(pictures(1), pictures(1))
 
 
 @given(scale=st.floats(0.01, 10))
-def test_residual_is_the_root_mean_square_of_each_measurement(scale: float) -> None:
+def test_residual_equals_the_root_mean_square_per_measurement(scale: float) -> None:
     y = torch.zeros(2, 5)
     produced = torch.stack([torch.full((5,), scale), torch.tensor([0, 0, 0, 0, -scale])])
     expected = scale * torch.tensor([1, math.sqrt(1 / 5)])
     torch.testing.assert_close(measurement_residual(y, produced), expected)
 
 
-def test_residual_of_another_shape_is_an_error() -> None:
+def test_residual_of_unequal_shapes_raises_user_error() -> None:
     with pytest.raises(UserError, match=r"accepted: \(2, 5\)"):
         measurement_residual(torch.zeros(2, 5), torch.zeros(2, 1))
 
 
-def test_all_metrics_of_ensembles(random_lpips) -> None:
+def test_reconstruction_metrics_of_ensembles(random_lpips) -> None:
     truth = pictures(2, size=64)
     reconstructions = torch.stack([truth, (truth + 0.2).clamp(0, 1), 0.5 * truth], dim=1)
     metrics = reconstruction_metrics(reconstructions, truth, random_lpips)
@@ -125,7 +125,7 @@ def test_all_metrics_of_ensembles(random_lpips) -> None:
     assert set(reconstruction_metrics(reconstructions, truth)) == {"psnr", "ssim"}
 
 
-def test_shapes_that_would_broadcast_are_errors() -> None:
+def test_shapes_that_would_broadcast_raise_user_error() -> None:
     images = pictures(2)
     for measure in (psnr, ssim, lpips_distance):
         with pytest.raises(UserError, match="cannot be compared"):

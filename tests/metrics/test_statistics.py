@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from threestudio_rsd.metrics.statistics import Estimate, estimate
 
 
-def test_as_wide_as_the_normal_interval_for_many_values() -> None:
+def test_interval_of_many_values_matches_the_normal_interval() -> None:
     values = torch.randn(400, generator=torch.Generator().manual_seed(0))
     found = estimate(values)
     half = 1.96 * float(values.std()) / 20
@@ -16,8 +16,8 @@ def test_as_wide_as_the_normal_interval_for_many_values() -> None:
     assert found.high == pytest.approx(float(values.mean()) + half, abs=0.02)
 
 
-def test_clusters_that_differ_widen_the_interval() -> None:
-    """With clusters of equal values only the number of clusters counts."""
+def test_differing_clusters_widen_the_interval() -> None:
+    """If values within clusters are equal, the interval depends only on the number of clusters."""
     values = [float(i) for i in range(10) for _ in range(50)]
     clustered = estimate(values, clusters=[int(value) for value in values])
     by_hand, flat = estimate(torch.arange(10.0)), estimate(values)
@@ -25,13 +25,13 @@ def test_clusters_that_differ_widen_the_interval() -> None:
     assert clustered.high - clustered.low > 3 * (flat.high - flat.low)
 
 
-def test_of_one_cluster_its_values_are_drawn() -> None:
+def test_values_are_resampled_if_there_is_one_cluster() -> None:
     found = estimate([1.0, 2.0, 3.0, 4.0], clusters=["only"] * 4)
     assert 1 < found.low < 2.5 < found.high < 4
 
 
 @given(st.lists(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=5), min_size=1, max_size=5))
-def test_within_the_values_for_clusters_of_any_size(clusters) -> None:
+def test_interval_lies_within_the_values_for_clusters_of_any_size(clusters) -> None:
     values = [value for cluster in clusters for value in cluster]
     found = estimate(values, clusters=[index for index, cluster in enumerate(clusters) for _ in cluster])
     if len(values) > 1:
@@ -40,6 +40,6 @@ def test_within_the_values_for_clusters_of_any_size(clusters) -> None:
         assert found == Estimate(values[0])
 
 
-def test_a_record_is_read_back() -> None:
+def test_estimate_survives_a_round_trip_through_its_record() -> None:
     for found in (estimate([1.0, 2.0, 4.0]), estimate([3.0])):
         assert Estimate.from_record(found.record()) == found

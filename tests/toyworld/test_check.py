@@ -1,4 +1,4 @@
-"""The check of the bundled networks, on images whose labels are known, and the commands around it."""
+"""`rsd toyworld check`, `render` and `card`, on images with known labels."""
 
 import json
 
@@ -42,7 +42,7 @@ def test_a_model_that_follows_its_prompts_scores_1(rows, name: str) -> None:
     assert all(row.measured == 1 and row.passed is not False for row in rows(JUDGE, perfect(Counts(), name)))
 
 
-def test_a_model_that_knows_one_class_one_color_and_one_view_misses() -> None:
+def test_model_with_one_class_color_and_view_fails() -> None:
     for rows, name, attribute, share in (
         (measures.class_rows, "open 3", "class", 1 / 8),
         (measures.color_rows, "colored", "color", 1 / 8),
@@ -56,7 +56,7 @@ def test_a_model_that_knows_one_class_one_color_and_one_view_misses() -> None:
         assert row.verdict == f"missed by {100 * (row.needed - share):.1f} points"
 
 
-def test_prompts_say_what_is_asked() -> None:
+def test_prompts_name_the_attributes_of_their_labels() -> None:
     for request, labels in prompts(Counts(2, 1, 1, 1), pixel=True).values():
         for i, prompt in enumerate(request.prompts):
             assert CLASSES[labels["class"][i]] in prompt
@@ -68,13 +68,13 @@ def test_prompts_say_what_is_asked() -> None:
             )
 
 
-def test_every_combination_is_asked_for_equally_often() -> None:
+def test_combinations_of_attributes_are_equally_frequent() -> None:
     _, labels = prompts(Counts(), pixel=False)["colored"]
     pairs = labels["class"] * len(COLORS) + labels["color"]
     assert torch.bincount(pairs).tolist() == [Counts().per_caption] * 64
 
 
-def test_the_guidance_scale_with_the_fewest_colors_counts() -> None:
+def test_diversity_rows_report_the_guidance_scale_with_fewest_colors() -> None:
     all_colors, two_colors = torch.arange(8).repeat(4), torch.arange(2).repeat(16)
     images = {1.0: labeled_images({"color": all_colors}), 3.0: labeled_images({"color": two_colors})}
     covered, bits = measures.diversity_rows(JUDGE, images)
@@ -85,14 +85,14 @@ def test_the_guidance_scale_with_the_fewest_colors_counts() -> None:
     assert all(row.passed for row in measures.diversity_rows(JUDGE, {1.0: images[1.0]}))
 
 
-def test_entropy_within_a_class_sees_what_all_classes_together_hide() -> None:
+def test_within_class_entropy_detects_one_color_per_class() -> None:
     classes = torch.arange(8).repeat_interleave(8)
     one_color_each = Labeled(labeled_images({"class": classes, "color": classes}), {"class": classes})
     assert all(row.passed for row in measures.diversity_rows(JUDGE, {3.0: one_color_each.images}))
     assert measures.within_class_rows(JUDGE, one_color_each)[0].measured == 0
 
 
-def test_distances_to_the_truth_are_small_for_the_truth() -> None:
+def test_distances_to_the_truth_are_small_for_true_samples() -> None:
     scenes = [sample_scenes(n, torch.Generator().manual_seed(seed)) for seed, n in enumerate((2000, 400, 400))]
     reference, held_out, samples = (Labeled(labeled_images(s.labels()), s.labels()) for s in scenes)
     collapsed = samples.images[:1].repeat(400, 1, 1, 1) + 1e-4 * torch.rand(400, 3, 8, 8)
@@ -103,7 +103,7 @@ def test_distances_to_the_truth_are_small_for_the_truth() -> None:
     assert all(row.needed is None for row in rows)
 
 
-def test_probe_reads_labels_that_lie_in_the_features() -> None:
+def test_probe_finds_linearly_encoded_labels() -> None:
     scenes = [sample_scenes(n, torch.Generator().manual_seed(n)).labels() for n in (600, 300)]
     sizes = {name: len(p) for name, p in true_distribution().items()}
 
@@ -119,7 +119,7 @@ def test_probe_reads_labels_that_lie_in_the_features() -> None:
     assert not any(row.passed for row in noise)
 
 
-def test_autoencoder_and_clip_that_ship_are_measured() -> None:
+def test_bundled_autoencoder_and_clip_are_measured() -> None:
     images, scenes = sampling.draw_renders(24, 5, workers=1)
     (psnr,) = measures.autoencoder_rows(data_path("load/toyworld/text-to-image/vae"), images)
     assert 20 < psnr.measured < 60
@@ -157,7 +157,7 @@ def test_exit_code_and_json(measured: float, code: int, tmp_path, monkeypatch, c
         (["check", "--workers", "0"], "at least 1"),
     ],
 )
-def test_mistakes_are_one_sentence_and_exit_2(arguments: list[str], words: str, capsys) -> None:
+def test_invalid_arguments_print_one_sentence_and_exit_with_2(arguments: list[str], words: str, capsys) -> None:
     assert main(["toyworld", *arguments]) == 2
     error = capsys.readouterr().err
     assert words in error
@@ -165,13 +165,13 @@ def test_mistakes_are_one_sentence_and_exit_2(arguments: list[str], words: str, 
     assert error.count("\n") == 1
 
 
-def test_a_folder_without_networks_is_named(tmp_path) -> None:
+def test_folder_without_networks_raises_user_error(tmp_path) -> None:
     (tmp_path / "judge").mkdir()
     with pytest.raises(UserError, match="lacks text-to-image, dino, clip;"):
         table.check(tmp_path, 1)
 
 
-def test_render_command_writes_what_it_says(tmp_path) -> None:
+def test_render_command_writes_images_and_attributes(tmp_path) -> None:
     fixed = ["--class", "ice cream", "--color", "blue", "--azimuth", "180", "--elevation", "10"]
     assert main(["toyworld", "render", "--count", "3", "--seed", "4", "--output", str(tmp_path), *fixed]) == 0
     records = json.loads((tmp_path / "attributes.json").read_text())
@@ -186,7 +186,7 @@ def test_render_command_writes_what_it_says(tmp_path) -> None:
     assert len(list(tmp_path.glob("*.png"))) == 4
 
 
-def test_what_is_given_does_not_change_the_rest_of_a_scene() -> None:
+def test_given_attributes_do_not_change_the_others() -> None:
     free, fixed = choose_scenes(6, 1), choose_scenes(6, 1, "car", azimuth=90.0)
     assert (fixed.object_class == CLASSES.index("car")).all()
     assert (fixed.camera.azimuth == 90).all()
@@ -194,13 +194,13 @@ def test_what_is_given_does_not_change_the_rest_of_a_scene() -> None:
     assert torch.equal(free.camera.elevation, fixed.camera.elevation)
 
 
-def test_card_puts_samples_on_the_left() -> None:
+def test_card_shows_samples_on_the_left() -> None:
     left, right = torch.full((SIDE**2, 3, 64, 64), 0.2), torch.full((SIDE**2, 3, 64, 64), 0.7)
     rows = side_by_side(left, right).mean((1, 2, 3)).view(SIDE, 2 * SIDE + 1)
     torch.testing.assert_close(rows, torch.tensor([0.2] * SIDE + [1.0] + [0.7] * SIDE).expand(SIDE, -1))
 
 
-def test_a_card_for_every_class(tmp_path, monkeypatch) -> None:
+def test_card_command_writes_a_picture_per_class(tmp_path, monkeypatch) -> None:
     def draw(requests, folder, workers):
         return {name: torch.rand(len(request.prompts), 3, 64, 64) for name, request in requests.items()}
 
@@ -212,7 +212,7 @@ def test_a_card_for_every_class(tmp_path, monkeypatch) -> None:
 
 
 @pytest.mark.slow
-def test_samples_do_not_depend_on_the_workers() -> None:
+def test_samples_do_not_depend_on_the_number_of_workers() -> None:
     folder = data_path("load/toyworld")
     few = sampling.draw_samples({"a": sampling.Request(("a cup",) * 18, 3.0, 1)}, folder, 2, steps=2)["a"]
     last = sampling.draw_samples({"a": sampling.Request(("a cup",) * 2, 3.0, 17)}, folder, 1, steps=2)["a"]
@@ -220,7 +220,7 @@ def test_samples_do_not_depend_on_the_workers() -> None:
 
 
 @pytest.mark.slow
-def test_the_whole_check_runs_on_the_networks_that_ship() -> None:
+def test_check_runs_on_the_bundled_networks() -> None:
     rows = table.check(data_path("load/toyworld"), 2, Counts(1, 1, 1, 1, held_out=64, probe=200, steps=2))
     needed = [row.needed for row in rows if row.needed is not None]
     assert sorted(needed) == sorted([0.99, 0.99, 30, 0.95, 0.95, 8, 2.8, 0.75, 0.85, 0.95, 0.7, 0.95])

@@ -1,4 +1,4 @@
-"""Hits against what defines them: the hit lies on the surface, and nothing before it is inside."""
+"""Closed-form hits and normals against ray marching."""
 
 import pytest
 import torch
@@ -41,7 +41,7 @@ BODIES = {"ellipsoid": (_ellipsoid, _inside_ellipsoid), "cone": (_cone, _inside_
 @pytest.mark.parametrize("name", BODIES)
 @settings(max_examples=20)
 @given(seed=st.integers(0, 10_000))
-def test_first_hit_is_where_a_ray_enters(name: str, seed: int) -> None:
+def test_hits_lie_where_rays_enter_the_primitive(name: str, seed: int) -> None:
     build, inside = BODIES[name]
     generator = torch.Generator().manual_seed(seed)
     origins = torch.nn.functional.normalize(torch.randn(3, 64, generator=generator), dim=0) * 3
@@ -84,7 +84,7 @@ def test_cut_ellipsoid_is_open_below() -> None:
     assert surface.hit.tolist() == [True, False]
 
 
-def test_the_nearest_surface_wins_in_any_order() -> None:
+def test_nearest_hit_does_not_depend_on_the_order_of_primitives() -> None:
     for order in ((0, 1), (1, 0)):
         surface = Surface(torch.tensor([[3.0], [0.0], [0.0]]), torch.tensor([[-1.0], [0.0], [0.0]]))
         for material in order:

@@ -1,4 +1,4 @@
-"""Images: the camera against an independent look-at, and what the world promises about its objects."""
+"""Renderer: the camera against an independent look-at matrix, and properties of the rendered objects."""
 
 import math
 
@@ -12,8 +12,8 @@ from threestudio_rsd.toyworld.render import BACKGROUND_RGB, COLOR_RGB, _camera_r
 render_module = __import__("sys").modules[render_function.__module__]
 
 
-def test_rays_are_those_of_a_look_at_matrix() -> None:
-    """threestudio's: right = lookat x up, and the image's first row is the top."""
+def test_rays_equal_those_of_a_look_at_matrix() -> None:
+    """Reference in threestudio's convention: right = lookat x up, and the first row of the image is the top."""
     azimuth, elevation, distance, fovy, size = 37.0, 21.0, 2.5, 50.0, 5
     camera = Camera(*(torch.tensor([value]) for value in (azimuth, elevation, distance, fovy)))
     position, directions = _camera_rays(camera, size)
@@ -44,7 +44,7 @@ def test_the_front_faces_azimuth_zero_and_the_handle_is_at_plus_y() -> None:
     assert covered(back)[:, :32].sum() > 1.2 * covered(back)[:, 32:].sum()
 
 
-def test_straight_above_is_finite() -> None:
+def test_images_from_straight_above_are_finite() -> None:
     image = render("house", "blue", camera=Camera(0.0, 90.0))
     assert torch.isfinite(image).all()
     blue = (image[0, 2] > 0.5) & (image[0, 0] < 0.3)
@@ -60,14 +60,14 @@ def test_front_differs_from_back(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_main_color_is_seen_from_everywhere(name: str) -> None:
+def test_main_color_is_visible_from_all_cameras(name: str) -> None:
     azimuth = torch.tensor([0.0, 60.0, 120.0, 180.0, 240.0, 300.0] * 2)
     camera = Camera(azimuth, torch.tensor([-10.0] * 6 + [80.0] * 6))
     changed = (render(name, "red", camera=camera) - render(name, "blue", camera=camera)).abs().amax(1) > 0.2
     assert changed.float().mean((1, 2)).min() > 0.01  # 40 pixels; under its hat, a snowman shows 58
 
 
-def test_objects_are_inside_the_image_but_for_a_few_of_the_largest() -> None:
+def test_only_a_few_of_the_largest_objects_touch_the_border() -> None:
     scenes = sample_scenes(600, torch.Generator().manual_seed(3))
     images = render_scenes(scenes)
     background = BACKGROUND_RGB[scenes.background][:, :, None]
@@ -94,7 +94,7 @@ def test_an_image_does_not_depend_on_its_batch() -> None:
     assert together.max() <= 1
 
 
-def test_names_and_indices_agree() -> None:
+def test_names_and_indices_give_the_same_image() -> None:
     by_name = render("ice cream", "cyan", "brown", "sand")
     assert torch.equal(by_name, render(3, 4, 2, 2))
     assert torch.equal(by_name, render(torch.tensor([3]), torch.tensor([4]), 2, 2))
@@ -102,7 +102,7 @@ def test_names_and_indices_agree() -> None:
     assert render("car", "red", resolution=32).shape == (1, 3, 32, 32)
 
 
-def test_large_flat_colors_are_the_palette_s() -> None:
+def test_main_color_pixels_have_the_palettes_hue() -> None:
     image = render("house", "yellow", camera=Camera(90.0, 40.0), resolution=128)[0]
     yellow = COLOR_RGB[2] / COLOR_RGB[2].norm()
     pixels = image.flatten(1).T
@@ -110,7 +110,7 @@ def test_large_flat_colors_are_the_palette_s() -> None:
     assert similar.float().mean() > 0.08
 
 
-def test_unknown_values_are_named() -> None:
+def test_unknown_names_and_indices_raise_user_error() -> None:
     with pytest.raises(UserError, match=r"object_class.*dragon.*mushroom"):
         render("dragon", "red")
     with pytest.raises(UserError, match="color = 8 is out of range"):

@@ -1,4 +1,4 @@
-"""Truth metrics against closed forms, enumeration and simulation."""
+"""Metrics of the bundled world against closed forms, enumeration and simulation."""
 
 import itertools
 import math
@@ -33,7 +33,7 @@ def test_entropy_of_equal_shares_and_of_one_value(n_values: int) -> None:
 
 
 @given(labels=labels_of_four)
-def test_entropy_is_that_of_the_histogram(labels: torch.Tensor) -> None:
+def test_entropy_equals_that_of_the_histogram(labels: torch.Tensor) -> None:
     shares = [labels.tolist().count(value) / len(labels) for value in range(4)]
     by_hand = -sum(share * math.log2(share) for share in shares if share)
     assert entropy(labels, 4) == pytest.approx(by_hand)
@@ -42,19 +42,19 @@ def test_entropy_is_that_of_the_histogram(labels: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("labels", [[], [4], [-1]])
-def test_impossible_labels_are_an_error(labels: list[int]) -> None:
+def test_invalid_labels_raise_user_error(labels: list[int]) -> None:
     with pytest.raises(UserError, match="0 to 3"):
         entropy(torch.tensor(labels, dtype=torch.long), 4)
 
 
-def test_accuracy_counts_what_is_right() -> None:
+def test_accuracy_is_the_share_of_correct_labels() -> None:
     predicted = torch.tensor([0, 1, 1, 2])
     assert accuracy(predicted, torch.tensor([0, 1, 2, 2])) == 0.75
     assert accuracy(predicted, 1) == 0.5
 
 
 @given(first=labels_of_four, shift=st.integers(0, 3), seed=st.integers(0, 99))
-def test_total_variation_is_half_the_sum_over_all_cells(first: torch.Tensor, shift: int, seed: int) -> None:
+def test_joint_total_variation_equals_the_sum_over_all_cells(first: torch.Tensor, shift: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     labels = {"a": first, "b": (first * first + shift) % 3}
     true = {name: torch.rand(n, generator=generator).double() for name, n in (("a", 4), ("b", 3))}
@@ -80,7 +80,7 @@ def test_total_variation_of_the_truth_itself_and_of_a_single_mode() -> None:
     assert one["color"] == pytest.approx(7 / 8)
 
 
-def test_true_distribution_is_that_of_the_scenes() -> None:
+def test_true_distribution_matches_sampled_scenes() -> None:
     n = 200_000
     labels = sample_scenes(n, torch.Generator().manual_seed(3)).labels()
     for name, p in true_distribution().items():
@@ -89,7 +89,7 @@ def test_true_distribution_is_that_of_the_scenes() -> None:
         assert (shares - p).abs().max() < 5 * (0.25 / n) ** 0.5, name
 
 
-def test_what_the_prompt_names_is_certain() -> None:
+def test_attributes_named_by_the_prompt_have_probability_1() -> None:
     true = true_distribution("cup", COLORS.index("green"))
     assert true["class"][CLASSES.index("cup")] == 1
     assert true["color"][COLORS.index("green")] == 1
@@ -100,7 +100,7 @@ def test_what_the_prompt_names_is_certain() -> None:
             true_distribution(wrong)
 
 
-def test_what_a_perfect_sample_shows() -> None:
+def test_expected_entropy_and_total_variation_match_simulations() -> None:
     fair = torch.tensor([0.5, 0.5])
     # Two throws of a coin: half the time one of each.
     assert expected_entropy(fair, 2) == pytest.approx(0.5)
@@ -136,7 +136,7 @@ def test_truth_metrics_of_known_images() -> None:
     assert truth_metrics(images[:1], OracleJudge(), cup, reference_images=images)["class_accuracy"] == 1
 
 
-def test_truth_metrics_take_the_judge_that_ships() -> None:
+def test_truth_metrics_accept_the_bundled_judge() -> None:
     from threestudio_rsd.files import data_path
     from threestudio_rsd.toyworld import ToyworldJudge
 

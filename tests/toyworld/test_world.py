@@ -1,4 +1,4 @@
-"""The distribution of scenes, and threestudio's names of the views."""
+"""Distribution of random scenes, and names of the views by threestudio's thresholds."""
 
 import torch
 from threestudio_rsd.toyworld import VIEWS, sample_scenes, view_of

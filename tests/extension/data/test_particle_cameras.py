@@ -1,3 +1,5 @@
+"""Cameras of particles: `particle-camera-datamodule`."""
+
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -13,7 +15,7 @@ def batch(n, size, **config):
     return next(iter(data.train_dataloader()))
 
 
-def test_all_particles_see_the_same_cameras_in_their_own_rows():
+def test_all_particles_have_the_same_cameras():
     views = batch(3, 6)
     assert (views["n_particles"], views["views_per_particle"]) == (3, 2)
     for name in ("rays_o", "rays_d", "c2w", "mvp_mtx", "light_positions", "elevation", "azimuth", "fovy"):
@@ -30,12 +32,12 @@ def test_cameras_do_not_depend_on_the_number_of_particles():
     assert torch.equal(one["light_positions"], many["light_positions"][6:])
 
 
-def test_azimuths_spread_within_a_particles_views():
+def test_azimuths_are_stratified_within_the_views_of_a_particle():
     azimuth = batch(2, 8)["azimuth"][:4]
     assert torch.equal(((azimuth + 180) // 90).long(), torch.arange(4))
 
 
-def test_a_step_has_its_cameras_wherever_the_run_began():
+def test_cameras_of_a_step_do_not_depend_on_the_first_step():
     pl.seed_everything(3)
     data = find("particle-camera-datamodule")({"n_particles": 2, "batch_size": 4, "height": 4, "width": 4})
     data.setup("fit")
@@ -47,7 +49,7 @@ def test_a_step_has_its_cameras_wherever_the_run_began():
     assert not torch.equal(drawn[1], drawn[2])
 
 
-def test_stages_are_shared_out_as_well():
+def test_batch_sizes_of_all_stages_are_divided_among_particles():
     data = find("particle-camera-datamodule")(
         {"n_particles": 2, "batch_size": [4, 2], "height": [4, 6], "width": [4, 6], "resolution_milestones": [5]}
     )
@@ -68,7 +70,7 @@ def test_stages_are_shared_out_as_well():
         (0, 1, ["data.n_particles=0"]),
     ],
 )
-def test_what_does_not_divide_is_said(n, size, words):
+def test_batch_sizes_that_do_not_divide_raise_user_error(n, size, words):
     stages = {"height": [4, 4], "width": [4, 4], "resolution_milestones": [1]} if isinstance(size, list) else {}
     with pytest.raises(UserError) as error:
         batch(n, size, **stages)
@@ -82,7 +84,7 @@ def test_what_does_not_divide_is_said(n, size, words):
         ({"n_test_views": 3}, "data.n_test_views=3"),
     ],
 )
-def test_three_views_are_refused_in_threestudio_which_skews_them(monkeypatch, config, word):
+def test_three_views_are_rejected_on_threestudio(monkeypatch, config, word):
     make = find("particle-camera-datamodule")
     make(config)
     monkeypatch.setattr(particle_cameras, "HOST", "threestudio")

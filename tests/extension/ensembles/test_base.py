@@ -1,4 +1,4 @@
-"""Ensembles used in place of single modules."""
+"""Ensembles in place of single modules."""
 
 import random
 
@@ -53,7 +53,7 @@ def test_each_particle_has_its_own_random_state(draw):
     assert len({drawn(0, 0), drawn(0, 1), drawn(1, 0)}) == 3
 
 
-def test_updates_reach_every_particle():
+def test_updates_are_passed_to_every_particle():
     parts = scene(3)
     for step in (0, 1):
         for part in (parts.geometry, parts.material, parts.background, parts.renderer):
@@ -85,7 +85,7 @@ def test_submodules_and_parameters_are_those_of_all_particles():
         _ = geometry.nothing_of_that_name
 
 
-def test_attributes_that_systems_read():
+def test_ensembles_have_the_attributes_that_systems_read():
     parts = scene(2, geometry={"radius": 2.0})
     assert parts.material.requires_normal is True
     assert parts.geometry.cfg.radius == 2.0
@@ -133,7 +133,7 @@ def test_checkpoints_hold_every_particle_once():
         stand_ins.system(3).load_state_dict(system.state_dict())
 
 
-def test_train_and_eval_reach_the_particles():
+def test_train_and_eval_modes_are_passed_to_the_particles():
     parts = scene(2)
     parts.renderer.eval()
     assert not any(particle.training for particle in parts.renderer.particles)
@@ -167,14 +167,14 @@ def test_tinycudann_draws_from_the_seed_of_the_particle():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_impossible_numbers_and_unknown_types_are_named(kind):
+def test_invalid_numbers_and_unknown_types_raise_user_error(kind):
     with pytest.raises(UserError, match=rf"system\.{kind}\.n_particles=0 is impossible; accepted: .* at least 1"):
         ensemble(kind, 0)
     with pytest.raises(UserError, match=rf"system\.{kind}\.particle_type='stand-in-geometri' is unknown: .*registered"):
         ensemble(kind, particle_type="stand-in-geometri")
 
 
-def test_errors_of_the_particles_are_not_changed():
+def test_errors_of_particles_are_raised_unchanged():
     with pytest.raises((UserError, TypeError), match="radios"):
         ensemble("geometry", radios=1.0)
     with pytest.raises(UserError, match=r"system\.renderer\.particle_type='no-renderer'"):
@@ -182,7 +182,7 @@ def test_errors_of_the_particles_are_not_changed():
 
 
 @pytest.mark.skipif(host.HOST != "embedded", reason="the embedded host's errors name the whole key")
-def test_unknown_keys_of_a_particle_are_named_in_full():
+def test_errors_give_the_full_path_of_unknown_keys():
     cfg = stand_ins.system(2).cfg
     cfg.geometry.particle = {"radios": 1.0}
     with pytest.raises(UserError, match=r"geometry\.particle\.radios=1\.0 is an unknown key"):
@@ -190,7 +190,7 @@ def test_unknown_keys_of_a_particle_are_named_in_full():
 
 
 @pytest.mark.parametrize("name", ["particles-renderer", "particles-exporter"])
-def test_parts_that_do_not_match_are_named(name):
+def test_mismatched_parts_raise_user_error(name):
     kind = name.removeprefix("particles-")
     parts = {kind: ensemble(kind) for kind in KINDS}
     cfg = {"particle_type": f"stand-in-{kind}"}

@@ -98,7 +98,7 @@ def test_gradients_stay_within_a_particle(parts):
             assert (max(norms) > 0) == (index == 1), kind
 
 
-def test_evaluation_shows_every_particle(parts):
+def test_evaluation_renders_every_particle(parts):
     parts["renderer"].eval()
     for part in parts.values():
         part.eval()
@@ -107,7 +107,7 @@ def test_evaluation_shows_every_particle(parts):
     assert not torch.equal(out["comp_rgb"][0], out["comp_rgb"][1])
 
 
-def test_grids_follow_their_own_particle(parts):
+def test_each_occupancy_grid_is_updated_from_its_own_particle(parts):
     for renderer in parts["renderer"].particles:
         renderer.estimator.occs.zero_()  # it remembers what it has seen
     with torch.no_grad():

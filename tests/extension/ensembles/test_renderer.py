@@ -38,7 +38,7 @@ def test_ray_indices_index_the_rays_of_all_particles():
     assert torch.equal(out["ray_indices"], torch.arange(N * V * 3 * 4))
 
 
-def test_particles_without_samples():
+def test_particles_without_samples_have_zero_opacity():
     parts, batch = scene(N, threshold=0.0), views(N * V)
     with torch.no_grad():
         parts.geometry.particles[1].sharpness.zero_()
@@ -77,7 +77,7 @@ def test_background_colors_of_every_shape(shape):
     assert all(part["bg_color"].shape == expected for part in parts)
 
 
-def test_values_that_belong_to_all_views_are_in_each_batch():
+def test_values_shared_by_all_views_are_passed_to_every_particle():
     batch = {**views(N * V), "render_rgb": False, "names": ["a"] * 6, "scale": torch.ones(()), "size": torch.ones(7)}
     for index, part in enumerate(split_views(batch, N)):
         assert part["render_rgb"] is False
@@ -89,7 +89,7 @@ def test_values_that_belong_to_all_views_are_in_each_batch():
         assert part["c2w"].shape == (V, 4, 4)
 
 
-def test_cameras_without_rays():
+def test_batches_with_cameras_but_without_rays_are_split():
     batch = {"mvp_mtx": torch.zeros(4, 4, 4), "height": 4}
     assert [len(part["mvp_mtx"]) for part in split_views(batch, 2)] == [2, 2]
     with pytest.raises(UserError, match="no views: it has height"):
@@ -115,7 +115,7 @@ def test_lists_scalars_and_meshes_are_joined():
     assert joined["mesh"].normal_consistency() == joined["mesh"].laplacian() == 1.0
 
 
-def test_a_batch_that_is_no_multiple_of_n_is_an_error():
+def test_batch_size_that_is_not_a_multiple_of_n_raises_user_error():
     parts = scene(N)
     with pytest.raises(UserError, match=r"data\.batch_size=4 .* 3 particles .*such as 6"):
         parts.renderer(**views(4))
@@ -133,7 +133,7 @@ def test_backgrounds_called_directly():
     assert background(dirs).shape == (N * N * V, 3, 4, 3)
 
 
-def test_errors_of_the_renderers_are_not_changed():
+def test_errors_of_renderers_are_raised_unchanged():
     parts = scene(2)
     parts.geometry.particles[0].encoding = nn.Identity()
     with pytest.raises(RuntimeError):

@@ -130,7 +130,7 @@ def test_each_particle_adds_points_from_its_own_views():
     assert [len(particle.get_xyz) for particle in scene.geometry.particles] == [12, 24, 12]
 
 
-def test_point_clouds_go_into_folders(tmp_path):
+def test_point_clouds_are_exported_into_one_folder_per_particle(tmp_path):
     make_scene(2).geometry.save_ply(str(tmp_path / "point_cloud.ply"))
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.ply")) == [
         "particle_00/point_cloud.ply",

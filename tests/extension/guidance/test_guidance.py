@@ -48,7 +48,7 @@ def test_losses_are_finite_and_have_a_gradient(name: str, n: int) -> None:
     assert latents.grad.abs().sum() > 0
 
 
-def test_the_gradient_is_that_of_repulsive_distillation(bundled) -> None:
+def test_gradient_equals_that_of_repulsive_distillation(bundled) -> None:
     guidance = build(gamma=0.0)
     latents = torch.randn(3, 4, 16, 16, requires_grad=True)
     output = call(guidance, latents)
@@ -65,7 +65,7 @@ def test_gamma_zero_loads_no_feature_network() -> None:
     call(guidance, torch.randn(2, 4, 16, 16))
 
 
-def test_the_gradient_of_a_particle_does_not_depend_on_n() -> None:
+def test_gradient_of_a_particle_does_not_depend_on_n() -> None:
     latents = torch.randn(4, 4, 16, 16)
     gradients = []
     for n in (2, 4):
@@ -81,7 +81,7 @@ def test_mean_reduction_divides_by_the_batch() -> None:
     torch.testing.assert_close(total / 4, mean)
 
 
-def test_the_force_acts_in_its_interval_and_at_its_steps() -> None:
+def test_force_acts_only_in_its_interval_and_at_its_steps() -> None:
     latents = torch.randn(3, 4, 16, 16)
     guidance = build(
         gamma=5.0, repulsion_every=2, repulsion_max_step_percent=0.5, timestep_schedule="descending", total_steps=100
@@ -102,7 +102,7 @@ def test_gamma_can_be_annealed() -> None:
     assert values == [40.0, 20.0, 0.0, 0.0]
 
 
-def test_images_are_encoded_and_the_gradient_reaches_them() -> None:
+def test_images_are_encoded_and_get_a_gradient() -> None:
     rgb = torch.rand(2, 32, 32, 3, requires_grad=True)
     front = torch.zeros(2)
     build(gamma=1.0)(rgb, prompt_utils(), front, front, front)["loss_sds"].backward()
@@ -115,7 +115,7 @@ def test_gradients_can_be_clipped() -> None:
     assert latents.grad.abs().max() <= 0.01
 
 
-def test_nfsd_uses_the_negative_prompt_beside_the_empty_one() -> None:
+def test_nfsd_uses_both_the_negative_and_the_empty_prompt() -> None:
     latents = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(0))
     front = torch.zeros(2)
     norms = []
@@ -141,7 +141,7 @@ class TestPerpNeg:
         return guidance(rgb, prompts, torch.zeros(3), azimuth, torch.ones(3), rgb_as_latents=True)
 
     @pytest.mark.parametrize("name", NAMES)
-    def test_it_changes_the_gradient_of_every_method(self, name: str) -> None:
+    def test_perp_neg_changes_the_gradient_of_every_method(self, name: str) -> None:
         gradients = []
         for use_perp_neg in (False, True):
             rgb = torch.randn(3, 16, 16, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
@@ -151,7 +151,7 @@ class TestPerpNeg:
         assert steered.isfinite().all()
         assert (steered - plain).norm() > 1e-3 * plain.norm()
 
-    def test_with_zero_weights_it_is_plain_guidance_at_front_and_back(self) -> None:
+    def test_zero_weights_equal_plain_guidance_at_front_and_back(self) -> None:
         """Front and back only: at other azimuths the prompt is interpolated between two directions."""
         guidance = build(view_dependent_prompting=True)
         rgb, azimuth = torch.randn(2, 16, 16, 4), torch.tensor([0.0, 180.0])
@@ -175,7 +175,7 @@ class TestPerpNeg:
             guidance(torch.randn(3, 16, 16, 4), prompts, *call_views, rgb_as_latents=True)
         assert seen == [6, 12]
 
-    def test_eps_phi_gets_no_negatives(self, monkeypatch) -> None:
+    def test_eps_phi_gets_no_negative_prompts(self, monkeypatch) -> None:
         seen = []
         guidance = build("repulsive-vsd-guidance", view_dependent_prompting=True)
         ask = guidance.prior.raw_predict
@@ -184,7 +184,7 @@ class TestPerpNeg:
         guidance(torch.randn(3, 16, 16, 4), prompt_utils(use_perp_neg=True), front, front, front, rgb_as_latents=True)
         assert seen == [12, 3, 3]  # the prior; eps_phi in the direction; eps_phi in its training
 
-    def test_it_needs_view_dependent_prompting(self) -> None:
+    def test_perp_neg_requires_view_dependent_prompting(self) -> None:
         prompts = prompt_utils(use_perp_neg=True)
         with pytest.raises(UserError, match=r"use_perp_neg=True.*view_dependent_prompting=True"):
             build()(torch.randn(1, 16, 16, 4), prompts, *torch.zeros(3, 1), rgb_as_latents=True)
@@ -210,12 +210,12 @@ class TestCameraCondition:
         assert gradient.abs().sum() > 0
         assert not torch.allclose(weight.grad, gradient)
 
-    def test_checkpoints_hold_the_camera_embedding(self) -> None:
+    def test_checkpoints_contain_the_camera_embedding(self) -> None:
         names = build("repulsive-vsd-guidance", camera_condition="mvp").state_dict()
         assert any(name.startswith("method.camera.") for name in names)
         assert all("lora" in name or "camera" in name for name in names)
 
-    def test_the_prompt_of_eps_phi_names_no_direction_of_view(self) -> None:
+    def test_prompt_of_eps_phi_has_no_view_direction(self) -> None:
         guidance = build("repulsive-vsd-guidance", camera_condition="mvp", view_dependent_prompting=True)
         front = torch.zeros(1)
         views = guidance.cameras(prompt_utils(), front, front + 180, front, {"mvp_mtx": torch.zeros(1, 4, 4)})
@@ -234,12 +234,12 @@ class TestCameraCondition:
             ({"guidance_scale_lora": 2.0}, {}, "guidance_scale_lora=2.0"),
         ],
     )
-    def test_mistakes_are_named(self, config: dict[str, Any], batch: dict[str, Any], message: str) -> None:
+    def test_invalid_values_raise_user_error(self, config: dict[str, Any], batch: dict[str, Any], message: str) -> None:
         with pytest.raises(UserError, match=message):
             self.call_with_cameras(build("repulsive-vsd-guidance", **config), **batch)
 
 
-def test_state_dicts_do_not_hold_the_prior() -> None:
+def test_state_dicts_do_not_contain_the_prior() -> None:
     assert list(build().state_dict()) == []
     assert all("lora" in name for name in build("repulsive-vsd-guidance").state_dict())
 
@@ -264,18 +264,18 @@ def test_state_dicts_do_not_hold_the_prior() -> None:
         ({"gama": 1.0}, "gama.*gamma"),
     ],
 )
-def test_bad_values_are_named(config: dict[str, Any], message: str) -> None:
+def test_invalid_config_values_raise_user_error(config: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         call(build(**{"gamma": 1.0, **config}), torch.randn(2, 4, 16, 16))
 
 
 @pytest.mark.parametrize("config", [{"prompt": ""}, {"prompt": "  "}, {"prompt": "x", "prior_type": "vae"}])
-def test_bad_prompts_are_named(config: dict[str, Any]) -> None:
+def test_invalid_prompts_raise_user_error(config: dict[str, Any]) -> None:
     with pytest.raises(UserError):
         find("rsd-prompt-processor")({"spawn": False, **config})
 
 
-def test_the_force_compares_particles_within_each_view() -> None:
+def test_force_compares_particles_within_each_view() -> None:
     """Three particles in two views: the gradients are those of two guidance calls of three images each."""
     guidance = build(gamma=30.0, kernel_input="clean")
     latents = torch.randn(3, 2, 4, 16, 16)
@@ -298,7 +298,7 @@ def test_one_particle_in_several_views_is_not_repelled() -> None:
     assert float(call(build(gamma=30.0), latents)["force_norm"]) > 0  # by default each row is a particle
 
 
-def test_impossible_numbers_of_views_are_named() -> None:
+def test_invalid_numbers_of_views_raise_user_error() -> None:
     with pytest.raises(UserError, match="views_per_particle=2 does not divide the 3 views"):
         call(build(), torch.randn(3, 4, 16, 16), views_per_particle=2)
     with pytest.raises(UserError, match=r"views_per_particle=2 is impossible.*one view per particle"):

@@ -46,7 +46,7 @@ def trained(tmp_path_factory: Any) -> Path:
     return launch(tmp_path_factory.mktemp("trained"), *TINY, "trainer.max_steps=2")
 
 
-def test_a_run_leaves_what_it_should(trained: Path) -> None:
+def test_run_writes_all_results(trained: Path) -> None:
     results = trained / "save"
     for index in range(N):
         assert len(list((results / "it2-test" / f"particle_{index:02d}").glob("*.png"))) == 3
@@ -70,7 +70,7 @@ def test_a_run_leaves_what_it_should(trained: Path) -> None:
     assert "train/loss_sparsity" in log
 
 
-def test_checkpoints_hold_particles_and_grids_but_no_prior(trained: Path) -> None:
+def test_checkpoints_contain_particles_and_grids_but_no_prior(trained: Path) -> None:
     state = torch.load(trained / "ckpts" / "last.ckpt", weights_only=True)["state_dict"]
     assert all(name.split(".")[0] in ("geometry", "material", "background", "renderer") for name in state)
     for index in range(N):
@@ -80,7 +80,7 @@ def test_checkpoints_hold_particles_and_grids_but_no_prior(trained: Path) -> Non
     assert not torch.equal(first, second)
 
 
-def test_resumed_equals_uninterrupted_to_the_bit(trained: Path, tmp_path: Path) -> None:
+def test_resumed_run_is_bit_identical_to_uninterrupted_run(trained: Path, tmp_path: Path) -> None:
     whole = launch(tmp_path / "whole", *TINY, "trainer.max_steps=3")
     rest = launch(tmp_path / "rest", *TINY, "trainer.max_steps=3", f"resume={trained / 'ckpts' / 'last.ckpt'}")
     states = [torch.load(run / "ckpts" / "last.ckpt", weights_only=True)["state_dict"] for run in (whole, rest)]
@@ -88,7 +88,7 @@ def test_resumed_equals_uninterrupted_to_the_bit(trained: Path, tmp_path: Path) 
         assert torch.equal(value, states[1][name]), name
 
 
-def test_a_checkpoint_is_tested_validated_and_exported(trained: Path, tmp_path: Path) -> None:
+def test_checkpoint_can_be_tested_validated_and_exported(trained: Path, tmp_path: Path) -> None:
     trimesh = pytest.importorskip("trimesh")
     resume = f"resume={trained / 'ckpts' / 'last.ckpt'}"
     low = "system.geometry.particle.isosurface_threshold=1"  # two steps leave a thin cloud
@@ -103,8 +103,8 @@ def test_a_checkpoint_is_tested_validated_and_exported(trained: Path, tmp_path: 
         assert mesh.visual.vertex_colors.shape == (len(mesh.vertices), 4)
 
 
-def test_particles_do_not_depend_on_how_many_there_are(trained: Path, tmp_path: Path) -> None:
-    """Without repulsion particle 0 of one is particle 0 of two, at the start of training as at its end."""
+def test_particles_do_not_depend_on_their_number(trained: Path, tmp_path: Path) -> None:
+    """Without repulsion, particle 0 is the same in runs of one and of two particles, before and after training."""
     fixed = [*TINY, "trainer.max_steps=1", "system.guidance.gamma=0", "system.renderer.particle.randomized=false"]
     two = launch(tmp_path / "two", *fixed)
     one = launch(tmp_path / "one", *fixed, "system.geometry.n_particles=1", "data.batch_size=1")
@@ -114,7 +114,7 @@ def test_particles_do_not_depend_on_how_many_there_are(trained: Path, tmp_path: 
             torch.testing.assert_close(value, states[1][name], rtol=1e-4, atol=1e-5)
 
 
-def test_variational_distillation_trains_one_network_for_all(tmp_path: Path) -> None:
+def test_vsd_trains_one_network_for_all_particles(tmp_path: Path) -> None:
     trial = launch(
         tmp_path,
         *TINY,
@@ -133,7 +133,7 @@ def test_variational_distillation_trains_one_network_for_all(tmp_path: Path) -> 
     assert "train/loss_lora" in (trial / "csv_logs" / "version_0" / "metrics.csv").read_text()
 
 
-def test_views_of_one_object_may_repel_each_other(tmp_path: Path) -> None:
+def test_views_of_one_object_can_repel_each_other(tmp_path: Path) -> None:
     trial = launch(
         tmp_path,
         *[override for override in TINY if "particle" not in override],
@@ -170,21 +170,21 @@ def test_views_of_one_object_may_repel_each_other(tmp_path: Path) -> None:
         (["system.loss.lambda_orient=1"], ["lambda_orient", "normals"]),
     ],
 )
-def test_mistakes_give_one_sentence(overrides: list[str], words: list[str], tmp_path: Path, capsys: Any) -> None:
+def test_invalid_values_print_one_sentence(overrides: list[str], words: list[str], tmp_path: Path, capsys: Any) -> None:
     launch(tmp_path, *TINY, "trainer.max_steps=1", *overrides, code=2)
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("rsd: error:")]
     assert len(error) == 1
     assert all(word in error[0] for word in words), error
 
 
-def test_an_export_without_surface_says_so(trained: Path, tmp_path: Path, capsys: Any) -> None:
+def test_export_without_a_surface_prints_an_error(trained: Path, tmp_path: Path, capsys: Any) -> None:
     pytest.importorskip("trimesh")
     resume = f"resume={trained / 'ckpts' / 'last.ckpt'}"
     launch(tmp_path, *TINY, resume, "system.geometry.particle.isosurface_threshold=1e9", mode="--export", code=2)
     assert "isosurface_threshold" in capsys.readouterr().err
 
 
-def test_clipping_is_each_particles_own() -> None:
+def test_gradients_are_clipped_per_particle() -> None:
     cfg = load_config(str(data_path(BUNDLED)), cli_args=TINY)
     data = find(cfg.data_type)(cfg.data)
     data.setup("fit")

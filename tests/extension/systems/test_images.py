@@ -1,4 +1,4 @@
-"""The 2D systems end to end through the launcher, on the bundled prior."""
+"""2D systems through `rsd launch`, on the bundled prior."""
 
 import json
 from pathlib import Path
@@ -41,7 +41,7 @@ def particles(trial: Path) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("config", ["sds", "vsd", "nfsd", "svgd", "ancestral"])
-def test_every_config_writes_every_result(config: str, tmp_path: Path) -> None:
+def test_every_config_writes_all_results(config: str, tmp_path: Path) -> None:
     overrides = (
         ["system.num_inference_steps=3"] if config == "ancestral" else ["trainer.max_steps=2", "system.metrics_every=1"]
     )
@@ -64,7 +64,7 @@ def test_every_config_writes_every_result(config: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("config", ["sds", "vsd"])
-def test_resumed_equals_uninterrupted_to_the_bit(config: str, tmp_path: Path) -> None:
+def test_resumed_run_is_bit_identical_to_uninterrupted_run(config: str, tmp_path: Path) -> None:
     common = ["system.guidance.total_steps=4", "system.metrics_every=0"]
     whole = launch(config, tmp_path / "whole", "trainer.max_steps=4", *common)
     half = launch(config, tmp_path / "half", "trainer.max_steps=2", *common)
@@ -74,7 +74,7 @@ def test_resumed_equals_uninterrupted_to_the_bit(config: str, tmp_path: Path) ->
     assert not torch.equal(particles(half), particles(whole))
 
 
-def test_gamma_zero_is_the_base_method_to_the_bit(tmp_path: Path) -> None:
+def test_gamma_0_is_bit_identical_to_the_base_method(tmp_path: Path) -> None:
     runs = [
         launch("sds", tmp_path / str(index), "trainer.max_steps=3", *overrides)
         for index, overrides in enumerate(
@@ -103,7 +103,7 @@ def test_validate_test_and_export_work_from_a_checkpoint(tmp_path: Path) -> None
     assert torch.equal(exported, particles(trial))
 
 
-def test_pixel_space_and_initial_images(tmp_path: Path) -> None:
+def test_pixel_space_particles_can_start_from_images(tmp_path: Path) -> None:
     Image.new("RGB", (64, 64), (200, 30, 30)).save(tmp_path / "red.png")
     options = ["system.particles.init=images", f"system.particles.init_path={tmp_path / 'red.png'}"]
     trial = launch("sds", tmp_path, "trainer.max_steps=1", "system.particles.space=pixel", *options)
@@ -127,7 +127,7 @@ def test_pixel_space_and_initial_images(tmp_path: Path) -> None:
         (["resume=missing.ckpt"], ["missing.ckpt"]),
     ],
 )
-def test_mistakes_give_one_sentence_and_exit_code_2(
+def test_invalid_values_print_one_sentence_and_exit_with_2(
     overrides: list[str], words: list[str], tmp_path: Path, capsys: Any
 ) -> None:
     try:

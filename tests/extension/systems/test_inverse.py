@@ -1,4 +1,4 @@
-"""Inverse problems end to end through the launcher, on the bundled priors."""
+"""Inverse problems through `rsd launch`, on the bundled priors."""
 
 import json
 import math
@@ -34,7 +34,7 @@ SIDE = 64  # pixels of the bundled priors' images
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two of the examples, with what they show."""
+    """Folder with two of the example images and their truths."""
     images = tmp_path / "images"
     images.mkdir()
     for name in ("car.png", "tree.png", "truth.json"):
@@ -72,7 +72,7 @@ def numbers(tree: Any) -> Iterator[float]:
         ("half-box-reddiff", [], (3, SIDE, SIDE), False),
     ],
 )
-def test_every_solver_writes_every_result(
+def test_every_solver_writes_all_results(
     config: str, overrides: list[str], shape: tuple[int, ...], has_x: bool, folder: Path, tmp_path: Path
 ) -> None:
     results = launch(config, tmp_path, folder, "trainer.max_steps=2", *overrides)
@@ -110,8 +110,8 @@ def test_every_solver_writes_every_result(
     assert "train/residual" in log
 
 
-def test_numbers_are_those_of_the_files(folder: Path, tmp_path: Path) -> None:
-    """PSNR and residual from the images, the measurement and the mask that the run left on disk."""
+def test_metrics_equal_those_computed_from_the_written_files(folder: Path, tmp_path: Path) -> None:
+    """PSNR and residual, computed from the images, the measurement and the mask that the run wrote."""
     results = launch("half-box", tmp_path, folder, "trainer.max_steps=2", "data.operator.side=top")
     record = json.loads((results / "metrics.json").read_text())["images"]["car"]
     tensors = load_file(results / "test" / "car" / "particles.safetensors")
@@ -133,7 +133,7 @@ def test_numbers_are_those_of_the_files(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "overrides", [["system.solver.gamma=50"], [*PIXEL, "system.solver.name=dps", "system.solver.gamma=0"]]
 )
-def test_resumed_equals_uninterrupted_to_the_bit(overrides: list[str], folder: Path, tmp_path: Path) -> None:
+def test_resumed_run_is_bit_identical_to_uninterrupted_run(overrides: list[str], folder: Path, tmp_path: Path) -> None:
     common = ["system.diversity_features=[]", *overrides]
     whole = launch("half-box", tmp_path / "whole", folder, "trainer.max_steps=3", *common)
     half = launch("half-box", tmp_path / "half", folder, "trainer.max_steps=2", *common)
@@ -149,7 +149,7 @@ def test_resumed_equals_uninterrupted_to_the_bit(overrides: list[str], folder: P
     assert torch.equal(particles["z"], load_file(half / "test" / "car" / "particles.safetensors")["z"])
 
 
-def test_a_resumed_run_of_other_images_is_an_error(folder: Path, tmp_path: Path, capsys: Any) -> None:
+def test_resuming_with_other_images_raises_user_error(folder: Path, tmp_path: Path, capsys: Any) -> None:
     results = launch("half-box", tmp_path / "first", folder, "trainer.max_steps=1", "system.diversity_features=[]")
     (folder / "tree.png").unlink()
     resume = f"resume={results.parent / 'ckpts' / 'last.ckpt'}"
@@ -158,7 +158,7 @@ def test_a_resumed_run_of_other_images_is_an_error(folder: Path, tmp_path: Path,
     assert "another problem" in error
 
 
-def test_a_folder_goes_on_without_its_broken_images(folder: Path, tmp_path: Path, capsys: Any) -> None:
+def test_broken_images_of_a_folder_are_skipped(folder: Path, tmp_path: Path, capsys: Any) -> None:
     (folder / "broken.png").write_bytes((folder / "car.png").read_bytes()[:200])
     Image.new("RGBA", (50, 90), (200, 30, 30, 128)).save(folder / "other.webp")
     results = launch(
@@ -171,7 +171,7 @@ def test_a_folder_goes_on_without_its_broken_images(folder: Path, tmp_path: Path
     assert "broken.png" in capsys.readouterr().err.strip().splitlines()[-1], "the last line repeats the failure"
 
 
-def test_batches_change_no_answer(folder: Path, tmp_path: Path) -> None:
+def test_results_do_not_depend_on_batch_size(folder: Path, tmp_path: Path) -> None:
     runs = [
         launch(
             "half-box",
@@ -188,7 +188,7 @@ def test_batches_change_no_answer(folder: Path, tmp_path: Path) -> None:
 
 
 def attempt(output: Path, capsys: Any, *overrides: str) -> tuple[int, str]:
-    """Exit code and error of a run of a step."""
+    """Exit code and error message of a run of one step."""
     fixed = ["trainer.max_steps=1", f"exp_root_dir={output}"]
     try:
         code = main(["launch", "--config", "configs/inverse/half-box.yaml", "--train", *fixed, *overrides])
@@ -226,7 +226,7 @@ def attempt(output: Path, capsys: Any, *overrides: str) -> tuple[int, str]:
         ),
     ],
 )
-def test_mistakes_give_one_sentence_and_exit_code_2(
+def test_invalid_values_print_one_sentence_and_exit_with_2(
     overrides: list[str], words: list[str], tmp_path: Path, capsys: Any
 ) -> None:
     (tmp_path / "empty").mkdir()
@@ -243,7 +243,7 @@ def test_mistakes_give_one_sentence_and_exit_code_2(
     assert not list((tmp_path / "runs").rglob("save"))
 
 
-def test_a_config_without_images_says_which_key_it_needs(tmp_path: Path, capsys: Any) -> None:
+def test_missing_image_path_error_names_the_key(tmp_path: Path, capsys: Any) -> None:
     config = "configs/inverse/paper-half-box-sd15.yaml"
     assert main(["launch", "--config", config, "--train", f"exp_root_dir={tmp_path}"]) == 2
     assert "data.image_path has no value" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Losses on renders: threestudio's numbers for one particle, and a sum over particles for several."""
+"""Losses on renders: equal to threestudio's for one particle, summed over several."""
 
 import math
 
@@ -41,7 +41,7 @@ def together(parts: list[dict]) -> dict:
     return out | {"ray_indices": torch.cat([part["ray_indices"] + i * rays for i, part in enumerate(parts)])}
 
 
-def test_known_values():
+def test_losses_equal_known_values():
     half = {"opacity": torch.full((1, 2, 2, 1), 0.5)}
     assert sparsity_loss(half) == pytest.approx(math.sqrt(0.26))
     assert opacity_loss(half) == pytest.approx(math.log(2))
@@ -73,19 +73,19 @@ def test_a_particles_gradient_does_not_depend_on_the_others(loss):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_nothing_visible_is_finite(loss):
+def test_losses_of_empty_renders_are_finite(loss):
     out = render(0)
     out["opacity"] = torch.zeros_like(out["opacity"])
     assert torch.isfinite(loss(out))
 
 
-def test_orientation_does_not_train_the_weights():
+def test_orientation_loss_has_no_gradient_for_the_sample_weights():
     out = render(1)
     orientation_loss(out).backward()
     assert out["weights"].grad is None
     assert out["normal"].grad.abs().sum() > 0
 
 
-def test_missing_normals_are_named():
+def test_missing_normals_raise_user_error():
     with pytest.raises(UserError, match="lambda_orient"):
         orientation_loss({"opacity": torch.ones(1, 1, 1, 1)})

@@ -1,4 +1,4 @@
-"""threestudio's guidance modules on the embedded host: the numbers that threestudio defines."""
+"""threestudio's guidance modules, registered on the standalone host, against threestudio's formulas."""
 
 from typing import Any
 
@@ -51,8 +51,8 @@ def step(guidance: Any, rgb: torch.Tensor, prompts: Any, **options: Any) -> dict
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("weighting", ["sds", "uniform", "fantasia3d"])
-def test_the_gradient_is_threestudios(build, prompt_utils, kind: str, weighting: str) -> None:
-    """Text + s (text - unconditional) - noise, w(t) of each view's own t, over the number of views."""
+def test_gradient_equals_threestudios_formula(build, prompt_utils, kind: str, weighting: str) -> None:
+    """Gradient: w(t) (text + s (text - unconditional) - noise) with a t per view, divided by the number of views."""
     guidance, prompts = build(kind, guidance_scale=5.0, weighting_strategy=weighting), prompt_utils(kind)
     prior = guidance.prior
     rgb = torch.rand(2, 12, 12, 3, requires_grad=True)
@@ -99,7 +99,7 @@ def test_perp_neg_scales_the_prompt_once_as_threestudio_does(build, prompt_utils
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_schedules_move_with_the_step(build, prompt_utils, kind: str) -> None:
+def test_schedules_follow_the_step(build, prompt_utils, kind: str) -> None:
     guidance = build(kind, min_step_percent=[0, 0.02, 0.4, 10], max_step_percent=0.5, grad_clip=[0, 1.0, 1e-3, 10])
     guidance.update_step(0, 10)
     rgb = torch.rand(2, 16, 16, 3)
@@ -118,7 +118,7 @@ def test_square_root_annealing_ends_at_the_lowest_timestep(build) -> None:
     assert seen == [980, 500, 20]
 
 
-def test_latents_are_taken_as_they_are(build, prompt_utils) -> None:
+def test_latents_are_used_without_encoding(build, prompt_utils) -> None:
     rgb = torch.randn(2, 8, 8, 4, requires_grad=True)
     step(build("stable-diffusion"), rgb, prompt_utils("stable-diffusion"), rgb_as_latents=True)["loss_sds"].backward()
     assert rgb.grad.abs().sum() > 0
@@ -144,17 +144,17 @@ def test_memory_keys_are_accepted(build, prompt_utils, kind: str) -> None:
         ("deep-floyd", {"pretrained_model_name_or_path": "nobody/nothing"}, "nobody/nothing"),
     ],
 )
-def test_what_cannot_be_done_is_named(build, kind: str, config: dict[str, Any], message: str) -> None:
+def test_unsupported_settings_raise_user_error(build, kind: str, config: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         build(kind, **config)
 
 
-def test_pixels_have_no_latents(build, prompt_utils) -> None:
+def test_pixel_guidance_rejects_latents(build, prompt_utils) -> None:
     with pytest.raises(UserError, match="rgb_as_latents"):
         step(build("deep-floyd"), torch.rand(2, 16, 16, 3), prompt_utils("deep-floyd"), rgb_as_latents=True)
 
 
-def test_defaults_are_threestudios() -> None:
+def test_defaults_equal_threestudios() -> None:
     expected = {"stable-diffusion": (100.0, 0.02, 0.98, "sds", True), "deep-floyd": (20.0, 0.02, 0.98, "sds", True)}
     for kind, values in expected.items():
         config = find(f"{kind}-guidance").Config()

@@ -1,4 +1,4 @@
-"""`dreamfusion-system` through `rsd launch`, with a config that has the keys of threestudio's own, tiny."""
+"""`dreamfusion-system` through `rsd launch`, with a tiny config that has the keys of threestudio's own."""
 
 import os
 from pathlib import Path
@@ -118,7 +118,7 @@ def checkpoint(trial: Path) -> dict:
 
 
 @pytest.mark.parametrize("kind", ["stable-diffusion", "deep-floyd"])
-def test_training_leaves_what_threestudio_leaves(launch, kind: str) -> None:
+def test_training_writes_the_files_that_threestudio_writes(launch, kind: str) -> None:
     trial = launch(kind, "train")
     saved = {path.relative_to(trial / "save").as_posix() for path in (trial / "save").rglob("*.*")}
     assert saved == {"it2-0.png", *(f"it2-test/{view}.png" for view in range(3)), "it2-test.mp4"}
@@ -133,7 +133,7 @@ def test_training_leaves_what_threestudio_leaves(launch, kind: str) -> None:
     }
 
 
-def test_a_checkpoint_is_gone_on_from_tested_and_exported(launch) -> None:
+def test_checkpoint_can_be_resumed_tested_and_exported(launch) -> None:
     first = launch("stable-diffusion", "train", tag="first")
     resume = f"resume={first}/ckpts/last.ckpt"
     rest = launch("stable-diffusion", "train", "trainer.max_steps=3", resume, tag="rest")
@@ -149,19 +149,19 @@ def test_a_checkpoint_is_gone_on_from_tested_and_exported(launch) -> None:
     assert list((exported / "save/it2-export").glob("*.obj"))
 
 
-def test_a_loss_without_weight_is_named(launch, capsys) -> None:
+def test_loss_without_weight_raises_an_error(launch, capsys) -> None:
     launch("stable-diffusion", "train", drop="lambda_sds", code=2)
     assert "system.loss.lambda_sds is missing" in capsys.readouterr().err
 
 
-def test_perp_neg_trains_as_it_is_asked(launch) -> None:
+def test_training_with_perp_neg_runs(launch) -> None:
     trial = launch("stable-diffusion", "train", "system.prompt_processor.use_perp_neg=true", "trainer.max_steps=1")
     assert checkpoint(trial)["global_step"] == 1
 
 
 @pytest.mark.skipif("THREESTUDIO_ROOT" not in os.environ, reason="THREESTUDIO_ROOT is not set to a checkout")
 @pytest.mark.parametrize(("kind", "name"), [("stable-diffusion", "dreamfusion-sd"), ("deep-floyd", "dreamfusion-if")])
-def test_threestudios_own_config_runs_as_it_is(models, tmp_path, monkeypatch, kind: str, name: str) -> None:
+def test_threestudios_own_configs_run_unchanged(models, tmp_path, monkeypatch, kind: str, name: str) -> None:
     monkeypatch.chdir(tmp_path)
     config = Path(os.environ["THREESTUDIO_ROOT"]) / "configs" / f"{name}.yaml"
     tiny = yaml.safe_load(CONFIG)

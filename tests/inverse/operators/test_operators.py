@@ -1,4 +1,4 @@
-"""Forward operators against independent truth: adjoints, finite differences, Pillow, torch's own resampling."""
+"""Forward operators against adjoint identities, finite differences, Pillow and torch's resampling."""
 
 import io
 from dataclasses import replace
@@ -25,7 +25,7 @@ def build(name: str, height: int = 32, width: int = 32, **values):
 
 @pytest.mark.parametrize("name", LINEAR)
 @pytest.mark.parametrize(("height", "width"), [(20, 20), (32, 48), (64, 64)])
-def test_adjoint(name: str, height: int, width: int) -> None:
+def test_adjoint_satisfies_the_inner_product_identity(name: str, height: int, width: int) -> None:
     physics = build(name, height, width)
     x = torch.randn(2, 3, height, width)
     y = physics.A(x)
@@ -35,7 +35,7 @@ def test_adjoint(name: str, height: int, width: int) -> None:
 
 
 @pytest.mark.parametrize("name", LINEAR)
-def test_proximal_map_solves_its_equation(name: str) -> None:
+def test_proximal_map_satisfies_its_optimality_condition(name: str) -> None:
     physics, gamma = build(name), 3.0
     z, y = torch.rand(1, 3, 32, 32), physics.A(torch.rand(1, 3, 32, 32))
     x = physics.prox_l2(z, y, gamma)
@@ -44,7 +44,7 @@ def test_proximal_map_solves_its_equation(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*SMOOTH, "hdr"])
-def test_gradient_is_that_of_finite_differences(name: str) -> None:
+def test_gradient_equals_finite_differences(name: str) -> None:
     physics = build(name)
     x = 0.3 + 0.4 * torch.rand(1, 3, 32, 32)  # where none of them saturates
     direction, v = torch.randn_like(x), torch.randn_like(physics.A(x))
@@ -67,7 +67,7 @@ def test_gradients_are_finite_at_black_and_white(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WITHOUT_FILE)
-def test_a_batch_is_its_images_and_the_seed_is_all(name: str) -> None:
+def test_measurements_depend_only_on_image_index_and_seed(name: str) -> None:
     x = torch.rand(3, 3, 32, 32)
     config = OperatorConfig(name=name, sigma=0.1)
     physics = build_operator(config, (3, 32, 32))
@@ -82,12 +82,12 @@ def test_a_batch_is_its_images_and_the_seed_is_all(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["random", "free-form", "motion-blur", "nonlinear-blur"])
-def test_seeds_differ(name: str) -> None:
+def test_different_seeds_give_different_operators(name: str) -> None:
     x = torch.rand(1, 3, 32, 32)
     assert not torch.equal(build(name, seed=0).A(x), build(name, seed=1).A(x))
 
 
-def test_noise_has_its_deviation_and_does_not_repeat() -> None:
+def test_noise_has_the_given_deviation_and_is_independent() -> None:
     config = OperatorConfig(name="decolorize", sigma=0.25)
     physics, x = build_operator(config, (3, 128, 128)), torch.rand(2, 3, 128, 128)
     noise = measure(physics, x, config) - physics.A(x)
@@ -99,7 +99,7 @@ def test_noise_has_its_deviation_and_does_not_repeat() -> None:
 
 
 @pytest.mark.parametrize("side", ["left", "right", "top", "bottom"])
-def test_half_boxes_hide_their_half_in_all_channels(side: str) -> None:
+def test_half_box_hides_one_half_in_all_channels(side: str) -> None:
     config = OperatorConfig(side=side, sigma=0.5)
     y = measure(build_operator(config, (3, 16, 16)), torch.ones(1, 3, 16, 16), config)
     halves = {"left": y[..., :8], "right": y[..., 8:], "top": y[:, :, :8], "bottom": y[:, :, 8:]}
@@ -109,7 +109,7 @@ def test_half_boxes_hide_their_half_in_all_channels(side: str) -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.8, 0.9999])
-def test_random_masks_hide_their_share_of_whole_pixels(share: float) -> None:
+def test_random_mask_hides_the_given_share_of_pixels_in_all_channels(share: float) -> None:
     mask = operator_state(build("random", share=share))["mask"][0]
     assert torch.equal(mask[0], mask[1])
     assert torch.equal(mask[0], mask[2])
@@ -117,7 +117,7 @@ def test_random_masks_hide_their_share_of_whole_pixels(share: float) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_strokes_hide_at_least_their_share(seed: int) -> None:
+def test_strokes_hide_at_least_the_given_share(seed: int) -> None:
     mask = operator_state(build("free-form", 64, 64, stroke_share=0.3, seed=seed))["mask"][0]
     assert torch.equal(mask[0], mask[2])
     assert set(mask.unique().tolist()) == {0.0, 1.0}
@@ -134,12 +134,12 @@ def test_super_resolution_is_antialiased_bicubic_interpolation_inside(factor: in
 
 
 @pytest.mark.parametrize("name", ["gaussian-blur", "motion-blur", "super-resolution", "decolorize"])
-def test_a_constant_image_keeps_its_value(name: str) -> None:
+def test_constant_images_are_unchanged(name: str) -> None:
     y = build(name).A(torch.full((1, 3, 32, 32), 0.4))
     torch.testing.assert_close(y, torch.full_like(y, 0.4), rtol=0, atol=1e-3)
 
 
-def test_gaussian_blur_has_its_deviation() -> None:
+def test_gaussian_blur_has_the_given_deviation() -> None:
     point = torch.zeros(1, 3, 65, 65)
     point[..., 32, 32] = 1
     y = build("gaussian-blur", 65, 65, kernel_size=31, blur_deviation=2.0).A(point)[0, 0]
@@ -147,7 +147,7 @@ def test_gaussian_blur_has_its_deviation() -> None:
     assert abs((y.sum(0) * offset.square()).sum() - 4) < 0.02
 
 
-def test_phase_retrieval_is_blind_to_a_turn_and_keeps_energy() -> None:
+def test_phase_retrieval_ignores_rotation_by_180_degrees_and_preserves_energy() -> None:
     x = torch.rand(1, 3, 32, 32)
     physics = build("phase-retrieval", oversampling=2.0)
     y = physics.A(x)
@@ -156,7 +156,7 @@ def test_phase_retrieval_is_blind_to_a_turn_and_keeps_energy() -> None:
     torch.testing.assert_close(y.square().sum(), x.square().sum(), rtol=1e-4, atol=0)
 
 
-def test_hdr_is_the_published_curve() -> None:
+def test_hdr_equals_the_published_curve() -> None:
     v = torch.linspace(-1, 1, 3 * 64).view(1, 3, 8, 8)
     y = build("hdr", 8, 8).A((v + 1) / 2)
     torch.testing.assert_close(y * 2 - 1, (2 * v).clamp(-1, 1))
@@ -177,7 +177,7 @@ def test_nonlinear_blur_is_not_linear_and_saturates() -> None:
 
 @pytest.mark.parametrize("quality", [5, 10, 50, 90])
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (60, 52)])
-def test_jpeg_is_what_pillow_writes(quality: int, height: int, width: int) -> None:
+def test_jpeg_equals_the_output_of_pillow(quality: int, height: int, width: int) -> None:
     levels = (render_scenes(choose_scenes(2, 3)) * 255).round().to(torch.uint8)[..., :height, :width]
     y = build("jpeg", height, width, quality=quality).A(levels.float() / 255)
     for image, own in zip(levels, y, strict=True):
@@ -187,7 +187,7 @@ def test_jpeg_is_what_pillow_writes(quality: int, height: int, width: int) -> No
         torch.testing.assert_close(own * 255, theirs, rtol=0, atol=1e-3)
 
 
-def test_jpeg_passes_gradients_straight_through() -> None:
+def test_jpeg_has_a_straight_through_gradient() -> None:
     physics = build("jpeg")
     x = (0.4 + 0.2 * torch.rand(1, 3, 32, 32)).requires_grad_()
     v = torch.randn(1, 3, 32, 32)
@@ -195,14 +195,14 @@ def test_jpeg_passes_gradients_straight_through() -> None:
     torch.testing.assert_close(gradient, v, rtol=1e-3, atol=1e-3)
 
 
-def test_masks_are_cut_at_mid_gray(tmp_path: Path) -> None:
+def test_mask_files_are_thresholded_at_mid_gray(tmp_path: Path) -> None:
     levels = torch.tensor([[0, 100, 127], [128, 200, 255]], dtype=torch.uint8)
     Image.fromarray(levels.numpy()).save(tmp_path / "mask.png")
     mask = operator_state(build("mask", 2, 3, mask_path=str(tmp_path / "mask.png")))["mask"]
     assert torch.equal(mask, (levels > 127).float().expand(1, 3, 2, 3))
 
 
-def test_masks_that_cannot_be_are_refused(tmp_path: Path) -> None:
+def test_invalid_mask_files_raise_user_error(tmp_path: Path) -> None:
     Image.new("L", (8, 6), 255).save(tmp_path / "small.png")
     Image.new("L", (32, 32), 100).save(tmp_path / "dark.png")
     (tmp_path / "broken.png").write_bytes(b"no image")
@@ -234,11 +234,11 @@ def test_masks_that_cannot_be_are_refused(tmp_path: Path) -> None:
         ({"name": "jpeg", "quality": 0}, "operator.quality"),
     ],
 )
-def test_impossible_configs_are_refused(values: dict, words: str) -> None:
+def test_invalid_configs_raise_user_error(values: dict, words: str) -> None:
     with pytest.raises(UserError, match=words):
         build_operator(OperatorConfig(**values), (3, 32, 32))
 
 
-def test_other_channels_are_refused() -> None:
+def test_images_without_three_channels_raise_user_error() -> None:
     with pytest.raises(UserError, match="image_shape"):
         build_operator(OperatorConfig(), (1, 32, 32))

@@ -1,4 +1,4 @@
-"""The affine map that gives latents unit variance changes no reconstruction."""
+"""Normalization of the latents to unit variance does not change reconstructions."""
 
 import torch
 from diffusers import AutoencoderKL

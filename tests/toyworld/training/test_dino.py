@@ -1,4 +1,4 @@
-"""Self-supervised training: the objective is DINO's, the teacher follows and does not collapse, a resume is exact."""
+"""Self-supervised training: losses, updates of the teacher, augmentations and exact resumption."""
 
 import math
 
@@ -15,7 +15,7 @@ OPTIMIZATION = Optimization(steps=12, batch_size=16, learning_rate=1e-3, warmup=
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """Sums are in the same order then."""
+    """One thread, so that sums are computed in the same order."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -23,7 +23,7 @@ def one_thread():
 
 
 def discs(count: int, seed: int) -> Renders:
-    """Colored discs on gray: enough to tell images apart, with scenes that do not belong to them."""
+    """Images of colored discs on gray, with unrelated scenes."""
     generator = torch.Generator().manual_seed(seed)
     colors, centers = torch.rand(count, 3, 1, 1, generator=generator), torch.rand(count, 2, generator=generator)
     y, x = torch.meshgrid(torch.linspace(0, 1, 64), torch.linspace(0, 1, 64), indexing="ij")
@@ -37,7 +37,7 @@ def task() -> dino.DinoTask:
     return dino.DinoTask(discs(64, 1), discs(64, 2))
 
 
-def test_the_loss_is_the_papers_by_hand() -> None:
+def test_loss_equals_equation_of_the_paper() -> None:
     teacher, student, center = [0.3, -0.2], [0.1, 0.4], [0.1, 0.0]
     weights = [math.exp((t - c) / 0.07) for t, c in zip(teacher, center, strict=True)]
     targets = [weight / sum(weights) for weight in weights]
@@ -49,7 +49,7 @@ def test_the_loss_is_the_papers_by_hand() -> None:
     assert measured.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_contrast_is_the_cross_entropy_by_hand() -> None:
+def test_contrastive_loss_equals_the_explicit_cross_entropy() -> None:
     torch.manual_seed(0)
     directions, positives, others = (nn.functional.normalize(torch.randn(n, 4), dim=1) for n in (3, 3, 5))
     expected = 0.0
@@ -66,16 +66,16 @@ def test_decorrelation_is_zero_for_independent_features_and_counts_each_copy() -
     assert dino.decorrelation_loss(copies).item() == pytest.approx(6 / 4, rel=2e-3)
 
 
-def test_centring_takes_away_what_all_images_share() -> None:
+def test_centering_removes_the_mean_cosines() -> None:
     torch.manual_seed(0)
     cosines, shared = 0.1 * torch.randn(8, 5), torch.tensor([0.9, 0.0, 0.0, -0.9, 0.0])
-    centerd = dino.teacher_targets(cosines + shared, shared)
-    assert torch.allclose(centerd, dino.teacher_targets(cosines, torch.zeros(5)), atol=1e-5)
+    centered = dino.teacher_targets(cosines + shared, shared)
+    assert torch.allclose(centered, dino.teacher_targets(cosines, torch.zeros(5)), atol=1e-5)
     assert dino.teacher_targets(cosines + shared, torch.zeros(5)).argmax(1).eq(0).all()
-    assert centerd.argmax(1).unique().numel() > 1
+    assert centered.argmax(1).unique().numel() > 1
 
 
-def test_center_and_queue_follow_the_teacher() -> None:
+def test_center_and_queue_are_updated_with_teacher_outputs() -> None:
     trained = task()
     head = trained.teacher_heads["shape"]
     seen: list[tuple[Tensor, Tensor]] = []
@@ -87,7 +87,7 @@ def test_center_and_queue_follow_the_teacher() -> None:
     assert torch.equal(head.queue, torch.cat([directions, before[:-16]]))
 
 
-def test_only_the_student_gets_gradients_and_the_teacher_follows_slowly() -> None:
+def test_teacher_has_no_gradients_and_is_a_moving_average() -> None:
     trained = task()
     trained.loss(16).backward()
     assert all(
@@ -105,7 +105,7 @@ def test_only_the_student_gets_gradients_and_the_teacher_follows_slowly() -> Non
     assert torch.equal(trained.model.layernorm.bias, after)
 
 
-def test_the_teacher_does_not_collapse(tmp_path) -> None:
+def test_teacher_does_not_collapse(tmp_path) -> None:
     trained = task()
     network = trainer.train(trained, OPTIMIZATION, tmp_path)
     images = discs(64, 3).batch(torch.arange(64))
@@ -117,7 +117,7 @@ def test_the_teacher_does_not_collapse(tmp_path) -> None:
             assert (targets * targets.log()).sum(1).mean() > -0.9 * math.log(dino.PROTOTYPES)  # nor all for each
 
 
-def test_resumed_equals_uninterrupted(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resumed_training_equals_uninterrupted_training(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trainer, "CHECKPOINT_EVERY", 2)
     optimization = Optimization(steps=4, batch_size=8, learning_rate=1e-3, warmup=2, evaluate_every=1000)
     whole_task, first, second = task(), task(), task()
@@ -136,7 +136,7 @@ def test_resumed_equals_uninterrupted(tmp_path, monkeypatch: pytest.MonkeyPatch)
         assert torch.equal(value, second.state_dict()[name]), name
 
 
-def test_crops_keep_colors_and_a_share_of_the_side() -> None:
+def test_crops_keep_colors_and_have_sides_within_the_range() -> None:
     torch.manual_seed(0)
     plain = torch.rand(8, 3, 1, 1).expand(8, 3, 64, 64).contiguous()
     assert torch.allclose(dino.random_crops(plain), plain, atol=1e-5)
@@ -148,7 +148,7 @@ def test_crops_keep_colors_and_a_share_of_the_side() -> None:
     assert crops.amin(1).std() > 0.01  # at random places
 
 
-def test_the_student_sees_the_class_token_and_some_patches_each_once() -> None:
+def test_student_sees_the_class_token_and_distinct_patches() -> None:
     embedded = torch.arange(65.0)[None, :, None].expand(4, 65, 2)
     kept = dino.keep_some_patches(nn.Identity(), None, embedded)[..., 0]
     assert kept.shape == (4, 41)
@@ -157,7 +157,7 @@ def test_the_student_sees_the_class_token_and_some_patches_each_once() -> None:
     assert not torch.equal(kept[0].sort().values, kept[1].sort().values)
 
 
-def test_changed_colors_leave_no_trace_of_the_hue() -> None:
+def test_changed_colors_are_independent_of_the_original_hue() -> None:
     torch.manual_seed(0)
     red = torch.tensor([0.9, 0.2, 0.2]).view(1, 3, 1, 1).expand(4000, 3, 1, 1)
     changed = dino.change_colors(red)[:, :, 0, 0]
@@ -167,7 +167,7 @@ def test_changed_colors_leave_no_trace_of_the_hue() -> None:
     assert torch.allclose(strongest, torch.full((3,), 1 / 3), atol=0.04)
 
 
-def test_standardized_features_spread_in_all_directions() -> None:
+def test_standardized_features_have_mean_0_deviation_1_and_small_cosines() -> None:
     torch.manual_seed(0)
     network: nn.Module = task().model
     images = discs(64, 3).batch(torch.arange(64))

@@ -10,7 +10,7 @@ from threestudio_rsd.toyworld.training.release import release
 from ...tiny_models import tiny_stable_diffusion
 
 
-def test_released_pipeline_gives_the_same_answers_in_half_precision(tmp_path) -> None:
+def test_released_networks_give_the_same_outputs_in_half_precision(tmp_path) -> None:
     work, destination = tmp_path / "work", tmp_path / "release"
     tiny_stable_diffusion(work / "text-to-image")
     plain = AutoencoderKL(

@@ -1,4 +1,4 @@
-"""Tokenizers: a word is a token, anything else its letters, nothing is unknown."""
+"""Tokenizers: one token per word, letters of other words, and no unknown tokens."""
 
 import pytest
 from threestudio_rsd.toyworld.captions import vocabulary

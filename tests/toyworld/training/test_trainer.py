@@ -1,4 +1,4 @@
-"""The training loop: it learns, averages, logs, and resumes exactly."""
+"""Training loop: learning, averaging of weights, log and exact resumption."""
 
 import json
 
@@ -15,7 +15,7 @@ OPTIMIZATION = Optimization(
 
 
 class Regression(TrainingTask):
-    """y = 2 x + 1, from noisy samples."""
+    """Linear regression of y = 2 x + 1 from noisy samples."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class Regression(TrainingTask):
 
 
 class Killed(Regression):
-    """Stops as by a kill after some steps."""
+    """Regression that is interrupted after some steps."""
 
     def __init__(self, after: int) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class Killed(Regression):
             raise KeyboardInterrupt
 
 
-def test_it_learns_and_logs(tmp_path) -> None:
+def test_training_reduces_the_loss_and_writes_a_log(tmp_path) -> None:
     model = train(Regression(), OPTIMIZATION, tmp_path)
     assert model.weight.item() == pytest.approx(2, abs=0.05)
     assert model.bias.item() == pytest.approx(1, abs=0.05)
@@ -54,7 +54,9 @@ def test_it_learns_and_logs(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("killed_after", [7, 25, 119])
-def test_resumed_equals_uninterrupted(tmp_path, monkeypatch: pytest.MonkeyPatch, killed_after: int) -> None:
+def test_resumed_training_equals_uninterrupted_training(
+    tmp_path, monkeypatch: pytest.MonkeyPatch, killed_after: int
+) -> None:
     monkeypatch.setattr(trainer, "CHECKPOINT_EVERY", 10)
     whole = train(Regression(), OPTIMIZATION, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
@@ -70,7 +72,7 @@ def test_a_finished_training_is_not_trained_again(tmp_path) -> None:
     assert torch.equal(first.weight, again.weight)
 
 
-def test_the_result_is_the_average_and_not_the_last_step(tmp_path) -> None:
+def test_trained_model_is_the_average_of_the_weights(tmp_path) -> None:
     task = Regression()
     averaged = train(task, OPTIMIZATION, tmp_path)
     assert not torch.equal(averaged.weight, task.model.weight)

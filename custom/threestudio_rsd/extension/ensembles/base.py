@@ -13,7 +13,7 @@ from ...host import BaseModule, Updateable, config_to_primitive, find
 from ...particles.randomness import particle_random_state
 from .attributes import common_attribute
 
-DEFAULT_SEED_OF_TINYCUDANN = 1337  # every tinycudann network draws its weights with it unless told otherwise
+DEFAULT_SEED_OF_TINYCUDANN = 1337  # default seed of the initial weights of every tinycudann network
 
 
 @dataclass

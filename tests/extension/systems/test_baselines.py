@@ -1,4 +1,4 @@
-"""The rivals end to end through the launcher, on the bundled prior."""
+"""Other methods for diversity (ESD, order-2 entropy, particle guidance) through `rsd launch`, on the bundled prior."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.extension.systems.test_images import launch, particles
 
 
 @pytest.mark.parametrize("config", ["esd", "order-two", "particle-guidance"])
-def test_every_config_writes_every_result(config: str, tmp_path: Path) -> None:
+def test_every_config_writes_all_results(config: str, tmp_path: Path) -> None:
     trial = launch(
         config, tmp_path, *(["system.num_inference_steps=3"] if "guidance" in config else ["trainer.max_steps=2"])
     )
@@ -27,14 +27,14 @@ def test_every_config_writes_every_result(config: str, tmp_path: Path) -> None:
     assert not any("prior" in name or "unet.conv_in" in name for name in names)
 
 
-def test_particle_guidance_without_strength_is_ancestral_sampling_to_the_bit(tmp_path: Path) -> None:
+def test_particle_guidance_of_strength_0_is_bit_identical_to_ancestral_sampling(tmp_path: Path) -> None:
     plain = launch("ancestral", tmp_path, "system.num_inference_steps=3")
     options = ["system.num_inference_steps=3", "system.features=nobody/no-such-network", "system.strength=0"]
     assert torch.equal(particles(launch("particle-guidance", tmp_path, *options)), particles(plain))
 
 
 @pytest.mark.parametrize("override", ["system.strength=-1", "system.features=dyno", "system.bandwidth=0"])
-def test_mistakes_give_one_sentence_and_exit_code_2(override: str, tmp_path: Path, capsys: Any) -> None:
+def test_invalid_values_print_one_sentence_and_exit_with_2(override: str, tmp_path: Path, capsys: Any) -> None:
     config = "configs/text2image/particle-guidance.yaml"
     code = main(["launch", "--config", config, "--train", f"exp_root_dir={tmp_path}", override])
     error = capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""`esd-guidance`, and the forms of the force."""
+"""`esd-guidance`, and `force_form` of the guidance modules."""
 
 from typing import Any
 
@@ -17,24 +17,24 @@ def loss_gradients(guidance: RepulsiveGuidance, loss: str) -> torch.Tensor:
     return latents.grad
 
 
-def test_esd_without_entropy_weight_is_sds_to_the_bit() -> None:
+def test_esd_of_entropy_weight_0_is_bit_identical_to_sds() -> None:
     esd = loss_gradients(build("esd-guidance", entropy_weight=0.0), "loss_esd")
     assert torch.equal(esd, loss_gradients(build("repulsive-sds-guidance"), "loss_sds"))
 
 
-def test_esd_with_entropy_weight_one_is_vsd() -> None:
+def test_esd_of_entropy_weight_1_equals_vsd() -> None:
     esd = loss_gradients(build("esd-guidance", entropy_weight=1.0), "loss_esd")
     torch.testing.assert_close(esd, loss_gradients(build("repulsive-vsd-guidance"), "loss_vsd"))
 
 
-def test_esd_with_cameras_trains_all_of_eps_phi() -> None:
+def test_esd_with_cameras_trains_all_parameters_of_eps_phi() -> None:
     guidance = build("esd-guidance", camera_condition="extrinsics")
     output = call(guidance, torch.randn(2, 4, 16, 16), c2w=torch.randn(2, 4, 4))
     output["loss_lora"].backward()
     assert all(parameter.grad is not None for parameter in guidance.method.parameters())
 
 
-def test_order_two_is_the_force_that_acts() -> None:
+def test_force_form_order_two_uses_the_order_two_force() -> None:
     guidance = build(gamma=10.0, force_form="order_two", features="euclidean", kernel_input="clean")
     latents = torch.randn(3, 4, 16, 16)
     force = RepulsiveForce("euclidean", decode=lambda x: guidance.prior.decode(x, clamp=False), form="order_two")(
@@ -53,6 +53,6 @@ def test_order_two_is_the_force_that_acts() -> None:
         ("repulsive-sds-guidance", {"force_form": "order_three"}, "force_form='order_three'.*order_two"),
     ],
 )
-def test_mistakes_are_named(name: str, config: dict[str, Any], message: str) -> None:
+def test_invalid_values_raise_user_error(name: str, config: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         build(name, **config)

@@ -120,12 +120,12 @@ def assignment(x: torch.Tensor, prior: GaussianMixturePrior) -> tuple[torch.Tens
 
 
 def test_fixed_noise_samples_the_mixture_and_fresh_noise_collapses() -> None:
-    prior, n_particles = ring(), 1600
+    prior, n_particles = ring(), 800
     exact = RepulsiveDistillation(SDS(prior, 1.0), weighting_strategy="exact")
     noise = NoiseSource("fixed", seed=1)(0, n_particles, (2,))
     nearest, offset = assignment(distill(exact, noise, 500), prior)
     counts = nearest.bincount(minlength=8).float()
-    assert float(((counts - 200) ** 2 / 200).sum()) < 24.3  # chi-squared with 7 degrees of freedom, p = .001
+    assert float(((counts - 100) ** 2 / 100).sum()) < 24.3  # chi-squared with 7 degrees of freedom, p = .001
     assert float(offset.std()) == pytest.approx(DEVIATION, rel=0.1)
     source = NoiseSource("fresh", seed=1)
     x, steps = torch.zeros(n_particles, 2), timesteps(250)

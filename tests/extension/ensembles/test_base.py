@@ -181,7 +181,7 @@ def test_errors_of_particles_are_raised_unchanged():
         find("particles-renderer")({"particle_type": "no-renderer"}, **{kind: ensemble(kind) for kind in KINDS})
 
 
-@pytest.mark.skipif(host.HOST != "embedded", reason="the embedded host's errors name the whole key")
+@pytest.mark.skipif(host.HOST != "embedded", reason="the stand-in's errors name the whole key")
 def test_errors_give_the_full_path_of_unknown_keys():
     cfg = stand_ins.system(2).cfg
     cfg.geometry.particle = {"radios": 1.0}

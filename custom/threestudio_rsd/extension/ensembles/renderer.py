@@ -75,7 +75,7 @@ class ParticlesRenderer(ParticleEnsemble):
             if self.cfg.batched:
                 raise UserError(
                     "system.renderer.batched=true is impossible: it needs nerf-volume-renderer and implicit-volume "
-                    "of the embedded host, without nerfacc; accepted here: null or false."
+                    "of the stand-in, without nerfacc; accepted here: null or false."
                 )
             return False
         return self.cfg.batched or joint_rendering.is_faster_together(part)

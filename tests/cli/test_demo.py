@@ -1,17 +1,10 @@
 """`rsd demo` end to end, and its mistakes."""
 
-import inspect
-
 import pytest
 from threestudio_rsd.cli import main as cli
 from threestudio_rsd.errors import UserError
-from threestudio_rsd.report.page import write_report
-
-# Until report/ has write_report(source, output, title, note, command)
-HAS_PAGE = "title" in inspect.signature(write_report).parameters
 
 
-@pytest.mark.skipif(not HAS_PAGE, reason="report/ is not merged")
 @pytest.mark.slow
 def test_demo_ends_with_table_grids_and_page(tmp_path, capsys):
     output = tmp_path / "an output"
@@ -24,7 +17,8 @@ def test_demo_ends_with_table_grids_and_page(tmp_path, capsys):
     assert len(list(output.glob("runs/gamma-*/save/it2-test.png"))) == 2
     page = (output / "demo.html").read_text()
     assert page.count('src="data:image/') == 3
-    assert "a &quot;red&quot; house: yes #1" in page
+    assert "a &#34;red&#34; house: yes #1" in page
+    assert prompt not in page, "it is escaped"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """`rsd demo 3d` end to end with small images, and its mistakes."""
 
-import inspect
 import json
 import re
 from pathlib import Path
@@ -10,10 +9,6 @@ from omegaconf import OmegaConf
 from threestudio_rsd.cli import demo
 from threestudio_rsd.cli.main import main
 from threestudio_rsd.files import data_path
-from threestudio_rsd.report.page import write_report
-
-# Until report/ has write_report(source, output, title, note, command)
-HAS_PAGE = "title" in inspect.signature(write_report).parameters
 
 SMALL = {"width": 16, "height": 16, "eval_width": 32, "eval_height": 32, "n_val_views": 1, "n_test_views": 3}
 
@@ -30,7 +25,6 @@ def small(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(demo, "NERF", str(tmp_path / "small.yaml"))
 
 
-@pytest.mark.skipif(not HAS_PAGE, reason="report/ is not merged")
 def test_the_demo_ends_in_table_sheets_videos_and_page(small, tmp_path, capsys) -> None:
     output = tmp_path / "demo"
     assert main(["demo", "3d", "-n", "2", "--steps", "2", "--prompt", "a cup", "--output", str(output)]) == 0

@@ -1,7 +1,6 @@
 """`rsd demo inverse` end to end with very few steps, and its mistakes."""
 
 import contextlib
-import inspect
 import io
 import json
 import re
@@ -17,7 +16,6 @@ from threestudio_rsd.errors import UserError
 from threestudio_rsd.images.reading import read_image
 from threestudio_rsd.inverse import SolverConfig
 from threestudio_rsd.metrics import psnr
-from threestudio_rsd.report.page import write_report
 from threestudio_rsd.runs.trial import read_values
 
 RUNS = {"gamma-0": "rsd, gamma = 0", "gamma-30": "rsd, gamma = 30", "latent-reddiff": "latent-reddiff"}
@@ -28,8 +26,6 @@ NAMES = ("car", "house", "mushroom")
 def finished(tmp_path_factory):
     """Output folder and what was printed."""
     pytest.importorskip("deepinv")
-    if "title" not in inspect.signature(write_report).parameters:
-        pytest.skip("report/ is not merged")
     output = tmp_path_factory.mktemp("inverse") / "an <output>"
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
@@ -75,8 +71,16 @@ def test_metrics_agree_with_the_files(finished):
         measured = []
         for name in NAMES:
             truth = read_image(folder / "test" / name / "truth.png", 64, "x")[None]
-            answers = [read_image(folder / "test" / name / f"particle_0{j}.png", 64, "x") for j in (0, 1)]
-            measured.append(float(psnr(torch.stack(answers), truth.expand(2, -1, -1, -1)).mean()))
+            answers = torch.stack([read_image(folder / "test" / name / f"particle_0{j}.png", 64, "x") for j in (0, 1)])
+            measured.append(float(psnr(answers, truth.expand(2, -1, -1, -1)).mean()))
+            found = record["images"][name]
+            assert found["psnr"] == pytest.approx(measured[-1], abs=0.05)
+            assert found["psnr_of_mean"] == pytest.approx(float(psnr(answers.mean(0)[None], truth)), abs=0.05)
+            error = answers - truth
+            error[..., :32] = 0.0  # hidden, and 0 in the measurement
+            residual = float(error.square().mean((1, 2, 3)).sqrt().mean())
+            assert found["residual"] == pytest.approx(residual, abs=0.005)  # noise and rounding of the files
+        assert record["mean"]["psnr"] == pytest.approx(sum(record["images"][name]["psnr"] for name in NAMES) / 3)
         assert read_values(record)["psnr"] == pytest.approx(sum(measured) / 3, abs=0.05)
     assert [solver["gamma"] for solver in solvers] == [0.0, 30.0, 0.0]
     assert all((solver["n_steps"], solver["n_particles"]) == (2, 2) for solver in solvers)
@@ -100,7 +104,8 @@ def test_page_needs_nothing_from_outside(finished):
     assert "http:" not in text
     assert "https:" not in text
     assert "url(" not in text
-    assert sum(source.startswith("data:image/") for source in sources) >= len(RUNS)
+    # For each of three images measurement and truth, and of each run its answers, their mean and deviation.
+    assert sum(source.startswith("data:image/") for source in sources) == 3 * (2 + len(RUNS) * 3)
     assert "an &lt;output&gt;" in text
 
 

@@ -52,6 +52,14 @@ def test_independent_noise_does_not_depend_on_the_number_of_particles() -> None:
     assert torch.equal(NoiseSource("fixed")(0, 2, SHAPE, first=3), NoiseSource("fixed")(0, 5, SHAPE)[3:])
 
 
+@pytest.mark.parametrize("kind", ["fixed", "refreshed"])
+def test_one_source_serves_different_particles_in_turn(kind: str) -> None:
+    source = NoiseSource(kind, 0.2 if kind == "refreshed" else 0.0)
+    whole = source(3, 4, SHAPE)
+    assert torch.equal(source(3, 2, SHAPE, first=2), whole[2:])
+    assert torch.equal(source(3, 2, SHAPE, first=0), whole[:2])
+
+
 @pytest.mark.parametrize("n_particles", [2, 3, 8])
 def test_coupled_noise_has_mean_zero_unit_variance_and_negative_correlation(n_particles: int) -> None:
     noise = NoiseSource("fixed", coupled=True)(0, n_particles, (40_000,))

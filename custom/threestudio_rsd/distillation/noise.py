@@ -89,7 +89,7 @@ class NoiseSource:
         self.stream = stream
         self.indices: list[int] | None = None  # generator index of each particle; None: 0, 1, 2, ...
         self._rate(0)
-        self._last: tuple[int, Tensor] | None = None  # step and noise of the last call, `refreshed` only
+        self._last: tuple[object, int, Tensor] | None = None  # particles, step and noise of the last call
 
     def __call__(
         self, step: int, n_particles: int, shape: tuple[int, ...], device: torch.device | str = "cpu", first: int = 0
@@ -107,12 +107,8 @@ class NoiseSource:
             (N, *shape)
         """
         if self.kind == "fresh":
-            noise = self._draw(step, n_particles, shape, first)
-        elif self.kind == "fixed":
-            noise = self._draw(0, n_particles, shape, first)
-        else:
-            noise = self._refreshed(step, n_particles, shape, first)
-        return noise.to(device)
+            return self._draw(step, n_particles, shape, first).to(device)
+        return self._lasting(0 if self.kind == "fixed" else step, n_particles, shape, first).to(device)
 
     def _draw(self, step: int, n_particles: int, shape: tuple[int, ...], first: int) -> Tensor:
         if self.indices is None:
@@ -122,13 +118,16 @@ class NoiseSource:
             noise = torch.cat([particle_noise(self.seed, self.stream, step, 1, shape, first=index) for index in chosen])
         return couple_noise(noise) if self.coupled else noise
 
-    def _refreshed(self, step: int, n_particles: int, shape: tuple[int, ...], first: int) -> Tensor:
-        last_step, noise = self._last or (-1, None)
-        if noise is None or last_step > step or noise.shape != (n_particles, *shape):
+    def _lasting(self, step: int, n_particles: int, shape: tuple[int, ...], first: int) -> Tensor:
+        """Noise of step 0, refreshed up to `step`; continues from the last call if it was for the same particles."""
+        particles = (n_particles, tuple(shape), first, None if self.indices is None else tuple(self.indices))
+        if self._last is not None and self._last[0] == particles and self._last[1] <= step:
+            _, last_step, noise = self._last
+        else:
             last_step, noise = 0, self._draw(0, n_particles, shape, first)
         for each in range(last_step + 1, step + 1):
             noise = refresh_noise(noise, self._draw(each, n_particles, shape, first), self._rate(each))
-        self._last = step, noise
+        self._last = particles, step, noise
         return noise
 
     def _rate(self, step: int) -> float:

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from threestudio_rsd.errors import UserError
-from threestudio_rsd.runs.trial import Trial, config_differences, flatten, read_curves, read_trial, versions
+from threestudio_rsd.runs.trial import config_differences, find_grid, flatten, read_config, read_logs, versions
 
 
 def make_trial(folder: Path, label: str, gamma: float, diversity: float = 0.5) -> Path:
@@ -28,14 +27,16 @@ def make_trial(folder: Path, label: str, gamma: float, diversity: float = 0.5) -
 
 
 @pytest.fixture
-def trials(tmp_path) -> list[Trial]:
+def trials(tmp_path) -> list[Path]:
     runs = {"without": 0.0, "with": 20.0}
-    return [read_trial(make_trial(tmp_path, label, gamma), label) for label, gamma in runs.items()]
+    return [make_trial(tmp_path, label, gamma) for label, gamma in runs.items()]
 
 
 def test_last_grid_and_curves_are_read(trials):
-    assert trials[0].grid.name == "it20-test.png"
-    assert trials[0].curves == {"clip": [(9, 0.1), (19, 0.25)], "dino": [(9, 0.2), (19, 0.5)]}
+    assert find_grid(trials[0]).name == "it20-test.png"
+    logs = read_logs(trials[0] / "csv_logs")
+    assert logs.pop("loss") == [(9, 1.0)]
+    assert logs == {"diversity_clip": [(9, 0.1), (19, 0.25)], "diversity_dino": [(9, 0.2), (19, 0.5)]}
 
 
 def test_a_resumed_run_continues_its_curves(tmp_path):
@@ -43,18 +44,14 @@ def test_a_resumed_run_continues_its_curves(tmp_path):
     second = folder / "csv_logs" / "version_1"
     second.mkdir()
     (second / "metrics.csv").write_text("step,train/diversity_dino\n19,0.6\n29,0.7\n")
-    assert read_curves(folder / "csv_logs")["dino"] == [(9, 0.2), (19, 0.6), (29, 0.7)]
-
-
-def test_unfinished_run_is_one_sentence(tmp_path):
-    with pytest.raises(UserError, match="holds no finished run"):
-        read_trial(tmp_path, "none")
+    assert read_logs(folder / "csv_logs")["diversity_dino"] == [(9, 0.2), (19, 0.6), (29, 0.7)]
 
 
 def test_config_differences_by_dotted_key(trials):
-    assert config_differences(trials) == {"system.guidance.gamma": [0.0, 20.0], "tag": ["without", "with"]}
-    sampling = Trial("sampling", Path(), {}, config={"system_type": "ancestral-sampling-system", "seed": 1})
-    differences = config_differences([*trials, sampling])
+    configs = [read_config(folder) for folder in trials]
+    assert config_differences(configs) == {"system.guidance.gamma": [0.0, 20.0], "tag": ["without", "with"]}
+    sampling = {"system_type": "ancestral-sampling-system", "seed": 1}
+    differences = config_differences([*configs, sampling])
     assert differences["system_type"] == [None, None, "ancestral-sampling-system"]
     assert "seed" not in differences
     assert "system.guidance.gamma" in differences

@@ -116,13 +116,6 @@ def non_empty(text: str) -> str:
     return text
 
 
-def existing_file(text: str) -> Path:
-    """Argument type: a file that exists."""
-    if not Path(text).is_file():
-        raise impossible(repr(text), "an existing file")
-    return Path(text)
-
-
 def existing_folder(text: str) -> Path:
     """Argument type: a folder that exists."""
     if not Path(text).is_dir():

@@ -17,7 +17,7 @@ from ..errors import UserError
 from ..files import make_folder, write_whole
 from ..metrics.names import network_title
 from ..metrics.statistics import Estimate
-from ..runs.trial import DIVERSITY, SKIPPED_KEYS, Trial, config_differences, versions
+from ..runs.trial import DIVERSITY, SKIPPED_KEYS, config_differences, versions
 from .charts import format_estimate
 from .gallery import make_gallery
 from .readers import read_study
@@ -216,10 +216,9 @@ def _about_numbers(study: Study) -> str:
 
 def _differences(study: Study) -> Table:
     """Config keys in which the settings differ."""
-    trials = [Trial(setting.label, Path(), {}, config=setting.config) for setting in study.settings]
     rows = [
         [Cell(key), *(Cell("-" if value is None else str(value)) for value in values)]
-        for key, values in config_differences(trials).items()
+        for key, values in config_differences([setting.config for setting in study.settings]).items()
         if key not in SKIPPED_KEYS
     ]
     return Table("config differences", ["key", *(setting.label for setting in study.settings)], rows, "keys")

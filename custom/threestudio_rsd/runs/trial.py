@@ -1,18 +1,15 @@
 """Reads the trial folder of a finished run: images, metrics, curves and config, for tables and pages."""
 
 import csv
-import json
 import platform
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from ..errors import UserError
 from ..metrics.names import METRICS
 
 Curve = list[tuple[int, float]]  # (step, value)
@@ -23,50 +20,6 @@ TRAIN, DIVERSITY = "train/", "diversity_"  # prefixes of the names of logged val
 # Metrics with one number for each feature network. Similarity is left out: diversity is 1 minus it.
 NETWORK_METRICS = ("diversity", "vendi")
 NETWORK_PREFIXES = tuple(f"{name}_" for name in NETWORK_METRICS)
-
-
-@dataclass
-class Trial:
-    """A finished run.
-
-    Attributes:
-        label: name in tables and pages.
-        grid: PNG file that shows all particles.
-        metrics: content of save/metrics.json.
-        curves: diversity over the steps, [(step, value), ...], by feature network.
-        config: config values by dotted key.
-    """
-
-    label: str
-    grid: Path
-    metrics: dict[str, Any]
-    curves: dict[str, Curve] = field(default_factory=dict)
-    config: dict[str, Any] = field(default_factory=dict)
-
-
-def read_trial(folder: Path, label: str) -> Trial:
-    """Read the trial folder of a run of this package's systems.
-
-    Args:
-        folder: trial folder.
-        label: name of the run in tables and pages.
-
-    Returns:
-        The run.
-
-    Raises:
-        UserError: the run has not finished: its grid or its metrics are missing.
-    """
-    metrics, grid = folder / "save" / "metrics.json", find_grid(folder)
-    if not metrics.is_file() or grid is None:
-        raise UserError(f"{str(folder)!r} holds no finished run: save/metrics.json or save/it*-test.png is missing.")
-    return Trial(
-        label=label,
-        grid=grid,
-        metrics=json.loads(metrics.read_text()),
-        curves=read_curves(folder / "csv_logs"),
-        config=read_config(folder),
-    )
 
 
 def read_values(metrics: Mapping[str, Any]) -> dict[str, float]:
@@ -97,13 +50,6 @@ def read_config(folder: Path) -> dict[str, Any]:
     """Config values of a trial folder by dotted key; an empty dict where configs/parsed.yaml is missing."""
     parsed = folder / "configs" / "parsed.yaml"
     return flatten(OmegaConf.to_container(OmegaConf.load(parsed), resolve=False)) if parsed.is_file() else {}
-
-
-def read_curves(logs: Path) -> dict[str, Curve]:
-    """Diversity over the steps by feature network, from the folder csv_logs."""
-    return {
-        name.removeprefix(DIVERSITY): curve for name, curve in read_logs(logs).items() if name.startswith(DIVERSITY)
-    }
 
 
 def read_logs(logs: Path) -> dict[str, Curve]:
@@ -140,17 +86,17 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     return result
 
 
-def config_differences(trials: Sequence[Trial]) -> dict[str, list[Any]]:
-    """Config keys whose values differ between trials, each with the trials' values in order (None: not set).
+def config_differences(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Config keys whose values differ between runs, each with the runs' values in order (None: not set).
 
-    Values are compared between trials of the same system. Different systems have few keys in common: of their
+    Values are compared between runs of the same system. Different systems have few keys in common: of their
     differences only `system_type` is listed.
     """
     systems: dict[Any, list[int]] = {}
-    for index, trial in enumerate(trials):
-        systems.setdefault(trial.config.get("system_type"), []).append(index)
-    keys = dict.fromkeys(key for trial in trials for key in trial.config)
-    rows = {key: [trial.config.get(key) for trial in trials] for key in keys}
+    for index, config in enumerate(configs):
+        systems.setdefault(config.get("system_type"), []).append(index)
+    keys = dict.fromkeys(key for config in configs for key in config)
+    rows = {key: [config.get(key) for config in configs] for key in keys}
 
     def differs(key: str, row: list[Any]) -> bool:
         if key == "system_type":

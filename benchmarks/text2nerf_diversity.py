@@ -1,16 +1,18 @@
-"""Diversity and quality of N text-to-3D objects: independent runs, and runs together without and with repulsion.
+"""Diversity and quality of N text-to-3D objects: independent runs, runs together, repulsion, and fixed noise.
 
-    python benchmarks/text2nerf_diversity.py --output outputs/text2nerf-diversity
+    OMP_NUM_THREADS=1 python benchmarks/text2nerf_diversity.py --settings "independent;gamma 20 clean;flow"
 
-Runs are `rsd launch` on configs/text2nerf/dreamfusion-bundled.yaml; finished runs are not repeated. An independent run
-has one particle and its own seed; N independent runs are measured together, like N particles of one run.
+Runs are `rsd launch` on configs/text2nerf/; finished runs are not repeated. An independent run has one particle and its
+own seed; N independent runs are measured together, like N particles of one run.
 """
 
 import argparse
 import json
 import subprocess
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -23,22 +25,61 @@ from threestudio_rsd.text_tables import format_table
 from threestudio_rsd.toyworld import ToyworldJudge, judge_objects
 from threestudio_rsd.toyworld.captions import named_attributes
 
-CONFIG = "configs/text2nerf/dreamfusion-bundled.yaml"
+DREAMFUSION, FLOW = "configs/text2nerf/dreamfusion-bundled.yaml", "configs/text2nerf/flow-bundled.yaml"
 PROMPTS = ("a mushroom", "a car", "a rocket")
 VIEWS = 8
-VARIANTS = {
-    "independent": {"gamma": 0.0, "kernel_input": "clean"},
-    "together, gamma 0": {"gamma": 0.0, "kernel_input": "clean"},
-    "gamma 20, noisy": {"gamma": 20.0, "kernel_input": "noisy"},
-    "gamma 20, clean": {"gamma": 20.0, "kernel_input": "clean"},
+
+
+@dataclass
+class Setting:
+    """One setting that is compared.
+
+    Attributes:
+        config: YAML file.
+        guidance: values of system.guidance.
+        views: views per particle and step.
+        values: other values of the config.
+        step_share: steps of the run as a share of --steps, for equal network calls.
+    """
+
+    config: str = FLOW
+    guidance: dict[str, Any] = field(default_factory=dict)
+    views: int = 1
+    values: dict[str, Any] = field(default_factory=dict)
+    step_share: float = 1.0
+
+
+WORLD_MAP = {"view_noise": "world-map"}
+PAIRS = {"data.opposite_views": True}
+SETTINGS = {
+    "independent": Setting(DREAMFUSION, {"gamma": 0.0, "kernel_input": "clean"}),
+    "together gamma 0": Setting(DREAMFUSION, {"gamma": 0.0, "kernel_input": "clean"}),
+    "gamma 20 noisy": Setting(DREAMFUSION, {"gamma": 20.0, "kernel_input": "noisy"}),
+    "gamma 20 clean": Setting(DREAMFUSION, {"gamma": 20.0, "kernel_input": "clean"}),
+    "flow": Setting(),
+    "flow, not coupled": Setting(guidance={"noise_coupled": False}),
+    "flow, world map": Setting(guidance=WORLD_MAP),
+    "flow, refreshed 1e-4": Setting(guidance={"noise": "refreshed", "noise_refresh_rate": 1e-4}),
+    "flow, refreshed 1e-3": Setting(guidance={"noise": "refreshed", "noise_refresh_rate": 1e-3}),
+    "flow, refreshed 1e-2": Setting(guidance={"noise": "refreshed", "noise_refresh_rate": 1e-2}),
+    "flow, world map refreshed 1e-3": Setting(guidance={"noise": "refreshed", "noise_refresh_rate": 1e-3, **WORLD_MAP}),
+    "flow, guidance everywhere": Setting(guidance={"guidance_interval": "[0,.inf]"}),
+    "flow, guidance to 2.9": Setting(guidance={"guidance_interval": "[0.28,2.9]"}),
+    "flow, target of 1 step": Setting(guidance={"weighting_strategy": "exact", "inner_steps": 1}),
+    "flow, target of 5 steps": Setting(guidance={"weighting_strategy": "exact", "inner_steps": 5}),
+    "flow, 4 views": Setting(views=4, values=PAIRS, step_share=0.25),
+    "flow, 2 views": Setting(views=2, values=PAIRS, step_share=0.5),
+    "flow, gamma 10": Setting(guidance={"gamma": 10.0}),
+    "flow, gamma 20": Setting(guidance={"gamma": 20.0}),
 }
 
 
-def launch(folder: Path, prompt: str, seed: int, n_particles: int, steps: int, settings: dict) -> Path:
-    """Run unless finished; return the folder that has a folder of views for each particle."""
+def run_unless_finished(folder: Path, prompt: str, seed: int, n_particles: int, steps: int, setting: Setting) -> Path:
+    """Run in a process of its own; returns the folder that has a folder of views for each particle."""
+    steps = round(steps * setting.step_share)
     views = folder / "save" / f"it{steps}-test"
     if not (folder / "save" / "metrics.json").is_file():
-        command = [sys.executable, "-m", "threestudio_rsd.cli", "launch", "--config", CONFIG, "--train"]
+        command = [sys.executable, "-m", "threestudio_rsd.cli", "launch", "--config", setting.config, "--train"]
         overrides = {
             "exp_root_dir": folder.parent.parent,
             "name": folder.parent.name,
@@ -47,13 +88,14 @@ def launch(folder: Path, prompt: str, seed: int, n_particles: int, steps: int, s
             "seed": seed,
             "system.prompt_processor.prompt": prompt,
             "system.geometry.n_particles": n_particles,
-            "data.batch_size": n_particles,
+            "data.batch_size": n_particles * setting.views,
             "data.n_test_views": VIEWS + 1,  # the last view repeats the first
             "trainer.max_steps": steps,
             "trainer.val_check_interval": steps,
             "trainer.enable_progress_bar": "false",
             "system.metrics_every": 0,
-            **{f"system.guidance.{key}": value for key, value in settings.items()},
+            **{f"system.guidance.{key}": value for key, value in setting.guidance.items()},
+            **setting.values,
         }
         subprocess.run([*command, *(f"{key}={value}" for key, value in overrides.items())], check=True)
     return views
@@ -70,26 +112,30 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
     parser.add_argument("-n", "--n-particles", type=int, default=4, help="number of particles N")
     parser.add_argument("--steps", type=int, default=300, help="steps of each run")
+    parser.add_argument("--prompts", default=",".join(PROMPTS), help="prompts, separated by commas")
+    parser.add_argument("--settings", default="all", help="names of settings as in this file, separated by semicolons")
     parser.add_argument("--output", type=Path, default=Path("outputs/text2nerf-diversity"), help="folder of the runs")
     args = parser.parse_args()
     n = args.n_particles
     judge = ToyworldJudge.from_folder(data_path("load/toyworld/judge"))
     networks = {name: load_features(name, bundled=True) for name in ("dino", "clip")}
     azimuth, elevation = torch.arange(VIEWS) * 360.0 / VIEWS, torch.full((VIEWS,), 15.0)
-    found: dict[str, list[dict]] = {name: [] for name in VARIANTS}
-    for seed in range(args.seeds):
-        for prompt in PROMPTS:
-            for variant, settings in VARIANTS.items():
+    names = list(SETTINGS) if args.settings == "all" else args.settings.split(";")
+    found: dict[str, list[dict]] = {name: [] for name in names}
+    for variant in names:
+        setting = SETTINGS[variant]
+        for seed in range(args.seeds):
+            for prompt in args.prompts.split(","):
                 where = args.output / prompt.replace(" ", "-")
                 name = f"{variant.replace(',', '').replace(' ', '-')}-seed{seed}"
                 if variant == "independent":
                     runs = [
-                        launch(where / f"{name}-{i}", prompt, 1000 + n * seed + i, 1, args.steps, settings)
+                        run_unless_finished(where / f"{name}-{i}", prompt, 1000 + n * seed + i, 1, args.steps, setting)
                         for i in range(n)
                     ]
                     folders = [run / "particle_00" for run in runs]
                 else:
-                    run = launch(where / name, prompt, seed, n, args.steps, settings)
+                    run = run_unless_finished(where / name, prompt, seed, n, args.steps, setting)
                     folders = [run / f"particle_{i:02d}" for i in range(n)]
                 images = torch.stack([read_views(folder) for folder in folders])
                 record = judge_objects(images, azimuth, elevation, judge, named_attributes(prompt)[0])
@@ -102,7 +148,8 @@ def main() -> None:
         cells = [variant]
         for key in headings:
             found_estimate = estimate([float(record[key]) for record in records])
-            cells.append(f"{found_estimate.mean:.2f} [{found_estimate.low:.2f}, {found_estimate.high:.2f}]")
+            interval = "" if found_estimate.low is None else f" [{found_estimate.low:.2f}, {found_estimate.high:.2f}]"
+            cells.append(f"{found_estimate.mean:.2f}{interval}")
         rows.append(cells)
     print(format_table(["", *headings], rows))
 

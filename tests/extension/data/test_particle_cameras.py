@@ -90,3 +90,25 @@ def test_three_views_are_rejected_on_threestudio(monkeypatch, config, word):
     monkeypatch.setattr(particle_cameras, "HOST", "threestudio")
     with pytest.raises(UserError, match=word):
         make(config)
+
+
+def test_opposite_views_look_through_the_object_from_the_other_side():
+    views = batch(2, 8, opposite_views=True, center_perturb=0.0, camera_perturb=0.0, up_perturb=0.0)
+    assert views["views_per_particle"] == 4
+    near, far = slice(0, 2), slice(2, 4)
+    for name in ("camera_positions", "rays_o", "rays_d"):
+        assert torch.equal(views[name][near, ..., :2], -views[name][far, ..., :2])
+        assert torch.equal(views[name][near, ..., 2], views[name][far, ..., 2])
+    assert ((views["azimuth"][near] - views["azimuth"][far]).abs() == 180).all()
+    assert views["azimuth"].abs().max() <= 180
+    # a camera that looks at the center projects it to the middle, and its matrices agree with its position
+    assert torch.allclose(views["c2w"][:, :3, 3], views["camera_positions"])
+    point = torch.tensor([0.3, 0.2, 0.1, 1.0])
+    turned = point * torch.tensor([-1.0, -1.0, 1.0, 1.0])
+    assert torch.allclose(views["mvp_mtx"][near] @ point, views["mvp_mtx"][far] @ turned)
+
+
+@pytest.mark.parametrize(("n", "size", "config"), [(2, 2, {}), (2, 6, {}), (1, 2, {"azimuth_range": (-90, 90)})])
+def test_opposite_views_need_pairs_and_the_whole_circle(n, size, config):
+    with pytest.raises(UserError, match="opposite_views"):
+        batch(n, size, opposite_views=True, **config)

@@ -22,6 +22,7 @@ from ...particles.randomness import particle_random_state
 # With 3 views threestudio 0.2.3 computes wrong cameras: its cross products run along the first axis of length 3, which
 # then is the axis of the views.
 SKEWED_VIEWS = 3
+HALF_TURN = (-1.0, -1.0, 1.0, 1.0)  # diagonal of the rotation by 180 degrees about the z axis, homogeneous coordinates
 
 
 @dataclass
@@ -29,6 +30,7 @@ class ParticleCameraConfig(RandomCameraDataModuleConfig):
     """Keys of the host's random cameras; `batch_size` is the number of views of all particles together."""
 
     n_particles: int = 1  # N, equal to system.geometry.n_particles
+    opposite_views: bool = False  # views of a particle in pairs, 180 degrees apart in azimuth (ours)
 
 
 class ParticleCameras(RandomCameraIterableDataset):
@@ -57,19 +59,12 @@ class ParticleCameras(RandomCameraIterableDataset):
         n = cfg.n_particles
         in_range("data.n_particles", n, 1)
         for size in self.batch_sizes:
-            if size % n:
-                lower, upper = size // n * n, -(-size // n) * n
-                accepted = f"{lower} or {upper}" if lower else str(upper)
-                raise UserError(
-                    f"data.batch_size={size} is not a multiple of data.n_particles={n}; accepted: {accepted}, or "
-                    "another multiple."
-                )
-            if HOST == "threestudio" and size == SKEWED_VIEWS * n:
-                raise UserError(
-                    f"data.batch_size={size} gives each of data.n_particles={n} three views, whose cameras are "
-                    f"wrong in threestudio 0.2.3; accepted: {(SKEWED_VIEWS - 1) * n} or {(SKEWED_VIEWS + 1) * n}, or "
-                    "another multiple."
-                )
+            _check_batch_size(size, n, cfg.opposite_views)
+        if cfg.opposite_views and tuple(cfg.azimuth_range) != (-180, 180):
+            raise UserError(
+                f"data.opposite_views=true needs the whole circle, not data.azimuth_range={list(cfg.azimuth_range)}; "
+                "accepted: [-180, 180]."
+            )
         for key in ("n_val_views", "n_test_views"):
             if HOST == "threestudio" and cfg[key] == SKEWED_VIEWS:
                 raise UserError(
@@ -83,14 +78,19 @@ class ParticleCameras(RandomCameraIterableDataset):
         step = self.begun_at + self.draws
         self.draws += 1
         n, total = self.cfg.n_particles, self.batch_size
-        self.batch_size = total // n  # number of views that the host draws
+        views_per_particle = total // n
+        self.batch_size = (
+            views_per_particle // 2 if self.cfg.opposite_views else views_per_particle
+        )  # drawn by the host
         try:
             with particle_random_state(self.seed, "views", step=step):
                 views = super().collate(batch)
         finally:
             self.batch_size = total
+        if self.cfg.opposite_views:
+            views = add_opposite_views(views)
         repeated = {name: _repeat(value, n) for name, value in views.items()}
-        return repeated | {"n_particles": n, "views_per_particle": total // n}
+        return repeated | {"n_particles": n, "views_per_particle": views_per_particle}
 
 
 @register("particle-camera-datamodule")
@@ -114,6 +114,51 @@ class ParticleCameraDataModule(RandomCameraDataModule):
 
     def _global_step(self) -> int:
         return self.trainer.global_step if self.trainer is not None else 0
+
+
+def _check_batch_size(size: int, n: int, opposite_views: bool) -> None:
+    """Check that the particles can share a batch, and that the host computes its cameras correctly."""
+    if size % n:
+        lower, upper = size // n * n, -(-size // n) * n
+        accepted = f"{lower} or {upper}" if lower else str(upper)
+        raise UserError(
+            f"data.batch_size={size} is not a multiple of data.n_particles={n}; accepted: {accepted}, or "
+            "another multiple."
+        )
+    views = size // n
+    if opposite_views and views % 2:
+        raise UserError(
+            f"data.batch_size={size} gives each of data.n_particles={n} an odd number of views, {views}, which "
+            f"data.opposite_views=true cannot pair; accepted: {(views + 1) * n}, or another multiple of {2 * n}."
+        )
+    pairs = 2 if opposite_views else 1
+    if HOST == "threestudio" and views == SKEWED_VIEWS * pairs:
+        raise UserError(
+            f"data.batch_size={size} gives each of data.n_particles={n} {views} views, whose cameras are wrong in "
+            f"threestudio 0.2.3; accepted: {size - pairs * n} or {size + pairs * n}, or another multiple."
+        )
+
+
+def add_opposite_views(views: dict[str, Any]) -> dict[str, Any]:
+    """Append to each view the one from the opposite side: camera and light turned by 180 degrees about the z axis.
+
+    Args:
+        views: batch of the host's random cameras with V rows.
+
+    Returns:
+        batch with 2 V rows.
+    """
+    turn = torch.tensor(HALF_TURN)
+    turned = dict(views)
+    for name in ("rays_o", "rays_d", "camera_positions", "light_positions"):
+        turned[name] = views[name] * turn[:3].to(views[name])
+    turned["c2w"] = turn[:, None].to(views["c2w"]) * views["c2w"]
+    turned["mvp_mtx"] = views["mvp_mtx"] * turn.to(views["mvp_mtx"])  # the rotation is its own inverse
+    turned["azimuth"] = views["azimuth"] - 180 * views["azimuth"].sign()
+    return {
+        name: torch.cat([value, turned[name]]) if isinstance(value, Tensor) and value.ndim else value
+        for name, value in views.items()
+    }
 
 
 def _repeat(value: Any, n: int) -> Any:

@@ -24,13 +24,14 @@ from threestudio_rsd.toyworld.captions import caption
 
 STEPS = 40
 KEYS = ("diversity_dino", "diversity_clip", "clip_score", "class_accuracy", "colors")
+GUIDANCE_SCALE, LOW, HIGH = 5.0, 0.28, 20.0  # as in flow.yaml
 SETTINGS: dict[str, dict] = {
     "fixed noise": {"high": torch.inf, "coupled": False, "candidates": 0},
-    "fixed noise, guidance up to 8": {"high": 8.0, "coupled": False, "candidates": 0},
-    "coupled, guidance up to 8": {"high": 8.0, "coupled": True, "candidates": 0},
-    "selected, coupled, guidance up to 8 (flow.yaml)": {"high": 8.0, "coupled": True, "candidates": 64},
-    "the same, guidance up to 2.9": {"high": 2.9, "coupled": True, "candidates": 64},
-    "the same, guidance up to 8, gamma 5": {"high": 8.0, "coupled": True, "candidates": 64, "gamma": 5.0},
+    "+ guidance in (0.28, 20]": {"coupled": False, "candidates": 0},
+    "+ coupled": {"candidates": 0},
+    "+ gamma 5, not selected": {"candidates": 0, "gamma": 5.0},
+    "+ selected (flow.yaml)": {},
+    "+ selected, gamma 5": {"gamma": 5.0},
 }
 
 
@@ -40,20 +41,20 @@ def flow(
     prompt: str,
     seed: int,
     n_particles: int,
-    high: float,
-    coupled: bool,
-    candidates: int,
+    high: float = HIGH,
+    coupled: bool = True,
+    candidates: int = 64,
     gamma: float = 0.0,
 ) -> torch.Tensor:
     """Images (N, 3, H, W) along the prior's own flow."""
     features = load_features("dino", bundled=True)
     force = RepulsiveForce(features, decode=lambda latents: prior.decode(latents, clamp=False)) if gamma else None
     distillation = RepulsiveDistillation(
-        SDS(prior, 7.5),
+        SDS(prior, GUIDANCE_SCALE),
         force,
         kernel_input="clean",
         weighting_strategy="exact",
-        guidance_interval=NoiseLevelInterval(0.28, high),
+        guidance_interval=NoiseLevelInterval(LOW, high),
         force_interval=NoiseLevelInterval(0.5),
     )
     embedding, shape = prior.embed(prompt), tuple(prior.latent_shape)
@@ -102,6 +103,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--n-particles", "-n", type=int, default=4, help="number of particles")
     parser.add_argument("--seeds", type=int, default=4, help="number of seeds for each prompt")
+    parser.add_argument("--settings", help="names of settings as in this file, separated by semicolons; all by default")
     args = parser.parse_args()
     prior, n = load_prior("bundled"), args.n_particles
     own = Instruments(Options(metrics=("diversity", "clip_score", "truth")))
@@ -114,8 +116,10 @@ def main() -> None:
         name: lambda prompt, seed, options=options: flow(prior, prompt, seed, n, **options)
         for name, options in SETTINGS.items()
     }
+    chosen = makers if args.settings is None else args.settings.split(";")
     rows = []
-    for name, make in makers.items():
+    for name in chosen:
+        make = makers[name]
         rows.append([name, *measure(make, args.seeds, own, together)])
         print("  ".join(rows[-1]), flush=True)
     print(format_table(["setting", *(metric_info(key).title for key in KEYS), "Frechet"], rows))

@@ -1,36 +1,39 @@
 """`rsd demo` end to end, and its mistakes."""
 
+import json
+
 import pytest
 from threestudio_rsd.cli import main as cli
 from threestudio_rsd.errors import UserError
+from threestudio_rsd.reproduce.definitions import read_demo
+
+LABELS = [setting.label for setting in read_demo().settings]
 
 
 @pytest.mark.slow
-def test_demo_ends_with_table_grids_and_page(tmp_path, capsys):
+def test_demo_ends_with_table_images_and_page_and_continues(tmp_path, capsys):
     output = tmp_path / "an output"
     prompt = 'a "red" house: yes #1'
-    assert cli.main(["demo", "--steps", "2", "-n", "2", "--prompt", prompt, "--output", str(output)]) == 0
+    command = ["demo", "-n", "2", "--prompt", prompt, "--seeds", "3", "--workers", "2", "--output", str(output)]
+    assert cli.main(command) == 0
     printed = capsys.readouterr().out
     closing = printed[printed.index("diversity, DINO") :]
-    for label in ("without repulsion", "gamma = 20", "plain sampling"):
-        assert label in closing
-    assert len(list(output.glob("runs/gamma-*/save/it2-test.png"))) == 2
-    page = (output / "demo.html").read_text()
-    assert page.count('src="data:image/') == 3
+    assert all(label in closing for label in LABELS)
+    assert "seconds per image" in closing
+    settings = json.loads((output / "reproduction.json").read_text())["settings"]
+    assert [setting["label"] for setting in settings] == LABELS
+    assert all(setting["figures"]["seconds_per_image"]["mean"] > 0 for setting in settings)
+    page = (output / "report.html").read_text()
+    assert page.count('src="data:image/') == len(LABELS)
     assert "a &#34;red&#34; house: yes #1" in page
     assert prompt not in page, "it is escaped"
+    assert cli.main(command) == 0
+    assert "4 runs, 4 finished" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [
-        ["--n-particles", "0"],
-        ["--steps", "-1"],
-        ["--gamma", "nan"],
-        ["--gamma", "0"],
-        ["--seed", "-1"],
-        ["--prompt", " "],
-    ],
+    [["--n-particles", "0"], ["--seeds", "x"], ["--workers", "0"], ["--prompt", " "]],
 )
 def test_impossible_arguments_are_one_sentence(arguments, tmp_path):
     with pytest.raises(UserError, match=arguments[0]):

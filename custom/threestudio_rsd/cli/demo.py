@@ -1,7 +1,7 @@
 """`rsd demo`, `rsd demo 3d`, `rsd demo inverse`: runs on the bundled prior, side by side in a table and on a page.
 
-- `rsd demo`: one prompt, N images without and with repulsion, and plain sampling (Euler ancestral, the paper's upper
-  bound), which shows how diverse the prior itself is.
+- `rsd demo`: N images of each of several prompts and seeds by SDS, with repulsion as in the paper, along the
+  prior's own flow, and by plain sampling.
 - `rsd demo 3d`: one prompt, N NeRFs without and with repulsion.
 - `rsd demo inverse`: three images whose left half is hidden, N answers to each without and with repulsion, and by
   latent RED-diff, the solver of D.3 that has no auxiliary image.
@@ -18,14 +18,12 @@ from pathlib import Path
 from ..errors import require
 from ..files import data_path, make_folder
 from ..text_tables import format_table
-from .options import COMMAND, CommandParser, Parsers, add_command, add_option, quote
+from .options import COMMAND, CommandParser, Parsers, add_command, add_option, default_device, non_empty, quote
 
-SDS, SAMPLING = "configs/text2image/sds.yaml", "configs/text2image/ancestral.yaml"
 NERF = "configs/text2nerf/dreamfusion-bundled.yaml"
 HALF_BOX = "configs/inverse/half-box.yaml"
-# Sampling is one step, after which there is nothing to resume.
-NO_CHECKPOINT = ["checkpoint.save_last=false", "checkpoint.save_top_k=0", "checkpoint.every_n_train_steps=0"]
-GAMMA = 20.0  # as in SDS and NERF: a larger weight gives more diversity with artifacts
+MOST_WORKERS = 4  # each holds the networks, about 1 GB
+GAMMA = 20.0  # as in NERF: a larger weight gives more diversity with artifacts
 INVERSE_GAMMA = 15.0  # 50 in Table 1, which gives artifacts here
 INVERSE_STEPS = 150  # three runs in five minutes on two cores
 EXAMPLES = "load/inverse/examples"
@@ -40,10 +38,6 @@ SHOWN = (  # metrics in the tables, after the diversities
     "view_accuracy",
     "colors",
     "seconds_per_step",
-)
-NOTE = (
-    "Score distillation without repulsion and with gamma = {gamma:g}, {steps} steps, on the bundled prior; plain "
-    "sampling shows how diverse that prior is by itself."
 )
 NOTE_3D = (
     "{n} NeRFs are optimized together by score distillation from the bundled prior, seen from one camera in each step. "
@@ -80,24 +74,27 @@ def add_parser(commands: Parsers) -> None:
         "demo",
         run,
         _add_arguments,
-        "Optimize several images for one prompt, without and with repulsion: a table and a page.",
+        "Make N images of a prompt by score distillation, repulsion, fixed noise and sampling: a table and a page.",
         "`rsd demo 3d` makes 3D objects, `rsd demo inverse` restores images whose half is hidden.",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """`rsd demo`."""
-    common = [*_prompt_overrides(args), f"system.particles.n_particles={args.n_particles}"]
-    training = [*common, f"trainer.max_steps={args.steps}", f"trainer.val_check_interval={min(args.steps, 100)}"]
-    runs = [
-        DemoRun("without repulsion", SDS, "gamma-0", [*training, "system.guidance.gamma=0"]),
-        DemoRun(
-            f"gamma = {args.gamma:g}", SDS, f"gamma-{args.gamma:g}", [*training, f"system.guidance.gamma={args.gamma}"]
-        ),
-        DemoRun("plain sampling", SAMPLING, "sampling", [*common, *NO_CHECKPOINT]),
-    ]
-    title, note = f'"{args.prompt}", {args.n_particles} times', NOTE.format(gamma=args.gamma, steps=args.steps)
-    return _run_demo(args, runs, "demo.html", title, note)
+    from ..reproduce.definitions import BUNDLED, read_demo, read_methods
+    from ..reproduce.planning import PARTICLE_KEYS, Choice, plan
+    from ..reproduce.run_tables import Panel, Reproduction
+    from ..runs.grid import parse_seeds
+    from ..runs.workers import available_cores
+    from .reproduce import complete
+
+    args.workers = args.workers or min(available_cores(), MOST_WORKERS)
+    experiment = read_demo()
+    seeds = None if args.seeds is None else parse_seeds(args.seeds)
+    choice = Choice(prompts=args.prompt, seeds=seeds, overrides={PARTICLE_KEYS[0]: args.n_particles})
+    cases = plan(experiment, read_methods(), choice, args.output)
+    reproduction = Reproduction("demo", experiment, cases, args.output, args.command, BUNDLED, quick=False)
+    return complete(reproduction, Panel(bundled=True, reference=None, device=default_device(None)), args)
 
 
 def run_3d(args: argparse.Namespace) -> int:
@@ -220,7 +217,18 @@ def _prompt_overrides(args: argparse.Namespace) -> list[str]:
 
 
 def _add_arguments(parser: CommandParser) -> None:
-    _add_options(parser, n_particles=8, gamma=GAMMA, steps=300, output="outputs/demo", prompt="a mushroom")
+    parser.add_argument(
+        "--prompt",
+        action="append",
+        type=non_empty,
+        help="text that the particles show; may be given several times; three prompts by default",
+    )
+    parser.add_argument("--seeds", help="0:4 for 0 to 3, or a list such as 0,3; 0 and 1 by default")
+    add_option(parser, "--n-particles", 4)
+    add_option(parser, "--output", Path("outputs/demo"))
+    add_option(parser, "--workers", help="number of runs at a time; one for each core by default, at most 4")
+    # `rsd reproduce` has options for these.
+    parser.set_defaults(run=True, prior="bundled", backend="local", slurm=[])
     commands = parser.add_subparsers(metavar=COMMAND, title="other demos")
     add_command(
         commands,

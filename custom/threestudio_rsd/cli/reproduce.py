@@ -14,7 +14,7 @@ from .sweep import add_worker_arguments, check_worker_arguments, make_workers
 
 if TYPE_CHECKING:
     from ..reproduce.planning import Choice, PlannedCase
-    from ..reproduce.run_tables import Reproduction
+    from ..reproduce.run_tables import Panel, Reproduction
 
 IN_FILE_ONLY = ("kid", "vendi_dino", "vendi_clip", "recall")  # metrics that the terminal's table leaves out
 OUTPUT = "outputs/reproduce"
@@ -132,24 +132,44 @@ def run_experiment(name: str, args: argparse.Namespace) -> int:
         UserError: an impossible argument.
     """
     from ..priors import is_bundled
-    from ..report.page import write_report
-    from ..reproduce.definitions import read_experiment, read_methods
+    from ..reproduce.definitions import BUNDLED, read_experiment, read_methods
     from ..reproduce.planning import plan
     from ..reproduce.run_tables import Panel, Reproduction
-    from ..runs.run_set import FAILED, FINISHED, USER_STOPPED
 
     check_worker_arguments(args)
     experiment = read_experiment(name)
     folder = args.output / (f"{name}-quick" if args.quick else name)
     cases = plan(experiment, read_methods(), _choice(args), args.output)
     reproduction = Reproduction(name, experiment, cases, folder, args.command, args.prior, args.quick)
-    print(f"{experiment.title}\n{len(reproduction.outcomes)} runs, {len(reproduction.of_state(FINISHED))} finished")
-    _check_folders(cases)
+    bundled = is_bundled(args.prior)
+    panel = Panel(bundled, BUNDLED if bundled else args.reference, default_device(args.device))
+    return complete(reproduction, panel, args)
+
+
+def complete(reproduction: "Reproduction", panel: "Panel", args: argparse.Namespace) -> int:
+    """Compute the runs that are not finished, measure all, print a table and write a page.
+
+    Args:
+        reproduction: runs of an experiment.
+        panel: metrics.
+        args: parsed arguments.
+
+    Returns:
+        0; 1 if a run failed; 130 if the user stopped it.
+
+    Raises:
+        UserError: a folder has results of another config.
+    """
+    from ..report.page import write_report
+    from ..runs.run_set import FAILED, FINISHED, USER_STOPPED
+
+    title, folder = reproduction.experiment.title, reproduction.output
+    print(f"{title}\n{len(reproduction.outcomes)} runs, {len(reproduction.of_state(FINISHED))} finished")
+    _check_folders(reproduction.cases)
     make_folder(folder)
     if args.run and _compute(reproduction, args):
         return USER_STOPPED
     print("Measuring", flush=True)
-    panel = Panel(is_bundled(args.prior), args.reference, default_device(args.device))
     _print(reproduction.measure(panel))
     print(f"Results: {folder / 'reproduction.json'}\n{write_report(folder)}")
     return 1 if reproduction.of_state(FAILED) else 0
@@ -213,7 +233,8 @@ def _print(record: Mapping[str, Any]) -> None:
         print(line)
     for each in record["left_out"]:
         print(f"Left out: {', '.join(each['metrics'])}: {each['why']}")
-    print(f"The paper: {record['claim']}")
+    if record["claim"]:
+        print(f"The paper: {record['claim']}")
 
 
 def _table(record: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -228,7 +249,10 @@ def _table(record: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
         paper = ", ".join(f"{key} {value:g}" for key, value in setting["paper"].items())
         cells = [_cell(key, setting["figures"].get(key)) for key in keys]
         rows.append([setting["label"], str(len(setting["runs"])), *cells, paper or "-"])
-    return ["setting", "cases", *(metric_info(key).title for key in keys), "paper"], rows
+    headings = ["setting", "cases", *(metric_info(key).title for key in keys), "paper"]
+    if not any(setting["paper"] for setting in record["settings"]):
+        headings, rows = headings[:-1], [row[:-1] for row in rows]
+    return headings, rows
 
 
 def _comparisons(record: Mapping[str, Any]) -> list[str]:

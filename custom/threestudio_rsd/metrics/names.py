@@ -52,6 +52,7 @@ METRICS = {
     "entropy": MetricInfo("entropy, bits", None, 3, "world"),
     "total_variation": MetricInfo("total variation", False, 3, "world"),
     "seconds_per_step": MetricInfo("seconds per step", False, 2, "cost"),
+    "seconds_per_image": MetricInfo("seconds per image", False, 1, "cost"),
 }
 NETWORK_METRICS = {  # one number for each feature network, under NAME_NETWORK
     "diversity": MetricInfo("diversity", True, 3, "diversity"),

@@ -18,6 +18,7 @@ from ..inverse.operators import OperatorConfig
 
 FOLDER = "load/paper"
 SHARED = f"{FOLDER}/shared"
+DEMO = "load/demo/text2image.yaml"
 ROLES = ("method", "bound", "independent", "rival")
 KINDS = ("runs", "inverse", "toy")
 PAPER_PRIOR, BUNDLED = "paper", "bundled"  # values of --prior
@@ -265,6 +266,16 @@ def read_experiment(name: str) -> Experiment:
             one_of(f"{name}: prompts", section["prompts"], tuple(lists))
             section["prompts"] = lists[section["prompts"]]
     return parse(Experiment, content, name)
+
+
+def read_demo() -> Experiment:
+    """Comparison of `rsd demo`.
+
+    Raises:
+        UserError: its file has unknown or missing keys.
+    """
+    experiment: Experiment = parse(Experiment, _read(DEMO), "demo")
+    return experiment
 
 
 def read_solver_table(name: str) -> SolverTable:

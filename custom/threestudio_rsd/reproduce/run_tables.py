@@ -15,8 +15,8 @@ from ..metrics.names import metric_info
 from ..metrics.statistics import Estimate, estimate
 from ..runs.grid import PROMPT_KEYS, SEED_KEY
 from ..runs.run_set import RunSet
-from ..runs.trial import versions
-from .definitions import BUNDLED, Experiment, Setting
+from ..runs.trial import read_values, versions
+from .definitions import Experiment, Setting
 from .planning import PARTICLE_KEYS, PlannedCase
 
 KEYS = (  # of metrics/names.py, in the order of the tables
@@ -33,7 +33,10 @@ KEYS = (  # of metrics/names.py, in the order of the tables
     "class_accuracy",
     "view_accuracy",
     "colors",
+    "network_calls_per_particle",
+    "seconds_per_image",
 )
+COST_KEYS = KEYS[-2:]  # read from metrics.json of the runs
 BETTER = {True: "higher", False: "lower", None: ""}  # direction of a metric in reproduction.json
 GUIDE, HELD_OUT = "dino", "clip"  # feature networks: of the repulsion, and one that took no part in it
 DIVERSITIES = ("diversity_clip", "diversity_dino")
@@ -45,14 +48,13 @@ class Panel:
 
     Args:
         bundled: whether the bundled world's own networks measure.
-        reference: folder of images that the images are compared with; None: no comparison. On the bundled world always
-            its renders.
+        reference: folder of images that the images are compared with, or `bundled`, renders of the bundled world; None:
+            no comparison.
         device: device of the networks.
     """
 
     def __init__(self, bundled: bool, reference: str | None, device: str) -> None:
         of_case = (*WITHIN_GROUPS, "clip_score", "truth" if bundled else "aesthetic")
-        reference = BUNDLED if bundled else reference
         self._of_case = Instruments(Options(metrics=of_case, device=device))
         self._of_all = Instruments(Options(metrics=tuple(TO_REFERENCE), reference=reference, device=device))
 
@@ -152,7 +154,7 @@ class Reproduction(RunSet):
         cases = [case for case in self.cases if case.setting is setting]
         finished = [case for case in cases if all(run.metrics() is not None for run in case.runs)]
         sets = [_image_set(case) for case in finished]
-        values = [instruments.of_case(each) for each in sets]
+        values = [instruments.of_case(each) | _costs(case) for case, each in zip(finished, sets, strict=True)]
         runs = [
             {
                 "prompt": case.prompt,
@@ -219,6 +221,16 @@ def _image_set(case: PlannedCase) -> ImageSet:
         return sets[0]
     images = [image for each in sets for group in each.groups for image in group.images]
     return ImageSet(case.setting.label, [Group(images, case.prompt)], sets[0].is_bundled, None)
+
+
+def _costs(case: PlannedCase) -> dict[str, float]:
+    """COST_KEYS of a case, means over its runs; those that a run did not record are left out."""
+    recorded = [read_values(run.metrics() or {}) for run in case.runs]
+    return {
+        key: sum(each[key] for each in recorded) / len(recorded)
+        for key in COST_KEYS
+        if all(key in each for each in recorded)
+    }
 
 
 def _estimates(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -88,7 +88,7 @@ class LocalWorkers:
                     process.send_signal(signal.SIGKILL)
 
     def _environment(self, slot: int) -> dict[str, str]:
-        environment = {"OMP_NUM_THREADS": str(max(1, _cores() // self._count)), **os.environ}
+        environment = {"OMP_NUM_THREADS": str(max(1, available_cores() // self._count)), **os.environ}
         if self._gpus:
             environment["CUDA_VISIBLE_DEVICES"] = self._gpus[slot % len(self._gpus)]
         return environment
@@ -260,6 +260,6 @@ def _visible_gpus() -> list[str]:
     return [str(i) for i in range(torch.cuda.device_count())]
 
 
-def _cores() -> int:
+def available_cores() -> int:
     """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

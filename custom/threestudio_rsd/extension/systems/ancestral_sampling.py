@@ -85,8 +85,10 @@ class AncestralSamplingSystem(EnsembleSystem):
         return particle_noise(self.seed, "sampling", step, self.ensemble.n_particles, shape, self.particles.device)
 
     def run_facts(self) -> dict[str, Any]:
-        """Seconds per Euler step; None if this process did not sample."""
+        """Seconds per Euler step and per image; None if this process did not sample."""
+        seconds = self._seconds or None
         return {
             "gamma": None,
-            "seconds_per_step": self._seconds / self.cfg.num_inference_steps if self._seconds else None,
+            "seconds_per_step": seconds and seconds / self.cfg.num_inference_steps,
+            "seconds_per_image": seconds and seconds / self.ensemble.n_particles,
         }

@@ -66,8 +66,10 @@ class ParticleImageSystem(EnsembleSystem):
                 self.log(f"train/diversity_{name}", value, prog_bar=True)
 
     def run_facts(self) -> dict[str, Any]:
-        """Repulsion weight, and seconds per step of training in this process, without metrics."""
+        """Repulsion weight, and seconds per step and per image of training in this process, without metrics."""
+        per_step = self._seconds / self._steps if self._steps else None
         return {
             "gamma": self.guidance.gamma,
-            "seconds_per_step": self._seconds / self._steps if self._steps else None,
+            "seconds_per_step": per_step,
+            "seconds_per_image": per_step and per_step * self.true_global_step / self.ensemble.n_particles,
         }

@@ -19,10 +19,10 @@ def test_demo_ends_with_table_images_and_page_and_continues(tmp_path, capsys):
     printed = capsys.readouterr().out
     closing = printed[printed.index("diversity, DINO") :]
     assert all(label in closing for label in LABELS)
-    assert "seconds per image" in closing
+    assert "seconds per particle" in closing
     settings = json.loads((output / "reproduction.json").read_text())["settings"]
     assert [setting["label"] for setting in settings] == LABELS
-    assert all(setting["figures"]["seconds_per_image"]["mean"] > 0 for setting in settings)
+    assert all(setting["figures"]["seconds_per_particle"]["mean"] > 0 for setting in settings)
     page = (output / "report.html").read_text()
     assert page.count('src="data:image/') == len(LABELS)
     assert "a &#34;red&#34; house: yes #1" in page

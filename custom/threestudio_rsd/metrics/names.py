@@ -52,7 +52,8 @@ METRICS = {
     "entropy": MetricInfo("entropy, bits", None, 3, "world"),
     "total_variation": MetricInfo("total variation", False, 3, "world"),
     "seconds_per_step": MetricInfo("seconds per step", False, 2, "cost"),
-    "seconds_per_image": MetricInfo("seconds per image", False, 1, "cost"),
+    "seconds_per_particle": MetricInfo("seconds per particle", False, 1, "cost"),
+    "network_calls_per_particle": MetricInfo("network calls per particle", False, 0, "cost"),
 }
 NETWORK_METRICS = {  # one number for each feature network, under NAME_NETWORK
     "diversity": MetricInfo("diversity", True, 3, "diversity"),

@@ -89,6 +89,8 @@ class Prior(nn.Module):
         fingerprint: model, revision and precision as text, for caches and logs.
         is_bundled: whether the prior ships with this package.
         is_latent: whether particles are latents of an autoencoder, not pixels.
+        network_calls: evaluations of the noise network so far, one for each row of a batch: the conditional and the
+            unconditional prediction of a latent are two.
     """
 
     num_train_timesteps: int
@@ -97,6 +99,7 @@ class Prior(nn.Module):
     fingerprint: str
     is_bundled: bool = False
     is_latent: bool = False
+    network_calls: int = 0
     unet: Any  # the noise network, where the prior has one
 
     @property
@@ -126,7 +129,10 @@ class Prior(nn.Module):
         raise NotImplementedError
 
     def raw_predict(self, x_t: Tensor, t: int | Tensor, text: Tensor) -> Tensor:
-        """Noise prediction of x_t (N, ...) for text embeddings (N, L, D), differentiable: (N, ...)."""
+        """Noise prediction of x_t (N, ...) for text embeddings (N, L, D), differentiable: (N, ...).
+
+        Implementations add N to `network_calls`.
+        """
         raise NotImplementedError
 
     def encode(self, images: Tensor) -> Tensor:

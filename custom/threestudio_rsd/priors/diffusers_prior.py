@@ -42,6 +42,7 @@ class DiffusersPrior(TabulatedPrior):
 
     def raw_predict(self, x_t: Tensor, t: int | Tensor, text: Tensor) -> Tensor:
         """See `Prior.raw_predict`."""
+        self.network_calls += len(x_t)
         dtype = self.unet.dtype
         output = self.unet(x_t.to(dtype), t, encoder_hidden_states=text.to(dtype)).sample.float()
         output = output[:, : x_t.shape[1]]

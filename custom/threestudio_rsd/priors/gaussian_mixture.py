@@ -62,6 +62,7 @@ class GaussianMixturePrior(TabulatedPrior):
 
     def raw_predict(self, x_t: Tensor, t: int | Tensor, text: Tensor) -> Tensor:
         """See `Prior.raw_predict`; the text is ignored."""
+        self.network_calls += len(x_t)
         alpha, sigma = (level.reshape(-1, 1, 1) for level in (self.alpha(t), self.sigma(t)))
         flat = x_t.flatten(1)
         variance = alpha[..., 0] ** 2 * self.variances + sigma[..., 0] ** 2  # (N or 1, K)

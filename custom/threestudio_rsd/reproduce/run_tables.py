@@ -34,7 +34,7 @@ KEYS = (  # of metrics/names.py, in the order of the tables
     "view_accuracy",
     "colors",
     "network_calls_per_particle",
-    "seconds_per_image",
+    "seconds_per_particle",
 )
 COST_KEYS = KEYS[-2:]  # read from metrics.json of the runs
 BETTER = {True: "higher", False: "lower", None: ""}  # direction of a metric in reproduction.json

@@ -59,6 +59,7 @@ def test_run_writes_all_results(trained: Path) -> None:
     assert metrics["steps"] == 2
     assert metrics["views"] == 3
     assert metrics["gamma"] == 20
+    assert metrics["network_calls_per_particle"] == 4  # two steps, one view, with and without the prompt
     assert set(metrics["diversity"]) == {"dino", "clip"}
     assert 1 <= metrics["colors"] <= N
     assert metrics["similarity"]["dino"] == pytest.approx(1 - metrics["diversity"]["dino"])

@@ -52,6 +52,8 @@ def test_every_config_writes_all_results(config: str, tmp_path: Path) -> None:
     assert metrics["prompt"] == "a mushroom"
     assert metrics["n_particles"] == 2
     assert metrics["seconds_per_step"] > 0
+    calls = {"sds": 4, "vsd": 8, "nfsd": 6, "svgd": 6, "ancestral": 6}  # NFSD reads the negative prompt too
+    assert metrics["network_calls_per_particle"] == calls[config]
     assert Image.open(trial / "save" / "test" / "particle_01.png").size == (64, 64)
     assert next((trial / "save").glob("it*-test.png"))
     assert particles(trial).shape == (2, 4, 16, 16)
@@ -71,6 +73,12 @@ def test_resumed_run_is_bit_identical_to_uninterrupted_run(config: str, tmp_path
     resume = f"resume={half / 'ckpts' / 'last.ckpt'}"
     rest = launch(config, tmp_path / "rest", "trainer.max_steps=4", resume, *common)
     assert torch.equal(particles(rest), particles(whole))
+    calls = [
+        json.loads((trial / "save" / "metrics.json").read_text())["network_calls_per_particle"]
+        for trial in (whole, half, rest)
+    ]
+    per_step = {"sds": 2, "vsd": 4}[config]  # with and without the prompt; eps_phi in the direction and in training
+    assert calls == [4 * per_step, 2 * per_step, 4 * per_step]
     assert not torch.equal(particles(half), particles(whole))
 
 
@@ -99,6 +107,7 @@ def test_validate_test_and_export_work_from_a_checkpoint(tmp_path: Path) -> None
     ):
         again = launch("sds", tmp_path / mode, resume, mode=mode)
         assert (again / result).is_file()
+    assert json.loads((again / "save" / "metrics.json").read_text())["network_calls_per_particle"] == 4
     exported = load_file(again / "save" / "export" / "particles.safetensors")["particles"]
     assert torch.equal(exported, particles(trial))
 

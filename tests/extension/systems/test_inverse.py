@@ -96,6 +96,7 @@ def test_every_solver_writes_all_results(
     assert metrics["steps"] == 2
     assert metrics["failed"] == {}
     assert metrics["seconds_per_step"] > 0
+    assert metrics["network_calls_per_particle"] == metrics["steps"]
     assert config.startswith(metrics["operator"]["name"])
     assert set(metrics["images"]) == {"car", "tree"}
     for record in (metrics["mean"], *metrics["images"].values()):

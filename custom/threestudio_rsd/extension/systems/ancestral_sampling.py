@@ -1,6 +1,5 @@
 """`ancestral-sampling-system`: stochastic sampling of the prior, the paper's upper bound of diversity (6.1.2)."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -45,10 +44,9 @@ class AncestralSamplingSystem(EnsembleSystem):
         self.seed = configured_seed(self.cfg.seed)
         self.particles = self.make_particles(self.seed)
         self.automatic_optimization = False  # the sampler sets the particles; the optimizer only counts the step
-        self._seconds = 0.0
 
     def training_step(self, batch: dict, batch_idx: int) -> None:
-        started = time.perf_counter()
+        self.cost.start_step()
         front = torch.zeros(1, device=self.particles.device)
         text = self.prompt_processor().get_text_embeddings(front, front, front, False).to(self.prior.device)
         conditional, negative = text.chunk(2)
@@ -57,7 +55,7 @@ class AncestralSamplingSystem(EnsembleSystem):
         with torch.no_grad():
             self.particles.copy_(samples)
         self.optimizers().step()
-        self._seconds = time.perf_counter() - started
+        self.cost.end_step()
 
     def sample(self, embedding: PromptEmbedding, callback: Callable[[int, Tensor], object]) -> Tensor:
         """Sample the ensemble.
@@ -85,10 +83,10 @@ class AncestralSamplingSystem(EnsembleSystem):
         return particle_noise(self.seed, "sampling", step, self.ensemble.n_particles, shape, self.particles.device)
 
     def run_facts(self) -> dict[str, Any]:
-        """Seconds per Euler step and per image; None if this process did not sample."""
-        seconds = self._seconds or None
+        """Entries of `EnsembleSystem.run_facts`; seconds per step are those of an Euler step."""
+        facts, seconds = super().run_facts(), self.cost.seconds
         return {
+            **facts,
             "gamma": None,
-            "seconds_per_step": seconds and seconds / self.cfg.num_inference_steps,
-            "seconds_per_image": seconds and seconds / self.ensemble.n_particles,
+            "seconds_per_step": seconds / self.cfg.num_inference_steps if seconds else None,
         }

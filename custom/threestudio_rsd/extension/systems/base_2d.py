@@ -17,6 +17,7 @@ from ...priors import Prior
 from ...repulsion import load_features
 from ...toyworld import ToyworldJudge, truth_metrics
 from ...toyworld.captions import named_attributes
+from .run_cost import RunCost
 
 SPACES = ("latent", "pixel")
 INITS = ("random", "images")
@@ -76,6 +77,7 @@ class EnsembleSystem(BaseSystem):
 
     cfg: Config
     prior: Prior
+    adapts_checkpoints = False  # `on_load_checkpoint` reads the cost of the run alone
 
     def configure(self) -> None:
         self.ensemble = parse_structured(ImageParticlesConfig, self.cfg.particles)
@@ -86,10 +88,12 @@ class EnsembleSystem(BaseSystem):
             raise UserError("particles.init_path is empty; particles.init=images needs an image file or a folder.")
         self.prompt_processor = find(self.cfg.prompt_processor_type)(self.cfg.prompt_processor)
         self._networks: dict[str, Any] | None = None
+        self.cost = RunCost()
 
     def set_prior(self, prior: Prior) -> None:
         """Set `self.prior`, not as a submodule, so that checkpoints do not hold its weights."""
         object.__setattr__(self, "prior", prior)
+        self.cost.watch(prior)
 
     def make_particles(self, seed: int) -> nn.Parameter:
         """Initial particles (N, C, H, W): latents of the prior, or images in [-1, 1]."""
@@ -178,5 +182,11 @@ class EnsembleSystem(BaseSystem):
         pass
 
     def run_facts(self) -> dict[str, Any]:
-        """Entries that a subclass adds to metrics.json."""
-        return {}
+        """Entries of metrics.json beside the metrics: the cost of the run, and what a subclass adds."""
+        return self.cost.facts(self.ensemble.n_particles)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.cost.save(checkpoint)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.cost.load(checkpoint)

@@ -1,6 +1,5 @@
 """Base class of the text-to-3D systems: N particles, all rendered from the same cameras."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +13,7 @@ from ...particles.clipping import clip_particle_gradients
 from ...priors.pipelines import is_bundled
 from .base_2d import measuring_networks
 from .render_losses import total_loss
+from .run_cost import RunCost
 from .view_saver import ViewSaver
 
 
@@ -35,18 +35,20 @@ class ParticleLift3DSystem(BaseLift3DSystem):
 
     cfg: Config
     guidance: Any
+    adapts_checkpoints = False  # `on_load_checkpoint` reads the cost of the run alone
 
     def configure(self) -> None:
         super().configure()
         self.n_particles = int(getattr(self.geometry, "n_particles", 1))
         self._networks: dict[str, Any] | None = None
         self._view_saver: ViewSaver | None = None
-        self._seconds, self._steps = 0.0, 0
+        self.cost = RunCost()
 
     def make_guidance(self) -> None:
         """Build prompt processor and guidance, which only training needs."""
         self.prompt_processor = find(self.cfg.prompt_processor_type)(self.cfg.prompt_processor)
         self.guidance = find(self.cfg.guidance_type)(self.cfg.guidance)
+        self.cost.watch(getattr(self.guidance, "prior", None))
         self.prompt_utils = self.prompt_processor()
 
     @property
@@ -67,7 +69,7 @@ class ParticleLift3DSystem(BaseLift3DSystem):
         return self.renderer(**batch)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
-        self._started = time.perf_counter()
+        self.cost.start_step()
         self._check_views(batch)
         out = self(batch)
         self._rgb = out["comp_rgb"].detach()
@@ -91,8 +93,7 @@ class ParticleLift3DSystem(BaseLift3DSystem):
 
     def on_train_batch_end(self, outputs: Any, batch: dict[str, Any], batch_idx: int) -> None:
         super().on_train_batch_end(outputs, batch, batch_idx)
-        self._seconds += time.perf_counter() - self._started
-        self._steps += 1
+        self.cost.end_step()
         every = self.cfg.metrics_every
         if every > 0 and self.true_global_step % every == 0:
             # With one scene its views are the ensemble: N particles with one view each.
@@ -156,15 +157,21 @@ class ParticleLift3DSystem(BaseLift3DSystem):
         return self._view_saver
 
     def run_facts(self) -> dict[str, Any]:
-        """Entries of metrics.json beside the metrics; seconds per step are those of training in this process."""
+        """Entries of metrics.json beside the metrics."""
         guidance = getattr(self, "guidance", None)
         return {
             "prompt": self.cfg.prompt_processor.get("prompt"),
             "n_particles": self.n_particles,
             "steps": int(self.true_global_step),
             "gamma": getattr(guidance, "gamma", None),
-            "seconds_per_step": self._seconds / self._steps if self._steps else None,
+            **self.cost.facts(self.n_particles),
         }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.cost.save(checkpoint)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.cost.load(checkpoint)
 
 
 def particles_of(parts: Sequence[Any]) -> list[nn.ModuleList]:

@@ -1,6 +1,5 @@
 """`particle-image-system`: text to N images (Alg. 1, with the identity as generator)."""
 
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,8 +26,6 @@ class ParticleImageSystem(EnsembleSystem):
         self.guidance = find(self.cfg.guidance_type)(self.cfg.guidance)
         self.set_prior(self.guidance.prior)
         self.particles = self.make_particles(self.guidance.seed)
-        self._seconds = 0.0
-        self._steps = 0
 
     def forward(self) -> tuple[Tensor, bool]:
         """Input of the guidance: (N, H, W, C) latents or images in [0, 1], and whether they are latents."""
@@ -38,7 +35,7 @@ class ParticleImageSystem(EnsembleSystem):
         return channels_last / 2 + 0.5, False
 
     def training_step(self, batch: dict, batch_idx: int) -> dict[str, Tensor]:
-        self._started = time.perf_counter()
+        self.cost.start_step()
         rgb, rgb_as_latents = self()
         front = torch.zeros(self.ensemble.n_particles, device=rgb.device)
         output = self.guidance(
@@ -58,18 +55,12 @@ class ParticleImageSystem(EnsembleSystem):
 
     def on_train_batch_end(self, outputs: Any, batch: dict, batch_idx: int) -> None:
         super().on_train_batch_end(outputs, batch, batch_idx)
-        self._seconds += time.perf_counter() - self._started
-        self._steps += 1
+        self.cost.end_step()
         every = self.cfg.metrics_every
         if every > 0 and self.true_global_step % every == 0:
             for name, value in self.diversities(self.images()).items():
                 self.log(f"train/diversity_{name}", value, prog_bar=True)
 
     def run_facts(self) -> dict[str, Any]:
-        """Repulsion weight, and seconds per step and per image of training in this process, without metrics."""
-        per_step = self._seconds / self._steps if self._steps else None
-        return {
-            "gamma": self.guidance.gamma,
-            "seconds_per_step": per_step,
-            "seconds_per_image": per_step and per_step * self.true_global_step / self.ensemble.n_particles,
-        }
+        """Entries of `EnsembleSystem.run_facts`, and the repulsion weight."""
+        return {**super().run_facts(), "gamma": self.guidance.gamma}

@@ -1,6 +1,5 @@
 """`latent-inverse-system` and `pixel-inverse-system`: N answers to each inverse problem (section 5, Alg. 2)."""
 
-import time
 import warnings
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from ...toyworld import ToyworldJudge
 from ...toyworld.world import CLASSES
 from ..prior_config import PriorConfig, configured_prior, configured_seed
 from .base_2d import measuring_networks
+from .run_cost import RunCost
 
 # An answer fits its measurement y if its residual is at most NOISE_DEVIATIONS * sigma + TOLERANCE * rms(y).
 NOISE_DEVIATIONS = 3
@@ -67,7 +67,8 @@ class InverseSystem(BaseSystem):
         self.automatic_optimization = False  # the solver moves the particles; the optimizer only counts the steps
         warnings.filterwarnings("ignore", message=".*no pre-optimization state was saved.*")  # there is none to save
         self.counter = nn.Parameter(torch.zeros(()))
-        self._seconds, self._steps = 0.0, 0
+        self.cost = RunCost()
+        self.cost.watch(prior)
 
     def check_prior(self, prior: Any) -> None:
         """Check that the prior is a latent or a pixel model, as the solvers need.
@@ -108,18 +109,19 @@ class InverseSystem(BaseSystem):
         return torch.optim.SGD([self.counter], lr=0.0)
 
     def training_step(self, batch: dict, batch_idx: int) -> None:
-        started = time.perf_counter()
+        self.cost.start_step()
         for name, value in self.solver.step(self.true_global_step).items():
             self.log(f"train/{name}", value, prog_bar=True)
         self.optimizers().step()
-        self._seconds += time.perf_counter() - started
-        self._steps += 1
+        self.cost.end_step()
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
+        self.cost.save(checkpoint)
         checkpoint["solver"] = self.solver.state_dict()
         checkpoint["images"] = list(self.data.names)
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
+        self.cost.load(checkpoint)
         saved = checkpoint.get("solver")
         if saved is None or checkpoint.get("images") != self.data.names or saved["z"].shape != self.solver.z.shape:
             raise UserError("resume: the checkpoint is of another problem; use the config and images of its own run.")
@@ -203,7 +205,7 @@ class InverseSystem(BaseSystem):
             "operator": asdict(data.operator),
             "n_particles": answers.shape[1],
             "steps": int(self.true_global_step),
-            "seconds_per_step": self._seconds / self._steps if self._steps else None,
+            **self.cost.facts(answers.shape[0] * answers.shape[1]),
             "failed": data.failed,
             "mean": mean_metrics(records),
             "images": dict(zip(data.names, records, strict=True)),

@@ -108,7 +108,8 @@ def check_resumed(checkpoint: dict | None, path: str | None, system: Any) -> Non
     """
     from ..systems.base import BaseSystem
 
-    adapts_itself = type(system).on_load_checkpoint is not BaseSystem.on_load_checkpoint
+    overrides = type(system).on_load_checkpoint is not BaseSystem.on_load_checkpoint
+    adapts_itself = getattr(system, "adapts_checkpoints", overrides)
     if checkpoint is None or adapts_itself or not getattr(system, "strict_loading", True):
         return
     saved, wanted = checkpoint["state_dict"], system.state_dict()

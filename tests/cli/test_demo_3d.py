@@ -15,32 +15,32 @@ SMALL = {"width": 16, "height": 16, "eval_width": 32, "eval_height": 32, "n_val_
 
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch) -> None:
-    """The demo's config with small images."""
-    config = OmegaConf.load(data_path(demo.NERF))
-    config.data.update(SMALL)
-    config.trainer.enable_progress_bar = False
-    config.system.metrics_every = 1
-    config.trainer.log_every_n_steps = 1
-    OmegaConf.save(config, tmp_path / "small.yaml")
-    monkeypatch.setattr(demo, "NERF", str(tmp_path / "small.yaml"))
+    """The demo's configs with small images."""
+    for name in ("NERF", "NERF_FLOW"):
+        config = OmegaConf.load(data_path(getattr(demo, name)))
+        config.data.update(SMALL)
+        config.trainer.enable_progress_bar = False
+        config.system.metrics_every = 1
+        config.trainer.log_every_n_steps = 1
+        OmegaConf.save(config, tmp_path / f"{name}.yaml")
+        monkeypatch.setattr(demo, name, str(tmp_path / f"{name}.yaml"))
 
 
 def test_the_demo_ends_in_table_sheets_videos_and_page(small, tmp_path, capsys) -> None:
     output = tmp_path / "demo"
     assert main(["demo", "3d", "-n", "2", "--steps", "2", "--prompt", "a cup", "--output", str(output)]) == 0
     said = capsys.readouterr().out
-    assert "without repulsion" in said
-    assert "gamma = 20" in said
+    assert all(label in said for label in ("SDS", "SDS, gamma = 20", "fixed noise (ours)"))
     assert "colors" in said
     named = [Path(word) for word in said.split() if word.endswith((".png", ".mp4", ".html"))]
-    assert len(named) == 5
+    assert len(named) == 7
     assert all(file.stat().st_size > 0 for file in named)
     page = (output / "3d-demo.html").read_text()
-    assert page.count("<video") == 2
-    assert page.count('src="data:image/') == 2
+    assert page.count("<video") == 3
+    assert page.count('src="data:image/') == 3
     assert not re.search(r'(src|href)="(?!data:|#)', page), "the page needs no other file"
     metrics = [json.loads(file.read_text()) for file in output.glob("runs/*/save/metrics.json")]
-    assert sorted(record["gamma"] for record in metrics) == [0, 20]
+    assert sorted(record["gamma"] for record in metrics) == [0, 0, 20]
 
 
 @pytest.mark.parametrize("arguments", [["--n-particles", "0"], ["--gamma", "0"], ["--prompt", " "]])

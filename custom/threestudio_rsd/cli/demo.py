@@ -2,7 +2,7 @@
 
 - `rsd demo`: N images of each of several prompts and seeds by SDS, with repulsion as in the paper, along the
   prior's own flow, and by plain sampling.
-- `rsd demo 3d`: one prompt, N NeRFs without and with repulsion.
+- `rsd demo 3d`: one prompt, N NeRFs by SDS without and with repulsion, and along the prior's own flow.
 - `rsd demo inverse`: three images whose left half is hidden, N answers to each without and with repulsion, and by
   latent RED-diff, the solver of D.3 that has no auxiliary image.
 """
@@ -20,7 +20,7 @@ from ..files import data_path, make_folder
 from ..text_tables import format_table
 from .options import COMMAND, CommandParser, Parsers, add_command, add_option, default_device, non_empty, quote
 
-NERF = "configs/text2nerf/dreamfusion-bundled.yaml"
+NERF, NERF_FLOW = "configs/text2nerf/dreamfusion-bundled.yaml", "configs/text2nerf/flow-bundled.yaml"
 HALF_BOX = "configs/inverse/half-box.yaml"
 MOST_WORKERS = 4  # each holds the networks, about 1 GB
 GAMMA = 20.0  # as in NERF: a larger weight gives more diversity with artifacts
@@ -41,8 +41,8 @@ SHOWN = (  # metrics in the tables, after the diversities
 )
 NOTE_3D = (
     "{n} NeRFs are optimized together by score distillation from the bundled prior, seen from one camera in each step. "
-    "Without repulsion they are {n} independent runs. This is one prompt and one seed, for which either may give the "
-    "better result by chance: the README has means over several."
+    "SDS without repulsion is {n} independent runs; with fixed noise each NeRF keeps its noise in all steps. This is "
+    "one prompt and one seed, for which either may give the better result by chance: the README has means over several."
 )
 NOTE_INVERSE = (
     "Renders that no training saw, restored with the bundled prior: the augmented latent solver without and with "
@@ -107,13 +107,9 @@ def run_3d(args: argparse.Namespace) -> int:
         f"trainer.val_check_interval={args.steps}",
     ]
     runs = [
-        DemoRun(
-            f"gamma = {gamma:g}" if gamma else "without repulsion",
-            NERF,
-            f"gamma-{gamma:g}",
-            [*common, f"system.guidance.gamma={gamma}"],
-        )
-        for gamma in (0.0, args.gamma)
+        DemoRun("SDS", NERF, "gamma-0", [*common, "system.guidance.gamma=0"]),
+        DemoRun(f"SDS, gamma = {args.gamma:g}", NERF, "repulsion", [*common, f"system.guidance.gamma={args.gamma}"]),
+        DemoRun("fixed noise (ours)", NERF_FLOW, "flow", common),
     ]
     title = f'"{args.prompt}", {args.n_particles} objects'
     return _run_demo(args, runs, "3d-demo.html", title, NOTE_3D.format(n=args.n_particles))
@@ -235,7 +231,7 @@ def _add_arguments(parser: CommandParser) -> None:
         "3d",
         run_3d,
         lambda each: _add_options(each, 4, GAMMA, 400, "outputs/3d-demo", "a mushroom"),
-        "Optimize several NeRFs for one prompt, without and with repulsion: a table and a page.",
+        "Optimize several NeRFs for one prompt, by SDS, with repulsion and with fixed noise: a table and a page.",
     )
     add_command(
         commands,

@@ -50,6 +50,8 @@ class Setting:
 
 
 WORLD_MAP = {"view_noise": "world-map"}
+# A map that turns about as fast as the front of an object of radius 0.5 moves in the image
+SURFACE_MAP = {"view_noise": "world-map", "world_map_fov": 250.0}
 PAIRS = {"data.opposite_views": True}
 SETTINGS = {
     "independent": Setting(DREAMFUSION, {"gamma": 0.0, "kernel_input": "clean"}),
@@ -59,14 +61,20 @@ SETTINGS = {
     "flow": Setting(),
     "flow, not coupled": Setting(guidance={"noise_coupled": False}),
     "flow, world map": Setting(guidance=WORLD_MAP),
+    "flow, surface map": Setting(guidance=SURFACE_MAP),
+    "flow, surface map, gamma 20": Setting(guidance={"gamma": 20.0, **SURFACE_MAP}),
+    "flow, world map, gamma 20": Setting(guidance={"gamma": 20.0, **WORLD_MAP}),
+    "flow, surface map, w 5 to 20": Setting(
+        guidance={"guidance_scale": 5.0, "guidance_interval": "[0.28,20]", **SURFACE_MAP}
+    ),
     "flow, refreshed 1e-4": Setting(guidance={"noise": "refreshed", "noise_refresh_rate": 1e-4}),
     "flow, refreshed 1e-3": Setting(guidance={"noise": "refreshed", "noise_refresh_rate": 1e-3}),
     "flow, refreshed 1e-2": Setting(guidance={"noise": "refreshed", "noise_refresh_rate": 1e-2}),
     "flow, world map refreshed 1e-3": Setting(guidance={"noise": "refreshed", "noise_refresh_rate": 1e-3, **WORLD_MAP}),
     "flow, guidance everywhere": Setting(guidance={"guidance_interval": "[0,.inf]"}),
     "flow, guidance to 2.9": Setting(guidance={"guidance_interval": "[0.28,2.9]"}),
-    "flow, target of 1 step": Setting(guidance={"weighting_strategy": "exact", "inner_steps": 1}),
-    "flow, target of 5 steps": Setting(guidance={"weighting_strategy": "exact", "inner_steps": 5}),
+    "flow, target of 1 step": Setting(guidance={"weighting_strategy": "snr", "inner_steps": 1}),
+    "flow, target of 5 steps": Setting(guidance={"weighting_strategy": "snr", "inner_steps": 5}),
     "flow, 4 views": Setting(views=4, values=PAIRS, step_share=0.25),
     "flow, 2 views": Setting(views=2, values=PAIRS, step_share=0.5),
     "flow, gamma 10": Setting(guidance={"gamma": 10.0}),

@@ -18,7 +18,7 @@ SHORT = ["system.metrics_every=0", "system.guidance.noise_candidates=0"]
 def test_the_config_is_the_loop_over_exact_steps(tmp_path: Path, bundled: Prior) -> None:
     found = particles(launch("flow", tmp_path, "trainer.max_steps=4", *SHORT))
     distillation = RepulsiveDistillation(
-        SDS(bundled, 7.5), weighting_strategy="exact", guidance_interval=NoiseLevelInterval(0.28, 8.0)
+        SDS(bundled, 5.0), weighting_strategy="exact", guidance_interval=NoiseLevelInterval(0.28, 20.0)
     )
     noise = NoiseSource("fixed", coupled=True)(0, 2, bundled.latent_shape)
     x, steps = torch.zeros_like(noise), [999, 666, 333, 0]

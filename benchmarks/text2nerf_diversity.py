@@ -59,6 +59,7 @@ SETTINGS = {
     "gamma 20 noisy": Setting(DREAMFUSION, {"gamma": 20.0, "kernel_input": "noisy"}),
     "gamma 20 clean": Setting(DREAMFUSION, {"gamma": 20.0, "kernel_input": "clean"}),
     "flow": Setting(),
+    "flow, constant": Setting(guidance={"view_noise": "constant"}),
     "flow, not coupled": Setting(guidance={"noise_coupled": False}),
     "flow, world map": Setting(guidance=WORLD_MAP),
     "flow, surface map": Setting(guidance=SURFACE_MAP),

@@ -9,6 +9,7 @@ from threestudio_rsd.reproduce.definitions import (
     Experiment,
     list_experiments,
     parse,
+    read_demo,
     read_experiment,
     read_methods,
     read_settings,
@@ -85,3 +86,22 @@ def test_configs_of_methods_ship() -> None:
     for method in read_methods().values():
         for config in filter(None, (method.config, method.bundled.config)):
             assert (Path(__file__).parents[2] / config).is_file()
+
+
+def test_an_experiment_of_some_methods_keeps_their_settings_and_comparisons() -> None:
+    whole = read_experiment("fig3")
+    part = whole.only(["sds-descending", "vsd"])
+    assert {setting.method for setting in part.settings} == {"sds-descending", "vsd"}
+    assert ["SDS ours, gamma", "VSD, gamma"] in part.compared_curves
+    assert len(part.compared_curves) < len(whole.compared_curves)
+    with pytest.raises(UserError, match="--methods='svgd'.*vsd"):
+        whole.only(["svgd"])
+
+
+def test_the_demo_has_the_methods_of_its_page() -> None:
+    assert [setting.method for setting in read_demo().settings] == [
+        "sds-descending",
+        "sds-descending",
+        "flow",
+        "ancestral",
+    ]

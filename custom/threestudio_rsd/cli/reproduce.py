@@ -138,6 +138,8 @@ def run_experiment(name: str, args: argparse.Namespace) -> int:
 
     check_worker_arguments(args)
     experiment = read_experiment(name)
+    if args.methods:
+        experiment = experiment.only(args.methods)
     folder = args.output / (f"{name}-quick" if args.quick else name)
     cases = plan(experiment, read_methods(), _choice(args), args.output)
     reproduction = Reproduction(name, experiment, cases, folder, args.command, args.prior, args.quick)
@@ -290,6 +292,12 @@ def _add_experiment_arguments(name: str, parser: CommandParser) -> None:
     parser.add_argument("--seeds", help="0:4 for 0 to 3, or a list such as 0,3; the experiment's by default")
     parser.add_argument(
         "--prompts", type=Path, metavar="FILE", help="text file, one prompt a line; the experiment's by default"
+    )
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        metavar="METHOD",
+        help="only the settings of these methods, such as flow or sds-descending, see load/paper/shared/methods.yaml",
     )
     add_option(parser, "--set", [], "a value of any key of the configs, for all settings")
     parser.add_argument(

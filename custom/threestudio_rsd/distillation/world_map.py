@@ -9,12 +9,16 @@ from .noise import NoiseSource
 class WorldMapNoise:
     """Noise of the views of each particle that turns with the camera.
 
-    The panorama has the angular resolution of a view. Crops start at whole pixels, so that each of them is exactly
-    standard normal; they wrap around in azimuth. Where a view is transparent, it takes noise that does not turn.
+    With the field of view of the cameras the noise turns like a panorama at infinity. An object in front of the camera
+    moves more slowly across the image: with fov = 360 d tan(fovy / 2) / (pi r) the noise moves like the front of an
+    object of radius r at distance d, so that a point of its surface keeps about the same noise in neighboring views.
+
+    Crops start at whole pixels, so that each of them is exactly standard normal; they wrap around in azimuth. Where a
+    view is transparent, it takes noise that does not turn.
 
     Args:
         source: noise of the panoramas, fixed or refreshed; its stream should be `world_map`.
-        fov: vertical field of view of the cameras in degrees; sets the angular resolution.
+        fov: degrees of the panorama that the height of a view covers.
 
     Example:
         >>> maps = WorldMapNoise(NoiseSource("fixed", stream="world_map"), fov=40.0)

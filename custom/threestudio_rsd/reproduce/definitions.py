@@ -4,6 +4,7 @@ The key `kind` of a file says which class describes it: `runs` (`Experiment`, th
 or `toy` (`ToyFigure`). `load/paper/shared` has the methods and lists of prompts that several files name.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -121,6 +122,22 @@ class Experiment(PaperItem):
     compared_curves: list[list[str]] = field(default_factory=list)
     bundled: Variant = field(default_factory=Variant)
     quick: Variant = field(default_factory=Variant)
+
+    def only(self, methods: Sequence[str]) -> "Experiment":
+        """The experiment with the settings of these methods.
+
+        Args:
+            methods: names in methods.yaml.
+
+        Raises:
+            UserError: the experiment has no setting of a method.
+        """
+        for method in methods:
+            one_of("--methods", method, tuple(dict.fromkeys(setting.method for setting in self.settings)))
+        settings = [setting for setting in self.settings if setting.method in methods]
+        curves = {setting.curve for setting in settings}
+        pairs = [pair for pair in self.compared_curves if curves.issuperset(pair)]
+        return replace(self, settings=settings, compared_curves=pairs)
 
 
 @dataclass

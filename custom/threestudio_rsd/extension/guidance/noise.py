@@ -27,7 +27,9 @@ class NoiseConfig:
     noise_coupled: bool = False  # noises with mean zero over the particles and correlation -1 / (N - 1) (ours)
     noise_candidates: int = 0  # select the N initial noises farthest apart in `features` among so many; 0: none (ours)
     view_noise: str = "constant"  # noise of a particle's views: constant, or world-map (FSD); fixed and refreshed
-    world_map_fov: float = 40.0  # degrees of a world map that the height of a view covers; about the cameras' fovy
+    # Degrees of a world map that the height of a view covers: the cameras' fovy (FSD), or 360 d tan(fovy / 2) / (pi r),
+    # with which the noise moves like the front of an object of radius r at distance d (ours).
+    world_map_fov: float = 40.0
 
 
 class GuidanceNoise:

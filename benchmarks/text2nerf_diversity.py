@@ -49,36 +49,33 @@ class Setting:
     step_share: float = 1.0
 
 
-WORLD_MAP = {"view_noise": "world-map"}
-# A map that turns about as fast as the front of an object of radius 0.5 moves in the image
-SURFACE_MAP = {"view_noise": "world-map", "world_map_fov": 250.0}
 PAIRS = {"data.opposite_views": True}
+FRESH = {"gamma": 0.0, "kernel_input": "clean"}
+
+
+def refreshed(rate: float) -> Setting:
+    return Setting(guidance={"noise": "refreshed", "noise_refresh_rate": rate})
+
+
 SETTINGS = {
-    "independent": Setting(DREAMFUSION, {"gamma": 0.0, "kernel_input": "clean"}),
-    "together gamma 0": Setting(DREAMFUSION, {"gamma": 0.0, "kernel_input": "clean"}),
+    "independent": Setting(DREAMFUSION, FRESH),
+    "together gamma 0": Setting(DREAMFUSION, FRESH),
     "gamma 20 noisy": Setting(DREAMFUSION, {"gamma": 20.0, "kernel_input": "noisy"}),
     "gamma 20 clean": Setting(DREAMFUSION, {"gamma": 20.0, "kernel_input": "clean"}),
-    "flow": Setting(),
-    "flow, constant": Setting(guidance={"view_noise": "constant"}),
+    "flow": Setting(),  # flow-bundled.yaml: world map that moves with the front of the object, w = 5 up to level 20
+    "flow, constant noise": Setting(guidance={"view_noise": "constant"}),
+    "flow, world map at infinity": Setting(guidance={"world_map_fov": 40.0}),
     "flow, not coupled": Setting(guidance={"noise_coupled": False}),
-    "flow, world map": Setting(guidance=WORLD_MAP),
-    "flow, surface map": Setting(guidance=SURFACE_MAP),
-    "flow, surface map, gamma 20": Setting(guidance={"gamma": 20.0, **SURFACE_MAP}),
-    "flow, world map, gamma 20": Setting(guidance={"gamma": 20.0, **WORLD_MAP}),
-    "flow, surface map, w 5 to 20": Setting(
-        guidance={"guidance_scale": 5.0, "guidance_interval": "[0.28,20]", **SURFACE_MAP}
-    ),
-    "flow, refreshed 1e-4": Setting(guidance={"noise": "refreshed", "noise_refresh_rate": 1e-4}),
-    "flow, refreshed 1e-3": Setting(guidance={"noise": "refreshed", "noise_refresh_rate": 1e-3}),
-    "flow, refreshed 1e-2": Setting(guidance={"noise": "refreshed", "noise_refresh_rate": 1e-2}),
-    "flow, world map refreshed 1e-3": Setting(guidance={"noise": "refreshed", "noise_refresh_rate": 1e-3, **WORLD_MAP}),
+    "flow, refreshed 1e-4": refreshed(1e-4),
+    "flow, refreshed 1e-3": refreshed(1e-3),
+    "flow, refreshed 1e-2": refreshed(1e-2),
     "flow, guidance everywhere": Setting(guidance={"guidance_interval": "[0,.inf]"}),
-    "flow, guidance to 2.9": Setting(guidance={"guidance_interval": "[0.28,2.9]"}),
+    "flow, w 10 up to 8": Setting(guidance={"guidance_scale": 10.0, "guidance_interval": "[0.28,8]"}),
     "flow, target of 1 step": Setting(guidance={"weighting_strategy": "snr", "inner_steps": 1}),
     "flow, target of 5 steps": Setting(guidance={"weighting_strategy": "snr", "inner_steps": 5}),
     "flow, 4 views": Setting(views=4, values=PAIRS, step_share=0.25),
     "flow, 2 views": Setting(views=2, values=PAIRS, step_share=0.5),
-    "flow, gamma 10": Setting(guidance={"gamma": 10.0}),
+    "flow, gamma 5": Setting(guidance={"gamma": 5.0}),
     "flow, gamma 20": Setting(guidance={"gamma": 20.0}),
 }
 

@@ -94,7 +94,7 @@ def test_an_experiment_of_some_methods_keeps_their_settings_and_comparisons() ->
     assert {setting.method for setting in part.settings} == {"sds-descending", "vsd"}
     assert ["SDS ours, gamma", "VSD, gamma"] in part.compared_curves
     assert len(part.compared_curves) < len(whole.compared_curves)
-    with pytest.raises(UserError, match="--methods='svgd'.*vsd"):
+    with pytest.raises(UserError, match=r"--methods='svgd'.*vsd"):
         whole.only(["svgd"])
 
 

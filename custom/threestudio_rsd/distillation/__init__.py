@@ -13,7 +13,7 @@ from .svgd import SVGD, svgd_direction
 from .timesteps import TimestepSchedule
 from .vsd import VSD
 from .weights import EXACT, exact_step, force_scale, timestep_weight
-from .world_map import WorldMapNoise
+from .world_map import WorldMapNoise, world_map_share
 
 __all__ = [
     "ESD",
@@ -45,4 +45,5 @@ __all__ = [
     "select_noise",
     "svgd_direction",
     "timestep_weight",
+    "world_map_share",
 ]

@@ -1,8 +1,11 @@
 """World-map noise: one panorama of noise for each particle, cropped where a camera looks (FSD, arXiv 2405.10988)."""
 
+import math
+
 import torch
 from torch import Tensor
 
+from ..priors import NoiseLevelInterval
 from .noise import NoiseSource
 
 
@@ -73,3 +76,26 @@ class WorldMapNoise:
             return noise
         seen = torch.nn.functional.interpolate(opacity, (height, width), mode="area") > 0.5
         return torch.where(seen, noise, constant)
+
+
+def world_map_share(level: float, interval: NoiseLevelInterval | None) -> float:
+    """Share of the variance that views take from the world map, the rest being noise that does not turn.
+
+    Above the interval it is 0: there the noise decides what a particle becomes, and noise that differs between views
+    would leave that to their mean. Below the interval it is 1, so that the views do not become one picture. Between, it
+    is linear in log(level).
+
+    Args:
+        level: noise level sigma / alpha.
+        interval: levels over which the share changes; None: 1 at all levels.
+
+    Example:
+        >>> interval = NoiseLevelInterval(2.0, 8.0)
+        >>> [world_map_share(level, interval) for level in (10.0, 4.0, 1.0)]
+        [0.0, 0.5, 1.0]
+    """
+    if interval is None or level <= interval.low:
+        return 1.0
+    if level >= interval.high:
+        return 0.0
+    return math.log(interval.high / level) / math.log(interval.high / interval.low)

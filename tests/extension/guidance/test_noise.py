@@ -5,10 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from threestudio_rsd.distillation import SDS, NoiseSource, RepulsiveDistillation
+from threestudio_rsd.distillation import SDS, NoiseSource, RepulsiveDistillation, world_map_share
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.extension.guidance.noise import GuidanceNoise, NoiseConfig
 from threestudio_rsd.priors import NoiseLevelInterval, Prior
+from threestudio_rsd.priors.noise_levels import noise_level
 
 from tests.extension.systems.test_images import launch, particles
 
@@ -91,6 +92,8 @@ def test_a_target_held_for_many_steps_of_adam_is_the_exact_step(tmp_path: Path) 
         ("repulsion_interval=[a,b]", "repulsion_interval"),
         ("noise=fresh", "impossible with noise='fresh'"),
         ("view_noise=sphere", "accepted: constant, world-map"),
+        ("world_map_interval=[1,2]", "needs view_noise='world-map'"),
+        ("world_map_interval=[0,2]", "0 < low"),
         ("noise_candidates=1", "from 1 to 1"),
     ],
 )
@@ -119,7 +122,7 @@ def guidance_noise(prior: Prior, **settings: object) -> GuidanceNoise:
 
 def test_views_of_a_particle_share_constant_noise(bundled: Prior) -> None:
     noise = guidance_noise(bundled, noise="fixed")(
-        5, torch.Size((4, *bundled.latent_shape)), 2, 999, bundled.embed("a"), {}
+        5, torch.Size((4, *bundled.latent_shape)), 2, 500, 999, bundled.embed("a"), {}
     )
     assert torch.equal(noise[0], noise[1])
     assert not torch.equal(noise[1], noise[2])
@@ -130,10 +133,31 @@ def test_world_map_noise_turns_with_the_camera_and_stays_where_the_view_is_trans
     shape = torch.Size((4, *bundled.latent_shape))
     batch = {"azimuth": torch.tensor([0.0, 90.0, 0.0, 90.0]), "elevation": torch.zeros(4)}
     make = guidance_noise(bundled, noise="fixed", view_noise="world-map", noise_coupled=True)
-    noise = make(3, shape, 2, 999, bundled.embed("a"), batch | {"opacity": torch.ones(4, 64, 64, 1)})
-    assert torch.equal(noise, make(8, shape, 2, 999, bundled.embed("a"), batch | {"opacity": torch.ones(4, 64, 64, 1)}))
+    noise = make(3, shape, 2, 500, 999, bundled.embed("a"), batch | {"opacity": torch.ones(4, 64, 64, 1)})
+    assert torch.equal(
+        noise, make(8, shape, 2, 500, 999, bundled.embed("a"), batch | {"opacity": torch.ones(4, 64, 64, 1)})
+    )
     assert not torch.equal(noise[0], noise[1])
     torch.testing.assert_close(noise[0], -noise[2], msg="two coupled noises are opposite")
-    transparent = make(3, shape, 2, 999, bundled.embed("a"), batch | {"opacity": torch.zeros(4, 64, 64, 1)})
-    constant = guidance_noise(bundled, noise="fixed", noise_coupled=True)(3, shape, 2, 999, bundled.embed("a"), {})
+    transparent = make(3, shape, 2, 500, 999, bundled.embed("a"), batch | {"opacity": torch.zeros(4, 64, 64, 1)})
+    constant = guidance_noise(bundled, noise="fixed", noise_coupled=True)(3, shape, 2, 500, 999, bundled.embed("a"), {})
     assert torch.equal(transparent, constant)
+
+
+def test_views_take_constant_noise_above_the_interval_and_the_map_below_it(bundled: Prior) -> None:
+    shape = torch.Size((4, *bundled.latent_shape))
+    batch = {"azimuth": torch.tensor([0.0, 90.0, 0.0, 90.0]), "elevation": torch.zeros(4)}
+    settings = {"noise": "fixed", "view_noise": "world-map", "noise_coupled": True}
+
+    def noise_at(t: int, **further: object) -> torch.Tensor:
+        return guidance_noise(bundled, **settings, **further)(0, shape, 2, t, 999, bundled.embed("a"), batch)
+
+    interval = [noise_level(bundled, 300), noise_level(bundled, 700)]
+    constant = guidance_noise(bundled, noise="fixed", noise_coupled=True)(0, shape, 2, 999, 999, bundled.embed("a"), {})
+    turning = noise_at(999)
+    assert torch.equal(noise_at(700, world_map_interval=interval), constant)
+    assert torch.equal(noise_at(300, world_map_interval=interval), turning)
+    between = noise_at(500, world_map_interval=interval)
+    share = world_map_share(noise_level(bundled, 500), NoiseLevelInterval(*interval))
+    assert 0 < share < 1
+    torch.testing.assert_close(between, (1 - share) ** 0.5 * constant + share**0.5 * turning)

@@ -18,11 +18,11 @@ from ...distillation import (
 )
 from ...errors import UserError, in_range, one_of
 from ...host import BaseModule, C, get_device, info
-from ...priors import NoiseLevelInterval, Prior, PromptEmbedding
+from ...priors import Prior, PromptEmbedding
 from ...repulsion import POTENTIALS, RBFKernel, RepulsiveForce, load_features
 from ..prior_config import PriorConfig, configured_prior, configured_seed
 from ..prompt_embedding import embedding_of_views
-from .noise import GuidanceNoise, NoiseConfig
+from .noise import GuidanceNoise, NoiseConfig, interval_from
 
 REDUCTIONS = ("sum", "mean")
 
@@ -110,8 +110,8 @@ class RepulsiveGuidance(BaseModule):
             cfg.kernel_input,
             cfg.weighting_strategy,
             cfg.force_scale,
-            _interval("guidance_interval", cfg.guidance_interval),
-            _interval("repulsion_interval", cfg.repulsion_interval),
+            interval_from("guidance_interval", cfg.guidance_interval),
+            interval_from("repulsion_interval", cfg.repulsion_interval),
         )
         self.noise = GuidanceNoise(cfg, self._refresh_rate, prior, self.seed)
         self.held_target = HeldTarget(cfg.inner_steps) if cfg.inner_steps > 1 else None
@@ -184,7 +184,7 @@ class RepulsiveGuidance(BaseModule):
         if self.held_target is not None and not self.held_target.is_due(self.step):
             gradient, facts = self.held_target.gradient(particles), {}
         else:
-            noise = self.noise(self.step, particles.shape, v, self.max_t, embedding, cameras_of_batch)
+            noise = self.noise(self.step, particles.shape, v, t, self.max_t, embedding, cameras_of_batch)
             result = self.distillation(particles, t, noise, embedding, self._gamma_at(t), cameras, v, t_next)
             gradient = result.gradient
             force_norm = 0.0 if result.force is None else result.force.norm()
@@ -253,20 +253,6 @@ class RepulsiveGuidance(BaseModule):
             self.cfg.view_dependent_prompting,
             device=self.prior.device,
         )
-
-
-def _interval(key: str, bounds: Any) -> NoiseLevelInterval | None:
-    """Interval of noise levels from a config value."""
-    if bounds is None:
-        return None
-    try:
-        low, high = (float(bound) for bound in bounds)
-        return NoiseLevelInterval(low, high)
-    except (TypeError, ValueError) as error:
-        raise UserError(
-            f"{key}={bounds!r} is impossible; accepted: null or [low, high], noise levels sigma / alpha with "
-            "0 <= low <= high (.inf: no upper bound)."
-        ) from error
 
 
 def _targets(total_steps: int | None, inner_steps: int) -> int | None:

@@ -6,11 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...distillation import NOISE_KINDS, NoiseSource, WorldMapNoise, select_noise
+from ...distillation import NOISE_KINDS, NoiseSource, WorldMapNoise, refresh_noise, select_noise, world_map_share
 from ...errors import UserError, in_range, one_of, positive
 from ...host import get_device
 from ...particles import particle_noise
-from ...priors import Prior, PromptEmbedding
+from ...priors import NoiseLevelInterval, Prior, PromptEmbedding
+from ...priors.noise_levels import noise_level
 from ...repulsion import load_features
 
 VIEW_NOISES = ("constant", "world-map")
@@ -30,6 +31,9 @@ class NoiseConfig:
     # Degrees of a world map that the height of a view covers: the cameras' fovy (FSD), or 360 d tan(fovy / 2) / (pi r),
     # with which the noise moves like the front of an object of radius r at distance d (ours).
     world_map_fov: float = 40.0
+    # Levels sigma / alpha [low, high]: constant noise above, the world map below, a blend between (ours); null: the map at
+    # all levels
+    world_map_interval: list[float] | None = None
 
 
 class GuidanceNoise:
@@ -57,9 +61,17 @@ class GuidanceNoise:
                 "noise='fixed' or 'refreshed'."
             )
         self.cfg, self.prior, self.seed = cfg, prior, seed
-        if cfg.view_noise == "world-map" and cfg.noise_candidates:
+        self._map_interval = interval_from("world_map_interval", cfg.world_map_interval)
+        if self._map_interval is not None and self._map_interval.low == 0:
             raise UserError(
-                "noise_candidates selects noise that all views share; accepted with it: view_noise='constant'."
+                f"world_map_interval={cfg.world_map_interval} is impossible; accepted: noise levels 0 < low <= high."
+            )
+        if self._map_interval is not None and cfg.view_noise != "world-map":
+            raise UserError("world_map_interval needs view_noise='world-map', not 'constant'.")
+        if cfg.view_noise == "world-map" and cfg.noise_candidates and self._map_interval is None:
+            raise UserError(
+                "noise_candidates selects noise that all views share; accepted with it: view_noise='constant', or a "
+                "world_map_interval, above which views share their noise."
             )
         refresh_rate = rate if cfg.noise == "refreshed" else 0.0
         self.source = NoiseSource(cfg.noise, refresh_rate, cfg.noise_coupled, seed)
@@ -73,6 +85,7 @@ class GuidanceNoise:
         step: int,
         shape: torch.Size,
         views_per_particle: int,
+        t: int,
         max_t: int,
         embedding: PromptEmbedding,
         batch: dict[str, Any],
@@ -83,6 +96,7 @@ class GuidanceNoise:
             step: training step.
             shape: shape of the rows, (N V, C, H, W).
             views_per_particle: V.
+            t: timestep of the step.
             max_t: largest timestep of the run.
             embedding: the prompt, for `noise_candidates`.
             batch: data of the step; `azimuth` and `elevation` (degrees), and `opacity`, for world maps.
@@ -101,7 +115,7 @@ class GuidanceNoise:
         if self.cfg.view_noise == "constant":
             return noise
         opacity = batch.get("opacity")
-        return self.world_map(
+        turning = self.world_map(
             step,
             n_particles,
             row_shape,
@@ -110,9 +124,24 @@ class GuidanceNoise:
             noise,
             None if opacity is None else opacity.detach().permute(0, 3, 1, 2),
         )
+        return refresh_noise(noise, turning, world_map_share(noise_level(self.prior, t), self._map_interval))
 
     def _select(self, n_particles: int, shape: tuple[int, ...], max_t: int, embedding: PromptEmbedding) -> list[int]:
         candidates = particle_noise(self.seed, "noise", 0, self.cfg.noise_candidates, shape, self.prior.device)
         features = load_features(self.cfg.features, bundled=self.prior.is_bundled, device=get_device())
         one = PromptEmbedding(embedding.conditional[:1], embedding.unconditional[:1], embedding.negative[:1])
         return select_noise(self.prior, one, candidates, n_particles, max_t, features)
+
+
+def interval_from(key: str, bounds: Any) -> NoiseLevelInterval | None:
+    """Interval of noise levels from a config value."""
+    if bounds is None:
+        return None
+    try:
+        low, high = (float(bound) for bound in bounds)
+        return NoiseLevelInterval(low, high)
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"{key}={bounds!r} is impossible; accepted: null or [low, high], noise levels sigma / alpha with "
+            "0 <= low <= high (.inf: no upper bound)."
+        ) from error

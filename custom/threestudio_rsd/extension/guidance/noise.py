@@ -31,8 +31,7 @@ class NoiseConfig:
     # Degrees of a world map that the height of a view covers: the cameras' fovy (FSD), or 360 d tan(fovy / 2) / (pi r),
     # with which the noise moves like the front of an object of radius r at distance d (ours).
     world_map_fov: float = 40.0
-    # Levels sigma / alpha [low, high]: constant noise above, the world map below, a blend between (ours); null: the map at
-    # all levels
+    # Levels sigma / alpha [low, high]: constant noise above, the map below, a blend between (ours); null: the map alone
     world_map_interval: list[float] | None = None
 
 

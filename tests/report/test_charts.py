@@ -5,7 +5,7 @@ import re
 import pytest
 from threestudio_rsd.metrics.names import MetricInfo
 from threestudio_rsd.metrics.statistics import Estimate
-from threestudio_rsd.report.charts import WIDTH, Line, Point, draw_lines, draw_points, format_estimate
+from threestudio_rsd.report.charts import LETTER, WIDTH, Line, Point, draw_lines, draw_points, format_estimate
 
 X, Y = MetricInfo("x", True, 3, "world"), MetricInfo("y", False, 3, "world")
 
@@ -38,3 +38,21 @@ def test_losses_over_several_powers_of_ten_have_such_an_axis():
 def test_estimates_have_the_digits_of_their_metric():
     assert format_estimate(Estimate(0.123456, 0.1, 0.2), 3) == "0.123 [0.100, 0.200]"
     assert format_estimate(Estimate(1234.5), 0) == "1234"
+
+
+def test_labels_of_many_curves_do_not_overlap():
+    """Twelve curves of four near points, as in Fig. 3: a label has a place of its own or is left out."""
+    points = [
+        Point(
+            "a", Estimate(0.5 + 0.01 * curve + 0.1 * place), Estimate(300.0 + 5 * curve), curve, short=f"{10 * place}"
+        )
+        for curve in range(12)
+        for place in range(4)
+    ]
+    found = re.findall(r'<text class="name" [^>]*x="([-\d.]+)" y="([-\d.]+)"[^>]*>(\d+)<', draw_points(points, X, Y))
+    boxes = [(float(x), float(y) - 10, float(x) + LETTER * len(text), float(y) + 2) for x, y, text in found]
+    assert len(boxes) > len(points) / 2
+    for index, one in enumerate(boxes):
+        for other in boxes[:index]:
+            apart = one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+            assert apart, (one, other)

@@ -13,15 +13,20 @@ def add_parser(commands: Parsers) -> None:
         "toy",
         run,
         _add_arguments,
-        "Simulate the paper's two-dimensional problem (C.3.1, Fig. 9): a table, its CSV and JSON files, and a figure.",
+        "Simulate the paper's two-dimensional problem (C.3.1, Fig. 9) and eight modes on a ring: tables, a figure.",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Simulate every setting."""
-    from ..reproduce import gaussian_toy
+    from ..reproduce import gaussian_toy, ring_toy
 
-    gaussian_toy.run(None, realizations=args.realizations, seed=args.seed, output=args.output, command=args.command)
+    folder = gaussian_toy.run(
+        None, realizations=args.realizations, seed=args.seed, output=args.output, command=args.command
+    )
+    print()
+    written = ring_toy.run(args.realizations, args.seed, folder, args.command)
+    print(f"\nWritten: {written}")
     return 0
 
 

@@ -11,11 +11,13 @@ from .rsd import RepulsiveDistillation, RepulsiveGradient, loss_with_gradient
 from .sds import SDS
 from .svgd import SVGD, svgd_direction
 from .timesteps import TimestepSchedule
+from .trajectories import DSD, descending_grid, follow_flow, invert_noise, simulate_noise
 from .vsd import VSD
 from .weights import EXACT, exact_step, force_scale, timestep_weight
 from .world_map import WorldMapNoise, world_map_share
 
 __all__ = [
+    "DSD",
     "ESD",
     "EXACT",
     "KERNEL_INPUTS",
@@ -34,15 +36,19 @@ __all__ = [
     "TimestepSchedule",
     "WorldMapNoise",
     "couple_noise",
+    "descending_grid",
     "esd_direction",
     "exact_step",
+    "follow_flow",
     "force_scale",
+    "invert_noise",
     "loss_with_gradient",
     "nfsd_direction",
     "refresh_noise",
     "select_distant",
     "select_kernel_input",
     "select_noise",
+    "simulate_noise",
     "svgd_direction",
     "timestep_weight",
     "world_map_share",

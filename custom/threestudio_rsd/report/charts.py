@@ -117,9 +117,10 @@ def draw_points(points: Sequence[Point], x_metric: MetricInfo, y_metric: MetricI
     for point, (x_text, y_text) in zip(points, texts, strict=True):
         title = f"{point.label}: {x_metric.title} {x_text}, {y_metric.title} {y_text}"
         svg.append(_point(point, title, x_axis, y_axis, occupied))
+    labels: list[Box] = []
     for point in points:
         if point.short:
-            svg.append(_label(point, x_axis.place(point.x.mean), y_axis.place(point.y.mean), occupied))
+            svg.append(_label(point, x_axis.place(point.x.mean), y_axis.place(point.y.mean), occupied, labels))
     return Markup("".join(svg) + "</svg>")
 
 
@@ -234,22 +235,27 @@ def _mark(name: str, x: float, y: float, series: int) -> str:
     return f'<path d="{shapes[name]}" transform="translate({x:.1f},{y:.1f})" {style}/>'
 
 
-def _label(point: Point, x: float, y: float, occupied: list[Box]) -> str:
-    """Short text of a point beside its mark, where it covers least of `occupied`; adds its own area to `occupied`."""
+def _label(point: Point, x: float, y: float, occupied: list[Box], labels: list[Box]) -> str:
+    """Short text of a point beside its mark, where it covers least of `occupied` and none of `labels`.
+
+    Adds its own area to `labels`. Where there is no such place the text is left out; the tooltip and the table have it.
+    """
     width, height = LETTER * len(point.short), 12
-    candidates = []
-    for right, down in ((1, -1), (1, 1), (-1, -1), (-1, 1), (0, -1), (0, 1), (1, 0), (-1, 0), (2, -2), (-2, 2)):
-        left = x + 8 * right - (width if right < 0 else width / 2 if right == 0 else 0)
-        top = y + (9 * down if down else 0) - (height if down < 0 else 0 if down > 0 else height / 2)
-        candidates.append((left, top, left + width, top + height))
     inside = (LEFT, TOP, WIDTH - RIGHT, TOP + INNER_HEIGHT)
-
-    def cost(box: Box) -> float:
-        covered = sum(_overlap(box, other) for other in occupied)
-        return covered + 3 * (width * height - _overlap(box, inside))
-
-    best = min(candidates, key=cost)
-    occupied.append(best)
+    candidates = []
+    for distance in (1, 2, 3):
+        for right, down in itertools.product((1, 0, -1), (-1, 0, 1)):
+            left = x + 8 * distance * right - (width if right < 0 else width / 2 if right == 0 else 0)
+            top = y + 9 * distance * down - (height if down < 0 else 0 if down > 0 else height / 2)
+            box = (left, top, left + width, top + height)
+            if (right or down) and not any(_overlap(box, other) for other in labels):
+                covered = sum(_overlap(box, other) for other in occupied)
+                outside = width * height - _overlap(box, inside)
+                candidates.append((covered + 3 * outside + 20 * (distance - 1), box))
+    if not candidates:
+        return ""
+    best = min(candidates, key=lambda candidate: candidate[0])[1]
+    labels.append(best)
     place = f'x="{best[0]:.1f}" y="{best[3] - 2:.1f}" style="fill:{color(point.series)}"'
     return f'<text class="name" {of_series(point.series)} {place}>{escape(point.short)}</text>'
 

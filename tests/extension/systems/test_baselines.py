@@ -1,4 +1,4 @@
-"""Other methods for diversity (ESD, order-2 entropy, particle guidance) through `rsd launch`, on the bundled prior."""
+"""Other methods for diversity (ESD, order-2 entropy, DSD, SDI, particle guidance), on the bundled prior."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from threestudio_rsd.cli.main import main
 from tests.extension.systems.test_images import launch, particles
 
 
-@pytest.mark.parametrize("config", ["esd", "order-two", "particle-guidance"])
+@pytest.mark.parametrize("config", ["esd", "order-two", "dsd", "sdi", "particle-guidance"])
 def test_every_config_writes_all_results(config: str, tmp_path: Path) -> None:
     trial = launch(
         config, tmp_path, *(["system.num_inference_steps=3"] if "guidance" in config else ["trainer.max_steps=2"])

@@ -185,6 +185,7 @@ class RepulsiveGuidance(BaseModule):
             gradient, facts = self.held_target.gradient(particles), {}
         else:
             noise = self.noise(self.step, particles.shape, v, t, self.max_t, embedding, cameras_of_batch)
+            noise = self.particle_noise(noise, particles, t, embedding)
             result = self.distillation(particles, t, noise, embedding, self._gamma_at(t), cameras, v, t_next)
             gradient = result.gradient
             force_norm = 0.0 if result.force is None else result.force.norm()
@@ -214,6 +215,10 @@ class RepulsiveGuidance(BaseModule):
     def _refresh_rate(self, step: int) -> float:
         """Share of the noise's variance that a step replaces."""
         return _scheduled("noise_refresh_rate", self.cfg.noise_refresh_rate, 0, step, 1)
+
+    def particle_noise(self, noise: Tensor, particles: Tensor, t: int, embedding: PromptEmbedding) -> Tensor:
+        """Noise that is added to the particles, made from `noise` of the noise source; by default that itself."""
+        return noise
 
     def cameras(
         self, prompt_utils: Any, elevation: Tensor, azimuth: Tensor, camera_distances: Tensor, batch: dict[str, Any]

@@ -2,7 +2,6 @@
 
 import math
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -52,14 +51,12 @@ def test_packages_are_those_of_the_extras() -> None:
         assert f'"{package}"' in "".join(extras().values())
 
 
-@pytest.mark.parametrize("value", [10**400, -(10**400), 10**5000])
+@pytest.mark.parametrize("value", [10**400, -(10**400)])
 def test_integers_beyond_floats_raise(value: int) -> None:
-    sys.set_int_max_str_digits(0)
-    try:
-        with pytest.raises(UserError, match=r"^key=-?10+\.\.\.0+ is impossible"):
-            in_range("key", value, 0.0, 1.0)
-    finally:
-        sys.set_int_max_str_digits(4300)
+    with pytest.raises(UserError, match=r"^key=-?10+\.\.\.0+ is impossible"):
+        in_range("key", value, 0.0, 1.0)
+    with pytest.raises(UserError, match=r"^key=-?10+\.\.\.0+ is impossible"):
+        positive("key", value)
 
 
 def test_memory_that_the_machine_lacks_raises_with_an_estimate() -> None:

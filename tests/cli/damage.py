@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
+from threestudio_rsd.runs.run import Run
 
-from ..report.report_folders import add_answers, make_reproduction, make_sweep, make_table, make_trial
+from ..report.report_folders import PROMPTS, add_answers, make_reproduction, make_sweep, make_table, make_trial
 
 ODD = [None, True, 0, -1, 1.5, 10**30, float("nan"), float("inf"), "", "x", "\ud800", [], [1], [[]], {}, {"a": 1}]
 TEXTS = [
@@ -27,11 +28,24 @@ TEXTS = [
 DIGITS = b'{"n_particles": ' + b"9" * 5000 + b"}"
 
 
+def make_sweep_of_runs(folder: Path) -> Path:
+    """A sweep whose runs have the folders that the command itself gives them."""
+    make_sweep(folder)
+    record = json.loads((folder / "sweep.json").read_text())
+    for run in record["runs"]:
+        tag = Run("configs/text2image/sds.yaml", run["settings"], folder).tag
+        (folder / run["folder"]).rename(folder / "runs" / tag)
+        run |= {"tag": tag, "folder": f"runs/{tag}"}
+    (folder / "sweep.json").write_text(json.dumps(record))
+    return folder
+
+
 def make_folders(folder: Path) -> None:
     """One result folder of each kind: sweep, reproduction, table, trial, answers, images."""
-    for name, make in (("sweep", make_sweep), ("reproduction/fig3", make_reproduction), ("table", make_table)):
+    for name, make in (("sweep", make_sweep_of_runs), ("reproduction/fig3", make_reproduction), ("table", make_table)):
         (folder / name).mkdir(parents=True)
         make(folder / name)
+    (folder / "prompts.txt").write_text("\n".join(PROMPTS))
     for name in ("trial", "answers"):
         make_trial(folder / name, 10)
     add_answers(folder / "answers", 40)

@@ -76,7 +76,7 @@ def damaged_folders(cases: int, number: int, folder: Path) -> None:
             check(["report", target])
         if name == "sweep":
             config = "configs/text2image/sds.yaml"
-            grid = ["--gamma", "0,10", "--seeds", "0:2", "--prompts", "prompts.txt"]
+            grid = ["--gamma", "0,10", "--seeds", "0:2", "--prompts", "whole/prompts.txt"]
             check(["sweep", "--config", config, *grid, "--output", target, "--list"])
 
     run()

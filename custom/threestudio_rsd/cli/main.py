@@ -40,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.errno not in (*OUTSIDE, *PATHS):
             raise
         name = shorten(str(error.filename or "A file"))
-        return _fail(f"{name} cannot be {'written' if error.errno in OUTSIDE else 'used'}: {error.strerror}.", verbose)
+        action = "written" if error.errno in OUTSIDE else "used"
+        return _fail(f"{name} cannot be {action}: {error.strerror}.", verbose)
     except KeyboardInterrupt:
         print("rsd: interrupted", file=sys.stderr)
         return INTERRUPTED

@@ -14,6 +14,7 @@ from ..metrics import spread_views
 from ..runs.result_files import damaged, read_config, read_json, read_metrics, read_text
 
 KEY = "RUN_OR_FOLDER"
+TRIAL_DEPTH = 3  # levels, so that a large folder given by mistake is not searched for long
 LONGEST_NUMBER = 18  # digits of a number in a file name that are read
 ELEVATION = 15.0  # degrees; default of threestudio's eval_elevation_deg
 GUIDE = "dino"  # default of the guidance modules' `features`
@@ -113,9 +114,7 @@ def read_image_sets(paths: Sequence[Path], prompt: str | None = None, truth: Pat
         elif (path / "save").is_dir():
             sets.append(_read_trial(path, truths))
         else:
-            trials = (
-                [] if _holds_images(path) else sorted(file.parent.parent for file in path.rglob("save/metrics.json"))
-            )
+            trials = [] if _holds_images(path) else _find_trials(path)
             sets += [_read_trial(trial, truths) for trial in trials] or [_read_folder(path, truths, prompt)]
     if prompt is not None:
         for group in (group for each in sets for group in each.groups):
@@ -137,6 +136,12 @@ def list_reference(folder: Path, key: str) -> list[Path]:
     if (folder / "attributes.json").is_file():
         files = [file for file in files if file.name != "grid.png"]
     return files
+
+
+def _find_trials(folder: Path) -> list[Path]:
+    """Trial folders up to TRIAL_DEPTH levels below a folder, such as outputs/sweep/runs/TAG below outputs."""
+    patterns = ["*/" * depth + "save/metrics.json" for depth in range(1, TRIAL_DEPTH + 1)]
+    return sorted(file.parent.parent for pattern in patterns for file in folder.glob(pattern))
 
 
 def _holds_images(folder: Path) -> bool:

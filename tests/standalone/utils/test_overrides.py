@@ -6,7 +6,7 @@ import typing
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from threestudio_rsd.errors import UserError
@@ -40,6 +40,7 @@ def is_quoted(text: str) -> bool:
         return False
 
 
+@settings(max_examples=30)
 @given(st.one_of(VALID, SYNTAX))
 @example("${oc.env:HOME}")
 @example("costs \\${price}")
@@ -54,6 +55,7 @@ def test_any_prompt_arrives_as_it_was_typed(prompt: str) -> None:
     assert again.system.prompt_processor.prompt == again.description == prompt
 
 
+@settings(max_examples=30)
 @given(st.one_of(VALID, SYNTAX))
 def test_parse_structured_interpolates_nothing(text: str) -> None:
     assert parse_structured(SolverConfig, {"prompt": text}).prompt == text
@@ -81,7 +83,7 @@ def test_only_threestudios_functions_are_available_in_files(monkeypatch: pytest.
     for text in ("${oc.env:SECRET}", "${oc.select:name}", "${oc.decode:1}"):
         with pytest.raises(UserError, match=r"Unsupported interpolation type oc\."):
             load(config=f'name: run\ntag: t\ndescription: "{text}"')
-    assert load(config='tag: t\nseed: "${div:4,2}"').seed == 2
+    assert load(config='tag: t\nseed: "${idiv:4,2}"').seed == 2
     assert OmegaConf.create({"a": "${oc.env:SECRET}"}).a == "leak"  # in configs of other programs
 
 

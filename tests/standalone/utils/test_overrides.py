@@ -78,6 +78,13 @@ def test_numbers_that_yaml_reads_otherwise_raise(override: str) -> None:
         load(override)
 
 
+def test_texts_that_look_like_numbers_stay_text() -> None:
+    assert load("trainer.max_time=00:12:00:00", 'trainer.precision="0012"').trainer == {
+        "max_time": "00:12:00:00",
+        "precision": "0012",
+    }
+
+
 def test_only_threestudios_functions_are_available_in_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET", "leak")
     for text in ("${oc.env:SECRET}", "${oc.select:name}", "${oc.decode:1}"):

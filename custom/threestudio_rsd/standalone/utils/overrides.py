@@ -16,10 +16,10 @@ from .config import config_to_primitive, literal
 TEXTS = frozenset(
     {
         "albedo_activation", "background_type", "camera_condition", "color_activation", "context_type", "data_type",
-        "density_activation", "description", "estimator", "exp_dir", "exp_root_dir", "exporter_type", "features", "fmt", "force_form", "force_scale",
-        "geometry_convert_from", "geometry_type", "guidance_type", "image_path", "init", "init_path",
-        "isosurface_method", "kernel_input", "loss_reduction", "mask_path", "material_type", "name", "negative_prompt",
-        "noise", "normal_type", "particle_type", "pretrained_model_name_or_path",
+        "density_activation", "description", "estimator", "exp_dir", "exp_root_dir", "exporter_type", "features", "fmt",
+        "force_form", "force_scale", "geometry_convert_from", "geometry_type", "guidance_type", "image_path", "init",
+        "init_path", "isosurface_method", "kernel_input", "loss_reduction", "mask_path", "material_type", "name",
+        "negative_prompt", "noise", "normal_type", "particle_type", "pretrained_model_name_or_path",
         "pretrained_model_name_or_path_prompt_debiasing", "prior_type", "prompt", "prompt_back", "prompt_front",
         "prompt_overhead", "prompt_processor_type", "prompt_side", "renderer_type", "resume", "revision", "save_name",
         "side", "space", "svgd_base", "system_type", "tag", "texture_format", "timestamp", "timestep_schedule",
@@ -33,7 +33,7 @@ PATHS = frozenset(
     }
 )  # fmt: skip
 # Numbers that YAML 1.1 reads as octal, such as 010 for 8, or as base 60, such as 1:30 for 90
-MISREAD = re.compile(r"[+-]?(0[0-9_]+|[0-9_]+(:[0-5]?[0-9])+)")
+MISREAD = re.compile(r"[+-]?(0[0-7_]+|[1-9][0-9_]*(:[0-5]?[0-9])+)")
 
 
 def parse_override(argument: str) -> DictConfig:
@@ -109,7 +109,9 @@ def _parse_value(key: str, value: str) -> Any:
     if key.rpartition(".")[2] in TEXTS and value not in ("null", "???"):
         return _unquoted(value)
     if MISREAD.fullmatch(value) and value.strip("+-0_"):
-        raise UserError(f"{key}={shorten(value)} is not a plain number; accepted: decimal digits without a leading 0.")
+        raise UserError(
+            f"{key}={shorten(value)} is not a plain number; accepted: decimal digits without a leading 0, or a text in quotes."
+        )
     return config_to_primitive(OmegaConf.from_dotlist([f"value={value}"]), resolve=False)["value"]
 
 

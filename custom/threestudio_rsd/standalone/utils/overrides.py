@@ -110,7 +110,8 @@ def _parse_value(key: str, value: str) -> Any:
         return _unquoted(value)
     if MISREAD.fullmatch(value) and value.strip("+-0_"):
         raise UserError(
-            f"{key}={shorten(value)} is not a plain number; accepted: decimal digits without a leading 0, or a text in quotes."
+            f"{key}={shorten(value)} is not a plain number; accepted: decimal digits without a leading 0, or a text in "
+            "quotes."
         )
     return config_to_primitive(OmegaConf.from_dotlist([f"value={value}"]), resolve=False)["value"]
 

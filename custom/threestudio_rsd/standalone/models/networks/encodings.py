@@ -12,7 +12,7 @@ from ...utils.base import Updateable
 from ...utils.config import parse_structured
 
 MOST_LEVELS, LARGEST_TABLE = 64, 40
-LARGEST_RESOLUTION = 2.0**31  # vertices along an axis, so that an index into a grid of 2 dimensions fits 64 bits
+LARGEST_RESOLUTION = 31.0  # binary logarithm of the vertices along an axis; their products must fit 64 bits
 MOST_OCTAVES = 128  # 2^127 is the largest power that single precision has
 FLOAT = 4  # bytes
 PRIMES = (1, 2654435761, 805459861)  # factor of each axis in the spatial hash (Müller et al., 2022; eq. 4)
@@ -104,8 +104,8 @@ class HashGrid(nn.Module):
         in_range("n_levels", self.cfg.n_levels, 1, MOST_LEVELS)
         in_range("log2_hashmap_size", self.cfg.log2_hashmap_size, 1, LARGEST_TABLE)
         in_range("per_level_scale", self.cfg.per_level_scale, 1.0)
-        finest = self.cfg.base_resolution * self.cfg.per_level_scale ** min(self.cfg.n_levels - 1, MOST_LEVELS)
-        in_range("base_resolution * per_level_scale ** (n_levels - 1)", finest, 1.0, LARGEST_RESOLUTION)
+        finest = math.log2(self.cfg.base_resolution) + (self.cfg.n_levels - 1) * math.log2(self.cfg.per_level_scale)
+        in_range("log2(base_resolution * per_level_scale ** (n_levels - 1))", finest, 0.0, LARGEST_RESOLUTION)
         self.n_input_dims = n_input_dims
         self.n_levels = self.cfg.n_levels
         self.n_features_per_level = self.cfg.n_features_per_level

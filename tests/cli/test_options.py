@@ -128,3 +128,22 @@ def test_home_folder_in_options(monkeypatch, tmp_path, capsys) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert main(["report", "~/nothing"]) == 2
     assert f"{tmp_path}/nothing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory: 9 bytes."),
+    ],
+)
+def test_exhausted_memory_is_explained(error, monkeypatch, capsys) -> None:
+    from threestudio_rsd.cli import report
+
+    def exhausted(args):
+        raise error
+
+    monkeypatch.setattr(report, "run", exhausted)
+    assert main(["report", "folder"]) == 2
+    assert "rsd: error: Memory is exhausted (" in capsys.readouterr().err

@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from ..errors import UserError, shorten, valid_text
+from ..errors import UserError, first_line, shorten, valid_text
 from . import demo, evaluate, launch, report, reproduce, sweep, toy, toyworld
 from .options import COMMAND, CommandParser
 
@@ -42,6 +42,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         name = shorten(str(error.filename or "A file"))
         action = "written" if error.errno in OUTSIDE else "used"
         return _fail(f"{name} cannot be {action}: {error.strerror}.", verbose)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        reason = shorten(first_line(error))
+        return _fail(f"Memory is exhausted ({reason}); lower the number of particles, images or pixels.", verbose)
     except KeyboardInterrupt:
         print("rsd: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -91,6 +96,12 @@ def build_parser() -> CommandParser:
     for command in (launch, demo, evaluate, sweep, reproduce, report, toy, toyworld):
         command.add_parser(commands)
     return parser
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether an allocation has failed: in Python, on a GPU, or by PyTorch on the CPU."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
 
 
 def _fail(sentence: str, verbose: bool) -> int:

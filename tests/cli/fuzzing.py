@@ -7,6 +7,7 @@ bundled prior, whose parts are loaded once.
 
 import argparse
 import contextlib
+import copy
 import functools
 import io
 import signal
@@ -246,6 +247,7 @@ def stop_before_work(monkeypatch: pytest.MonkeyPatch) -> None:
     import subprocess
 
     from threestudio_rsd.evaluation.instruments import Instruments
+    from threestudio_rsd.reproduce import definitions
     from threestudio_rsd.runs.run_set import RunSet
 
     for name in ("fit", "validate", "test", "predict"):
@@ -264,7 +266,12 @@ def stop_before_work(monkeypatch: pytest.MonkeyPatch) -> None:
         "threestudio_rsd.cli.toyworld_train.rebuild",
     ):
         monkeypatch.setattr(target, _stop)
+    monkeypatch.setattr(definitions, "_read", _copied(functools.cache(definitions._read)))
     _load_once(monkeypatch)
+
+
+def _copied(function: Callable) -> Callable:
+    return lambda name: copy.deepcopy(function(name))
 
 
 def _load_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """`inverse-problem-datamodule`: images and their measurements."""
 
 import json
+import os
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,9 +48,10 @@ class InverseProblemDataModule(ParticleImageDataModule):
 
         self.operator = cast(OperatorConfig, OmegaConf.to_object(parse_structured(OperatorConfig, self.cfg.operator)))
         bundled = self.cfg.image_path == "bundled"
-        self.path = str(data_path("load/inverse/examples")) if bundled else self.cfg.image_path
+        own = os.path.expanduser(self.cfg.image_path)  # noqa: PTH111 Path.expanduser() raises for an unknown user
+        self.path = str(data_path("load/inverse/examples")) if bundled else own
         self.candidates = list_images(self.path, "data.image_path")
-        self.known = _read_truth(self.candidates[0].parent)
+        self.known = _read_truth(Path(self.path))
         if self.cfg.batch_size is not None:
             in_range("data.batch_size", self.cfg.batch_size, 1, kind="null or an integer")
 

@@ -133,7 +133,7 @@ def open_mask(file: str | Path, key: str) -> Tensor:
     with _reading(file, key) as image:
         if _is_transparent(image):
             alpha = image.convert("RGBA").getchannel("A")
-            if alpha.getextrema()[0] < OPAQUE:
+            if np.asarray(alpha).min() < OPAQUE:
                 return to_tensor(alpha.convert("RGB"))[:1]
     return to_tensor(open_image(file, key)).mean(0, keepdim=True)
 

@@ -77,7 +77,9 @@ class BaseImplicitGeometry(BaseModule):
             UserError: there is no surface at the threshold, or `isosurface` is off in the config.
         """
         if not self.cfg.isosurface:
-            raise UserError(f"This geometry has no surface; set {key_of(self.cfg, 'isosurface')}=true.")
+            raise UserError(
+                f"isosurface=False: this geometry has no surface; set {key_of(self.cfg, 'isosurface')}=true."
+            )
         if self.cfg.isosurface_deformable_grid:
             warn(f"isosurface_deformable_grid is ignored: {type(self).__name__} has no deformation.")
         mesh = self._isosurface(self.bbox)

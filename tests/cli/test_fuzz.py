@@ -83,15 +83,15 @@ def damaged_folders(cases: int, number: int, folder: Path) -> None:
 
 
 def test_launch_with_odd_values() -> None:
-    launch_with_odd_values(100, 1)
+    launch_with_odd_values(60, 1)
 
 
 def test_any_command_with_odd_values() -> None:
-    any_command(120, 1)
+    any_command(180, 1)
 
 
 def test_damaged_result_folders(workplace: Path) -> None:
-    damaged_folders(80, 1, workplace)
+    damaged_folders(60, 1, workplace)
 
 
 @pytest.mark.slow

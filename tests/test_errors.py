@@ -1,15 +1,85 @@
 """Messages of `UserError` and the checks that raise it."""
 
 import math
+import re
+from pathlib import Path
 
 import pytest
-from threestudio_rsd.errors import UserError, first_line, in_range, one_of, positive, require
+from threestudio_rsd.errors import (
+    PACKAGES,
+    UserError,
+    first_line,
+    fits_memory,
+    in_range,
+    one_of,
+    positive,
+    require,
+    shorten,
+    valid_text,
+)
+
+ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize(("extra", "package"), [("lpips", r"threestudio-rsd\[lpips\]"), (None, "no_such_module")])
-def test_a_missing_library_raises_with_the_package_to_install(extra: str | None, package: str) -> None:
-    with pytest.raises(UserError, match=f"no_such_module.*pip install {package}"):
-        require("no_such_module", extra)
+def test_a_missing_library_raises_with_the_package_to_install() -> None:
+    with pytest.raises(UserError, match=r"run `pip install no_such_module`\.$"):
+        require("no_such_module")
+    with pytest.raises(
+        UserError, match=r"run `pip install no_such_module`, or `pip install '\.\[lpips\]'` in a checkout"
+    ):
+        require("no_such_module", "lpips")
+    with pytest.raises(UserError, match=r"^scikit-image is not installed .*: run `pip install scikit-image`"):
+        require("skimage.no_such_module")
+
+
+def extras() -> dict[str, str]:
+    """Optional dependencies of pyproject.toml, as text."""
+    text = (ROOT / "pyproject.toml").read_text()
+    section = text[text.index("[project.optional-dependencies]") :].split("\n\n")[0]
+    return dict(re.findall(r"^(\w+) = (\[.*\])$", section, re.MULTILINE))
+
+
+def test_every_extra_that_a_message_names_exists() -> None:
+    sources = "".join(file.read_text() for file in (ROOT / "custom").rglob("*.py"))
+    named = set(re.findall(r'require\("[\w.]+", "(\w+)"\)', sources))
+    assert {"deepfloyd", "inverse", "lpips", "mesh"} <= named <= set(extras())
+
+
+def test_packages_are_those_of_the_extras() -> None:
+    for package in ("scikit-image", "torch-fidelity"):
+        assert package in PACKAGES.values()
+        assert f'"{package}"' in "".join(extras().values())
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400)])
+def test_integers_beyond_floats_raise(value: int) -> None:
+    with pytest.raises(UserError, match=r"^key=-?10+\.\.\.0+ is impossible"):
+        in_range("key", value, 0.0, 1.0)
+    with pytest.raises(UserError, match=r"^key=-?10+\.\.\.0+ is impossible"):
+        positive("key", value)
+
+
+def test_memory_that_the_machine_lacks_raises_with_an_estimate() -> None:
+    fits_memory("n_particles", 8, 8 * 16384)
+    with pytest.raises(
+        UserError, match=r"^n_particles=99999999999999 needs at least 1.42 EiB of memory, .* has [\d.e+]+ GiB"
+    ):
+        fits_memory("n_particles", 99999999999999, 99999999999999 * 16384)
+
+
+def test_long_values_are_shortened_in_the_middle() -> None:
+    assert shorten("short") == "short"
+    assert shorten("a" * 50 + "b" * 50, 11) == "aaaa...bbbb"
+    with pytest.raises(UserError) as error:
+        one_of("features", "x" * 5000, ("dino",))
+    assert len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\ud800", "caf\udce9.png"])
+def test_text_that_no_file_can_hold_raises(text: str) -> None:
+    valid_text("prompt", "蘑菇 🍄")
+    with pytest.raises(UserError, match=r"^prompt='.*' is not valid text; accepted: UTF-8 without NUL"):
+        valid_text("prompt", text)
 
 
 def test_accepted_values_pass() -> None:

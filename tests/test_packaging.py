@@ -89,3 +89,37 @@ def test_installed_wheel_runs_from_an_empty_folder(installed, tmp_path):
     )
     assert list(tmp_path.glob("outputs/**/metrics.json"))
     assert list(tmp_path.glob("outputs/**/*-test.png"))
+
+
+REGISTERED = """
+import importlib.util, os, sys, types
+sys.modules["threestudio"] = types.ModuleType("threestudio")
+for name in sorted(os.listdir("custom")):  # as threestudio's launch.py does
+    path = os.path.join("custom", name, "__init__.py") if os.path.isdir(f"custom/{name}") else f"custom/{name}"
+    spec = importlib.util.spec_from_file_location(name.removesuffix(".py"), path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module.__name__] = module
+    spec.loader.exec_module(module)
+from threestudio_rsd.host import find
+print(find("repulsive-vsd-guidance").__name__, find("particles-geometry").__name__)
+"""
+
+
+@pytest.mark.parametrize("way", ["link", "copy", "clone", "pip"])
+def test_every_way_of_installing_into_threestudio_registers_the_modules(way, source, installed, tmp_path):
+    custom = tmp_path / "custom"
+    custom.mkdir()
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "RSD_"))}
+    environment["RSD_HOST"] = "embedded"  # stands in for threestudio's modules
+    if way == "link":
+        (custom / "threestudio_rsd").symlink_to(source / "custom" / "threestudio_rsd")
+    elif way == "copy":
+        shutil.copytree(source / "custom" / "threestudio_rsd", custom / "threestudio_rsd")
+    elif way == "clone":
+        shutil.copytree(source, custom / "threestudio-rsd", symlinks=True)
+    else:
+        (custom / "rsd.py").write_text("import threestudio_rsd\n")
+        environment["PYTHONPATH"] = str(installed)
+    printed = run("-c", REGISTERED, cwd=tmp_path, env=environment).stdout
+    assert "RepulsiveVSD" in printed or "Guidance" in printed
+    assert "ParticlesGeometry" in printed

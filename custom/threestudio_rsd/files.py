@@ -1,5 +1,6 @@
 """Paths of shipped files, and writing output files."""
 
+import os
 from pathlib import Path
 
 from .errors import UserError
@@ -19,7 +20,13 @@ def data_path(relative: str) -> Path:
         True
     """
     path = Path(__file__).parent / relative
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110 False for a name that is too long; Path.exists() raises
+        top = Path(__file__).parent / relative.split("/")[0]
+        if top.is_symlink():  # configs and load are links to folders of the repository
+            raise UserError(
+                f"{relative!r} cannot be found: {top} is a link to a folder that was not copied along; copy the "
+                "package with `cp -rL`, or link it."
+            )
         raise UserError(f"{relative!r} is not shipped with threestudio-rsd: {path} is missing; reinstall the package.")
     return path
 

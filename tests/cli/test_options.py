@@ -68,3 +68,82 @@ def test_verbose_is_accepted_before_and_after_the_command() -> None:
         assert args.verbose
         assert not further
     assert not build_parser().parse_known_args(["toy"])[0].verbose
+
+
+@pytest.mark.parametrize("argument", ["a\0b", "caf\udce9", "\ud800"])
+def test_arguments_that_are_no_valid_text_are_refused(argument, capsys) -> None:
+    for line in (["report", argument], ["launch", "--config", "sds.yaml", "--train", f"tag={argument}"]):
+        assert main(line) == 2
+        assert "is not valid text" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", ["x" * 5000, "x/" * 3000, "x" * 256, __file__ + "/x"])
+@pytest.mark.parametrize("line", [["report"], ["toy", "--output"], ["launch", "--train", "--config"], ["evaluate"]])
+def test_paths_that_no_file_can_have_are_explained(line, path, capsys) -> None:
+    assert main([*line, path]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("rsd: error: ")
+    assert error.count("\n") == 1
+    assert len(error) < 3100
+
+
+def test_errors_that_are_no_mistakes_of_the_user_keep_their_traceback(monkeypatch) -> None:
+    """The fuzz test finds bugs only if the command does not hide them."""
+    from threestudio_rsd.cli import report
+
+    def broken(args):
+        raise TypeError("a bug")
+
+    monkeypatch.setattr(report, "run", broken)
+    with pytest.raises(TypeError, match="a bug"):
+        main(["report", "folder"])
+
+
+def test_a_message_is_one_line_and_verbose_adds_the_traceback(capsys) -> None:
+    assert main(["report", "no\nfolder"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert main(["report", "--verbose", "missing"]) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("Traceback")
+    assert shown.rstrip().split("\n")[-1].startswith("rsd: error: ")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (["toy", "--realizations", "99999999999999"], "--realizations=99999999999999 needs at least"),
+        (["toyworld", "render", "--count", "99999999999999"], "--count=99999999999999 needs at least"),
+        (["toy", "--seed", "9" * 5000], "--seed=9999"),
+        (["sweep", "--config", "a", "--workers", "99999999999999"], "accepted: an integer from 1 to 1024."),
+        (["sweep", "--config", "text2image/sds.yaml", "--seeds", "0:99999999999999"], "99999999999999 seeds; accepted"),
+        (["evaluate", ".", "--device", "meta"], "--device='meta' cannot be used"),
+    ],
+)
+def test_absurd_sizes_are_refused_before_anything_is_allocated(line, words, capsys) -> None:
+    assert main(line) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_home_folder_in_options(monkeypatch, tmp_path, capsys) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert main(["report", "~/nothing"]) == 2
+    assert f"{tmp_path}/nothing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory: 9 bytes."),
+    ],
+)
+def test_exhausted_memory_is_explained(error, monkeypatch, capsys) -> None:
+    from threestudio_rsd.cli import report
+
+    def exhausted(args):
+        raise error
+
+    monkeypatch.setattr(report, "run", exhausted)
+    assert main(["report", "folder"]) == 2
+    assert "rsd: error: Memory is exhausted (" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """Reading of image files of every size and mode."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -88,3 +89,62 @@ def test_broken_files_raise(tmp_path: Path) -> None:
     for name in ("text.png", "cut.png", "missing.png"):
         with pytest.raises(UserError, match=name):
             read_image(tmp_path / name, 8)
+
+
+def test_animations_and_other_endings_are_read_and_what_is_left_out_is_said(tmp_path: Path, caplog) -> None:
+    frames = [Image.new("L", (8, 8), value) for value in (255, 0, 9)]
+    frames[0].save(tmp_path / "film.gif", save_all=True, append_images=frames[1:])
+    Image.new("RGB", (8, 8), (255, 0, 0)).save(tmp_path / "photo.jfif", "JPEG")
+    (tmp_path / "phone.heic").write_bytes(b"")
+    (tmp_path / "notes.txt").write_text("")
+    assert [file.name for file in list_images(tmp_path)] == ["film.gif", "photo.jfif"]
+    assert "phone.heic" in caplog.text
+    assert "notes.txt" not in caplog.text
+    assert (read_image(tmp_path / "film.gif", 4) == 1).all()
+    assert "film.gif' has 3 frames; only the first is read." in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "words"),
+    [
+        (4095, np.uint16, "values from 0 to 4095, of 65535 .* If 12 bits are meant"),
+        (1, np.uint8, "values from 0 to 1, of 255 .* If 1 bits are meant"),
+    ],
+)
+def test_images_that_use_a_small_part_of_their_range_warn(tmp_path: Path, caplog, values, kind, words) -> None:
+    pixels = np.linspace(0, values, 64).reshape(8, 8).astype(kind)
+    Image.fromarray(pixels).save(tmp_path / "dark.png")
+    read_image(tmp_path / "dark.png", 8)
+    assert re.search(words, caplog.text)
+    caplog.clear()
+    read_image(tmp_path / "dark.png", 8)
+    assert not caplog.text, "the warning is given once"
+
+
+def test_dark_images_of_the_whole_range_do_not_warn(tmp_path: Path, caplog) -> None:
+    for name, pixels in (("black", np.zeros((8, 8), np.uint16)), ("dark", np.full((8, 8), 20, np.uint8))):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+        read_image(tmp_path / f"{name}.png", 8)
+    assert not caplog.text
+
+
+def test_names_that_are_not_utf_8_raise_before_anything_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "caf\udce9.png"
+    Image.new("RGB", (8, 8)).save(tmp_path / "whole.png")
+    (tmp_path / "whole.png").rename(file)
+    for path in (tmp_path, file):
+        with pytest.raises(UserError, match=r"caf.udce9.png' is not valid text; accepted: UTF-8"):
+            list_images(path)
+
+
+def test_the_mask_of_a_transparent_image_is_its_alpha_channel(tmp_path: Path) -> None:
+    image = Image.new("RGBA", (4, 2), (200, 10, 10, 255))
+    image.paste((255, 255, 255, 0), (0, 0, 2, 2))
+    image.save(tmp_path / "hole.png")
+    assert reading.open_mask(tmp_path / "hole.png", KEY)[0].tolist() == [[0.0, 0.0, 1.0, 1.0]] * 2
+    Image.new("RGBA", (4, 2), (0, 0, 0, 255)).save(tmp_path / "opaque.png")
+    assert (reading.open_mask(tmp_path / "opaque.png", KEY) == 0).all(), "brightness counts where all is opaque"
+    palette = Image.new("P", (4, 2), 1)
+    palette.putpixel((0, 0), 0)
+    palette.save(tmp_path / "palette.png", transparency=0)
+    assert reading.open_mask(tmp_path / "palette.png", KEY).sum() == 7

@@ -34,6 +34,19 @@ def test_zero_and_half_precision_features_stay_finite() -> None:
     assert vendi_score(torch.randn(3, 4).half()).isfinite()
 
 
+@pytest.mark.parametrize("length", [0.0, 1e-30, 1e-9, 1.0])
+def test_equal_features_of_any_length_have_no_diversity(length: float) -> None:
+    """Black images have features of length 0 in the pixels."""
+    features = torch.full((4, 8), length)
+    assert diversity(features).item() == pytest.approx(0, abs=1e-6)
+    assert vendi_score(features).item() == pytest.approx(1, abs=1e-4)
+
+
+def test_a_zero_feature_among_others_is_unlike_them() -> None:
+    features = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 0.0]])
+    assert pairwise_similarity(features).item() == pytest.approx(1 / 3)
+
+
 def test_invalid_features_raise_user_error() -> None:
     for features in (torch.zeros(0, 4), torch.zeros(4)):
         with pytest.raises(UserError, match="ensemble"):

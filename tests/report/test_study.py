@@ -140,8 +140,8 @@ def without_a_key(folder):
         (lambda folder: folder / "nothing", "is no folder"),
         (lambda folder: folder, "nothing that can be reported"),
         (unfinished, "has not finished"),
-        (cut_off, "sweep.json' is malformed"),
-        (without_a_key, "reproduction.json' is malformed"),
+        (cut_off, "sweep.json' is damaged"),
+        (without_a_key, "reproduction.json' is damaged"),
     ],
 )
 def test_what_cannot_be_reported(tmp_path, make, said):

@@ -75,7 +75,7 @@ def test_values_may_be_lists_and_texts_with_commas() -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["", ",", "1,,2", "[1", "1],[2", ".nan", "a: b"])
+@pytest.mark.parametrize("text", ["", ",", "1,,2", "[1", "1],[2", ".nan", "a: b", "9" * 5000, "[" * 5000])
 def test_impossible_values_name_the_option(text) -> None:
     with pytest.raises(UserError, match="--gamma="):
         parse_values(text, "--gamma")
@@ -86,7 +86,9 @@ def test_seeds(text, seeds) -> None:
     assert parse_seeds(text) == seeds
 
 
-@pytest.mark.parametrize("text", ["", "5:5", "3:", "-1", "a", "0:1:2", "0.5"])
+@pytest.mark.parametrize(
+    "text", ["", "5:5", "3:", "-1", "a", "0:1:2", "0.5", "9" * 5000, "0:" + "9" * 5000, "0:99999999999"]
+)
 def test_impossible_seeds_are_named(text) -> None:
     with pytest.raises(UserError, match="--seeds="):
         parse_seeds(text)

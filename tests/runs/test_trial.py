@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from threestudio_rsd.runs.trial import config_differences, find_grid, flatten, read_config, read_logs, versions
+from threestudio_rsd.runs.result_files import flatten, read_config
+from threestudio_rsd.runs.trial import config_differences, find_grid, read_logs, versions
 
 
 def make_trial(folder: Path, label: str, gamma: float, diversity: float = 0.5) -> Path:

@@ -18,7 +18,7 @@ from pathlib import Path
 from ..errors import require
 from ..files import data_path, make_folder
 from ..text_tables import format_table
-from .options import COMMAND, CommandParser, Parsers, add_command, add_option, default_device, non_empty, quote
+from .options import COMMAND, CommandParser, Parsers, add_command, add_option, non_empty, quote, usable_device
 
 NERF, NERF_FLOW = "configs/text2nerf/dreamfusion-bundled.yaml", "configs/text2nerf/flow-bundled.yaml"
 HALF_BOX = "configs/inverse/half-box.yaml"
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     choice = Choice(prompts=args.prompt, seeds=seeds, overrides={PARTICLE_KEYS[0]: args.n_particles})
     cases = plan(experiment, read_methods(), choice, args.output)
     reproduction = Reproduction("demo", experiment, cases, args.output, args.command, BUNDLED, quick=False)
-    return complete(reproduction, Panel(bundled=True, reference=None, device=default_device(None)), args)
+    return complete(reproduction, Panel(bundled=True, reference=None, device=usable_device(None)), args)
 
 
 def run_3d(args: argparse.Namespace) -> int:

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import UserError, first_line, one_of
+from ..errors import UserError, one_of
 from ..files import make_folder, write_whole
 from ..text_tables import format_table
-from .options import CommandParser, Parsers, add_command, add_option, default_device, new_file
+from .options import CommandParser, Parsers, add_command, add_option, any_path, new_file, usable_device
 
 if TYPE_CHECKING:
     from ..evaluation.image_sets import ImageSet
@@ -92,24 +92,8 @@ def _options(args: argparse.Namespace) -> "Options":
         reference=args.reference,
         reference_features=args.reference_features,
         is_bundled=args.bundled,
-        device=_usable_device(args.device),
+        device=usable_device(args.device),
     )
-
-
-def _usable_device(device: str | None) -> str:
-    """The device that --device names.
-
-    Raises:
-        UserError: PyTorch cannot use it.
-    """
-    import torch
-
-    device = default_device(device)
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # an AssertionError if torch was built without CUDA
-        raise UserError(f"--device={device!r} cannot be used ({first_line(error)}); accepted: cpu, cuda.") from error
-    return device
 
 
 def _split(key: str, text: str) -> list[str]:
@@ -157,7 +141,7 @@ def _add_arguments(parser: CommandParser) -> None:
     parser.add_argument(
         "paths",
         nargs="+",
-        type=Path,
+        type=any_path,
         metavar="RUN_OR_FOLDER",
         help="trial folders, folders of trials, folders of images (with prompts.txt or prompts.json) and image files",
     )
@@ -174,7 +158,7 @@ def _add_arguments(parser: CommandParser) -> None:
         help="network of the comparison with the reference: inception, judge (the bundled world's classifier), or as "
         "for --features; by default judge on the bundled world, else inception",
     )
-    parser.add_argument("--truth", type=Path, help="folder of the true images, found by file name, or one image")
+    parser.add_argument("--truth", type=any_path, help="folder of the true images, found by file name, or one image")
     parser.add_argument("--clip", default="clip", help=f"network of the CLIP score: {networks}")
     parser.add_argument("--aesthetic", default=HEAD, metavar="FILE", help="weights of the aesthetic head")
     parser.add_argument(

@@ -6,14 +6,16 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from ..errors import UserError
+from ..errors import UserError, first_line, shorten, valid_text
 from . import demo, evaluate, launch, report, reproduce, sweep, toy, toyworld
 from .options import COMMAND, CommandParser
 
 USER_ERROR = 2
 INTERRUPTED = 130
-# Errors of writing that the machine's state explains, such as a full disk
+LONGEST_SENTENCE = 3000  # characters
+# Errors that the machine's state explains, such as a full disk, and those of paths that no file can have
 OUTSIDE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+PATHS = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,9 +37,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         return _fail(str(error), verbose)
     except OSError as error:
-        if error.errno not in OUTSIDE:
+        if error.errno not in (*OUTSIDE, *PATHS):
             raise
-        return _fail(f"{error.filename or 'A file'} cannot be written: {error.strerror}.", verbose)
+        name = shorten(str(error.filename or "A file"))
+        action = "written" if error.errno in OUTSIDE else "used"
+        return _fail(f"{name} cannot be {action}: {error.strerror}.", verbose)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        reason = shorten(first_line(error))
+        return _fail(f"Memory is exhausted ({reason}); lower the number of particles, images or pixels.", verbose)
     except KeyboardInterrupt:
         print("rsd: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -55,6 +64,8 @@ def run_command(arguments: Sequence[str]) -> int:
     Raises:
         UserError: a mistake of the user.
     """
+    for argument in arguments:
+        valid_text("Argument", argument)
     os.environ.setdefault("RSD_HOST", "embedded")  # an installed threestudio has its own launcher
     args, further = build_parser().parse_known_args(arguments)
     args.command = shlex.join(["rsd", *(argument for argument in arguments if argument != "--verbose")])
@@ -87,12 +98,18 @@ def build_parser() -> CommandParser:
     return parser
 
 
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether an allocation has failed: in Python, on a GPU, or by PyTorch on the CPU."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
+
+
 def _fail(sentence: str, verbose: bool) -> int:
     if verbose:
         import traceback
 
         traceback.print_exc()
-    print(f"rsd: error: {sentence}", file=sys.stderr)
+    print(f"rsd: error: {shorten(' '.join(sentence.split()), LONGEST_SENTENCE)}", file=sys.stderr)
     return USER_ERROR
 
 

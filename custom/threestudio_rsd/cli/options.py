@@ -3,15 +3,17 @@
 import argparse
 import json
 import math
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
-from ..errors import UserError
+from ..errors import UserError, first_line, shorten
 
 Parsers: TypeAlias = "argparse._SubParsersAction[CommandParser]"
 COMMAND = "COMMAND"  # metavar of commands
+MOST_WORKERS = 1024
 MAX_SEED = 2**63 - 1  # largest seed of torch.Generator
 CHOICE = re.compile(r"invalid choice: (.+?) \(.*choose from (.+)\)", re.DOTALL)
 
@@ -89,6 +91,14 @@ def non_negative_int(text: str) -> int:
     return _integer(text, 0)
 
 
+def worker_count(text: str) -> int:
+    """Argument type: a number of processes."""
+    value = positive_int(text)
+    if value > MOST_WORKERS:
+        raise impossible(text, f"an integer from 1 to {MOST_WORKERS}")
+    return value
+
+
 def positive_float(text: str) -> float:
     """Argument type: a number above 0."""
     value = _number(text)
@@ -116,23 +126,37 @@ def non_empty(text: str) -> str:
     return text
 
 
+def any_path(text: str) -> Path:
+    """Argument type: a path, in which a leading `~` is the home folder."""
+    if not text.strip():
+        raise impossible(repr(text), "the path of a file or folder")
+    path = Path(os.path.expanduser(text))  # noqa: PTH111 Path.expanduser() raises for an unknown user
+    try:
+        path.exists()
+    except OSError as error:  # such as a name that is too long
+        raise impossible(repr(text), f"a path that this system allows ({error.strerror})") from error
+    return path
+
+
 def existing_folder(text: str) -> Path:
     """Argument type: a folder that exists."""
-    if not Path(text).is_dir():
+    path = any_path(text)
+    if not path.is_dir():
         raise impossible(repr(text), "an existing folder")
-    return Path(text)
+    return path
 
 
 def new_file(text: str) -> Path:
     """Argument type: a file to be written."""
-    if Path(text).is_dir():
+    path = any_path(text)
+    if path.is_dir():
         raise impossible(repr(text), "a file, not a folder")
-    return Path(text)
+    return path
 
 
 def impossible(value: str, accepted: str) -> argparse.ArgumentTypeError:
     """Error of an argument type; argparse adds the option's name."""
-    return argparse.ArgumentTypeError(f"{value} is impossible; accepted: {accepted}.")
+    return argparse.ArgumentTypeError(f"{shorten(value)} is impossible; accepted: {accepted}.")
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -142,9 +166,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--seed": {"type": non_negative_int, "help": "seed of the random draws"},
     "--prompt": {"type": non_empty, "help": "text that the particles show"},
     "--prior": {"help": "diffusion model: bundled, a hub id or a folder"},
-    "--output": {"type": Path, "metavar": "FOLDER", "help": "folder of the results"},
+    "--output": {"type": any_path, "metavar": "FOLDER", "help": "folder of the results"},
     "--device": {"help": "device of the networks, such as cpu; the first GPU by default, the CPU where there is none"},
-    "--workers": {"type": positive_int, "metavar": "N", "help": "number of processes that work at a time"},
+    "--workers": {"type": worker_count, "metavar": "N", "help": "number of processes that work at a time"},
     "--set": {"action": "extend", "nargs": "+", "metavar": "KEY=VALUE"},
 }
 SHORT = {"--n-particles": "-n"}
@@ -164,11 +188,22 @@ def add_option(parser: argparse.ArgumentParser, name: str, default: Any = None, 
     parser.add_argument(*names, default=default, **{**OPTIONS[name], **texts})
 
 
-def default_device(device: str | None) -> str:
-    """Value of --device: as given, else cuda where PyTorch can use a GPU, else cpu."""
+def usable_device(device: str | None) -> str:
+    """Value of --device: as given, else cuda where PyTorch can use a GPU, else cpu.
+
+    Raises:
+        UserError: PyTorch cannot use the device.
+    """
     import torch
 
-    return device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=device).cpu()  # `meta` has no values
+    except (RuntimeError, AssertionError, ValueError, NotImplementedError) as error:  # AssertionError: without CUDA
+        raise UserError(
+            f"--device={device!r} cannot be used ({shorten(first_line(error))}); accepted: cpu, cuda."
+        ) from error
+    return device
 
 
 def quote(text: str) -> str:
@@ -177,9 +212,11 @@ def quote(text: str) -> str:
 
 
 def _integer(text: str, low: int) -> int:
-    value = int(text) if re.fullmatch(r"[+-]?\d+", text.strip()) else None
-    if value is None or not low <= value <= MAX_SEED:
+    value = int(text) if re.fullmatch(r"[+-]?\d{1,4000}", text.strip()) else None  # int() refuses 4,300 digits
+    if value is None or value < low:
         raise impossible(text, f"an integer of at least {low}")
+    if value > MAX_SEED:
+        raise impossible(text, f"an integer from {low} to {MAX_SEED}")
     return value
 
 

@@ -1,9 +1,8 @@
 """`rsd report FOLDER`: one self-contained page about a run, a sweep or a reproduction."""
 
 import argparse
-from pathlib import Path
 
-from .options import CommandParser, Parsers, add_command, new_file
+from .options import CommandParser, Parsers, add_command, any_path, new_file
 
 
 def add_parser(commands: Parsers) -> None:
@@ -29,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
 def _add_arguments(parser: CommandParser) -> None:
     parser.add_argument(
         "folder",
-        type=Path,
+        type=any_path,
         metavar="FOLDER",
         help="folder that `rsd reproduce`, `rsd sweep`, `rsd toy` or a demo wrote, trial folder of a run, or folder of "
         "trial folders",

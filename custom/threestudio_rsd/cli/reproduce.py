@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UserError
 from ..files import make_folder
 from ..text_tables import format_figure, format_table
-from .options import CommandParser, Parsers, add_command, add_option, default_device
+from .options import CommandParser, Parsers, add_command, add_option, any_path, usable_device
 from .sweep import add_worker_arguments, check_worker_arguments, make_workers
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def run_solver_table(name: str, args: argparse.Namespace) -> int:
         seed=args.seed,
         quick=args.quick,
         output=args.output,
-        device=default_device(args.device),
+        device=usable_device(args.device),
         command=args.command,
     )
     print(f"Results: {folder}\n{write_report(folder)}")
@@ -144,7 +144,7 @@ def run_experiment(name: str, args: argparse.Namespace) -> int:
     cases = plan(experiment, read_methods(), _choice(args), args.output)
     reproduction = Reproduction(name, experiment, cases, folder, args.command, args.prior, args.quick)
     bundled = is_bundled(args.prior)
-    panel = Panel(bundled, BUNDLED if bundled else args.reference, default_device(args.device))
+    panel = Panel(bundled, BUNDLED if bundled else args.reference, usable_device(args.device))
     return complete(reproduction, panel, args)
 
 
@@ -291,7 +291,7 @@ def _add_experiment_arguments(name: str, parser: CommandParser) -> None:
     parser.add_argument("--quick", action="store_true", help="two prompts, one seed and few steps, to try the command")
     parser.add_argument("--seeds", help="0:4 for 0 to 3, or a list such as 0,3; the experiment's by default")
     parser.add_argument(
-        "--prompts", type=Path, metavar="FILE", help="text file, one prompt a line; the experiment's by default"
+        "--prompts", type=any_path, metavar="FILE", help="text file, one prompt a line; the experiment's by default"
     )
     parser.add_argument(
         "--methods",

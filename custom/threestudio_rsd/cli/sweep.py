@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import UserError
 from ..files import make_folder
-from .options import CommandParser, Parsers, add_command, add_option, non_empty
+from .options import CommandParser, Parsers, add_command, add_option, any_path, non_empty
 
 if TYPE_CHECKING:
     from ..runs.grid import Axis
@@ -184,7 +184,7 @@ def _add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--gamma", metavar="VALUES", help="repulsion weights, such as 0,10,20")
     parser.add_argument("--seeds", help="0:5 for 0 to 4, or a list such as 0,3")
     parser.add_argument(
-        "--prompts", type=Path, metavar="FILE", help="text file, one prompt a line; the config's prompt by default"
+        "--prompts", type=any_path, metavar="FILE", help="text file, one prompt a line; the config's prompt by default"
     )
     add_option(parser, "--set", [], "values of any key of the config, such as system.guidance.kernel_input=noisy,clean")
     add_worker_arguments(parser)

@@ -3,7 +3,10 @@
 import argparse
 from pathlib import Path
 
+from ..errors import fits_memory
 from .options import CommandParser, Parsers, add_command, add_option, positive_int
+
+REALIZATION = 256  # bytes, at least, of one repetition: particles, their gradients and moments, of several ensembles
 
 
 def add_parser(commands: Parsers) -> None:
@@ -21,6 +24,7 @@ def run(args: argparse.Namespace) -> int:
     """Simulate every setting."""
     from ..reproduce import gaussian_toy, ring_toy
 
+    fits_memory("--realizations", args.realizations, args.realizations * REALIZATION)
     folder = gaussian_toy.run(
         None, realizations=args.realizations, seed=args.seed, output=args.output, command=args.command
     )

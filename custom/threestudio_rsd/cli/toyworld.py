@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from ..errors import fits_memory
 from ..files import data_path, make_folder
 from . import toyworld_train
 from .options import (
@@ -19,6 +20,7 @@ from .options import (
     positive_int,
 )
 
+SCENE = 64 * 64 * 3 * 4  # bytes of a render
 FOLDER = "load/toyworld"  # of the shipped networks
 
 
@@ -65,6 +67,7 @@ def _add_commands(parser: CommandParser) -> None:
 
 def render(args: argparse.Namespace) -> int:
     """`rsd toyworld render`."""
+    fits_memory("--count", args.count, args.count * SCENE)
     make_folder(args.output)
     from ..toyworld.model_card import save_renders
     from ..toyworld.world import choose_scenes

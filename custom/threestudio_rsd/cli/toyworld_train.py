@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import UserError
-from .options import CommandParser, Parsers, add_command, add_option, impossible, positive_float
+from ..errors import UserError, first_line
+from ..files import make_folder
+from .options import CommandParser, Parsers, add_command, add_option, any_path, impossible, positive_float
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -72,7 +73,7 @@ def _add_arguments(parser: CommandParser) -> None:
     )
     add_option(parser, "--workers", os.cpu_count() or 1, "number of trainings at a time, of one thread each")
     parser.add_argument(
-        "--release", type=Path, metavar="FOLDER", help="folder of the finished networks; OUTPUT/release by default"
+        "--release", type=any_path, metavar="FOLDER", help="folder of the finished networks; OUTPUT/release by default"
     )
     parser.add_argument(
         "--share", type=_share, default=1.0, help="share of the images and steps, to try the command in minutes"
@@ -143,13 +144,16 @@ def _check_share(work: Path, share: float) -> None:
         UserError: the folder was begun with another share.
     """
     file = work / "share.json"
-    begun = json.loads(file.read_text()) if file.is_file() else share
+    try:
+        begun = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else share
+    except (OSError, ValueError) as error:
+        raise UserError(f"{str(file)!r} is damaged ({first_line(error)}); choose another --output.") from error
     if begun != share:
         raise UserError(
             f"--output {str(work)!r} was begun with --share {begun}; accepted: the same share, or a new folder."
         )
-    work.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(share))
+    make_folder(work)
+    file.write_text(json.dumps(share), encoding="utf-8")
 
 
 def _render(work: Path, workers: int) -> None:

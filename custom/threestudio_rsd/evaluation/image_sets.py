@@ -1,21 +1,21 @@
 """Image sets for evaluation, read from trial folders of this package, folders of images and single files."""
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
 
-from omegaconf import OmegaConf
 from torch import Tensor
 
 from ..errors import UserError, first_line
 from ..images.reading import SUFFIXES, list_images, open_image, to_tensor
 from ..metrics import spread_views
-from ..runs.trial import flatten
+from ..runs.result_files import damaged, read_config, read_json, read_metrics, read_text
 
 KEY = "RUN_OR_FOLDER"
+TRIAL_DEPTH = 3  # levels, so that a large folder given by mistake is not searched for long
+LONGEST_NUMBER = 18  # digits of a number in a file name that are read
 ELEVATION = 15.0  # degrees; default of threestudio's eval_elevation_deg
 GUIDE = "dino"  # default of the guidance modules' `features`
 
@@ -114,9 +114,7 @@ def read_image_sets(paths: Sequence[Path], prompt: str | None = None, truth: Pat
         elif (path / "save").is_dir():
             sets.append(_read_trial(path, truths))
         else:
-            trials = (
-                [] if _holds_images(path) else sorted(file.parent.parent for file in path.rglob("save/metrics.json"))
-            )
+            trials = [] if _holds_images(path) else _find_trials(path)
             sets += [_read_trial(trial, truths) for trial in trials] or [_read_folder(path, truths, prompt)]
     if prompt is not None:
         for group in (group for each in sets for group in each.groups):
@@ -138,6 +136,12 @@ def list_reference(folder: Path, key: str) -> list[Path]:
     if (folder / "attributes.json").is_file():
         files = [file for file in files if file.name != "grid.png"]
     return files
+
+
+def _find_trials(folder: Path) -> list[Path]:
+    """Trial folders up to TRIAL_DEPTH levels below a folder, such as outputs/sweep/runs/TAG below outputs."""
+    patterns = ["*/" * depth + "save/metrics.json" for depth in range(1, TRIAL_DEPTH + 1)]
+    return sorted(file.parent.parent for pattern in patterns for file in folder.glob(pattern))
 
 
 def _holds_images(folder: Path) -> bool:
@@ -172,17 +176,17 @@ def _read_prompts(folder: Path, files: Sequence[Path]) -> Sequence[str | None]:
     """Prompt of each file, from prompts.txt (a line per image, or one for all) or prompts.json ({file: prompt})."""
     lines, by_name = folder / "prompts.txt", folder / "prompts.json"
     if by_name.is_file():
+        prompts = read_json(by_name)
         try:
-            prompts = json.loads(by_name.read_text(encoding="utf-8"))
             return [str(prompts[file.name]) for file in files]
-        except (ValueError, TypeError, KeyError) as error:
+        except (TypeError, KeyError) as error:
             raise UserError(
                 f"{str(by_name)!r} lacks the prompt of an image ({first_line(error)}); "
                 "accepted: an object {file name: prompt}."
             ) from error
     if not lines.is_file():
         return [None] * len(files)
-    found = [line.strip() for line in lines.read_text(encoding="utf-8").splitlines() if line.strip()]
+    found = [line.strip() for line in read_text(lines).splitlines() if line.strip()]
     if len(found) not in (1, len(files)):
         raise UserError(
             f"{str(lines)!r} has {len(found)} prompts for {len(files)} images; accepted: one for all, or a line for "
@@ -192,12 +196,12 @@ def _read_prompts(folder: Path, files: Sequence[Path]) -> Sequence[str | None]:
 
 
 def _read_trial(folder: Path, truths: dict[str, Path] | None) -> ImageSet:
-    save, parsed = folder / "save", folder / "configs" / "parsed.yaml"
-    metrics = json.loads((save / "metrics.json").read_text()) if (save / "metrics.json").is_file() else {}
-    config = flatten(OmegaConf.to_container(OmegaConf.load(parsed), resolve=False)) if parsed.is_file() else {}
+    save, metrics, config = folder / "save", read_metrics(folder) or {}, read_config(folder)
     prompt = metrics.get("prompt") or None
     test, views = save / "test", sorted(save.glob("it*-test/all"), key=lambda path: _number(path.parent.name))
     if "operator" in metrics:
+        if not metrics.get("images"):
+            raise damaged(save / "metrics.json", "it names no images")
         groups = _answers(test, list(metrics["images"]), truths)
     elif views:
         groups = _objects(views[-1], prompt, config)
@@ -228,7 +232,9 @@ def _objects(views: Path, prompt: str | None, config: dict[str, Any]) -> list[Gr
     """Groups of a 3D run, one for each measured camera, from the pictures that show all objects side by side."""
     files = sorted(views.glob("*.png"), key=lambda file: _number(file.name))
     n = len([path for path in views.parent.glob("particle_*") if path.is_dir()])
-    elevation = float(config.get("data.eval_elevation_deg") or ELEVATION)
+    elevation = config.get("data.eval_elevation_deg") or ELEVATION
+    if not isinstance(elevation, int | float):
+        raise UserError(f"data.eval_elevation_deg={elevation!r} is impossible; accepted: a number of degrees.")
     groups = []
     for index in spread_views(len(files)) if files and n else []:
         images = to_tensor(open_image(files[index], KEY)).chunk(n, 2)
@@ -245,7 +251,7 @@ def _particles(folder: Path) -> list[Path]:
 
 def _number(name: str) -> int:
     found = re.search(r"\d+", name)
-    return int(found.group()) if found else -1
+    return int(found.group()[:LONGEST_NUMBER]) if found else -1
 
 
 def _used_bundled_prior(config: dict[str, Any], metrics: dict[str, Any]) -> bool:

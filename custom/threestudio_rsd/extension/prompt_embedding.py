@@ -5,8 +5,30 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import UserError
+from ..errors import UserError, shorten
 from ..priors import PromptEmbedding, WeightedNegatives
+
+DIRECTIONS = ("front", "side", "back", "overhead")
+
+
+def check_view_prompts(prompt_config: Any, guidance_config: Any | None) -> None:
+    """Check that the guidance uses the prompts for single directions of view.
+
+    Args:
+        prompt_config: config of the prompt processor.
+        guidance_config: config of the guidance; None: the system has none, and its prompt never depends on the view.
+
+    Raises:
+        UserError: there is such a prompt, and every view has the same prompt.
+    """
+    used = guidance_config is not None and guidance_config.get("view_dependent_prompting", True)
+    for direction in DIRECTIONS:
+        prompt = prompt_config.get(f"prompt_{direction}")
+        if prompt and not used:
+            raise UserError(
+                f"prompt_processor.prompt_{direction}={shorten(repr(prompt))} has no effect without "
+                "guidance.view_dependent_prompting=true; set both or neither."
+            )
 
 
 def embedding_of_views(

@@ -1,6 +1,11 @@
 """Reading of image files of any size and mode."""
 
+import functools
+import logging
+import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +14,14 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from ..errors import UserError, first_line
+from ..errors import UserError, first_line, valid_text
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}  # of the images in a folder
+SUFFIXES = {".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff"}  # of the images in a folder
+OTHER_SUFFIXES = {".avif", ".heic", ".heif", ".jp2", ".jxl", ".exr", ".hdr", ".npy", ".svg", ".tga", ".ppm"}  # not read
 SIXTEEN_BIT = 65535
+OPAQUE = 255  # largest value of an 8-bit channel
+DARK = 0.25  # a 16-bit image whose values are all below this share of the range may have fewer bits
+logger = logging.getLogger("threestudio_rsd")
 
 
 def list_images(path: str | Path, key: str) -> list[Path]:
@@ -23,26 +32,33 @@ def list_images(path: str | Path, key: str) -> list[Path]:
         key: config key for error messages.
 
     Returns:
-        The file itself; or the images of the folder with one of SUFFIXES, sorted by name, without hidden files.
+        The file itself; or the images of the folder with one of SUFFIXES, sorted by name, without hidden files. A
+        warning names images of other formats, which are left out.
 
     Raises:
-        UserError: the path does not exist, or the folder has no images.
+        UserError: the path does not exist, the folder has no images or cannot be read, or a name is not UTF-8.
     """
-    root = Path(path)
+    root = Path(os.path.expanduser(path))  # noqa: PTH111 Path.expanduser() raises for an unknown user
     accepted = f"accepted: an image file, or a folder of images ({', '.join(sorted(SUFFIXES))})"
     if not str(path):
         raise UserError(f"{key} is empty; {accepted}.")
-    if root.is_file():
-        return [root]
-    if not root.is_dir():
-        raise UserError(f"{key}={str(path)!r} does not exist; {accepted}.")
-    files = sorted(
-        file
-        for file in root.iterdir()
-        if file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
-    )
+    try:
+        if root.is_file():
+            valid_text(f"The file name of {key}", root.name)  # results get it
+            return [root]
+        if not root.is_dir():
+            raise UserError(f"{key}={str(path)!r} does not exist; {accepted}.")
+        shown = sorted(file for file in root.iterdir() if not file.name.startswith(".") and file.is_file())
+    except OSError as error:
+        raise UserError(f"{key}={str(path)!r} cannot be read ({error.strerror}); {accepted}.") from error
+    files = [file for file in shown if file.suffix.lower() in SUFFIXES]
     if not files:
         raise UserError(f"{key}={str(path)!r} holds no image; {accepted}.")
+    for file in files:
+        valid_text(f"A file name in {key}", file.name)
+    left_out = [file.name for file in shown if file.suffix.lower() in OTHER_SUFFIXES]
+    if left_out:
+        logger.warning("%s: left out, because their format is not read: %s", key, ", ".join(left_out))
     return files
 
 
@@ -87,7 +103,7 @@ def open_image(file: str | Path, key: str) -> Image.Image:
     """Open an image as 8-bit RGB.
 
     Rotates it upright by its EXIF orientation, puts transparent images on white, scales 16-bit values to 8 bits, and
-    repeats gray three times.
+    repeats gray three times. Warns where this loses something: further frames, or a range that is hardly used.
 
     Args:
         file: any format that Pillow reads; the first frame of an animation.
@@ -96,15 +112,70 @@ def open_image(file: str | Path, key: str) -> Image.Image:
     Raises:
         UserError: the file is missing or broken, or has floats outside [0, 1].
     """
+    with _reading(file, key) as image:
+        _warn_about_range(image, file, key)
+        return _to_rgb(image)
+
+
+def open_mask(file: str | Path, key: str) -> Tensor:
+    """Open an image as a mask: its alpha channel if it is transparent anywhere, else its brightness.
+
+    Args:
+        file: see `open_image`.
+        key: see `open_image`.
+
+    Returns:
+        (1, H, W) in [0, 1]
+
+    Raises:
+        UserError: see `open_image`.
+    """
+    with _reading(file, key) as image:
+        if _is_transparent(image):
+            alpha = image.convert("RGBA").getchannel("A")
+            if np.asarray(alpha).min() < OPAQUE:
+                return to_tensor(alpha.convert("RGB"))[:1]
+    return to_tensor(open_image(file, key)).mean(0, keepdim=True)
+
+
+@contextmanager
+def _reading(file: str | Path, key: str) -> Iterator[Image.Image]:
+    """The first frame of an image file, upright; errors of Pillow in the `with` block are the user's."""
+    path = os.path.expanduser(file)  # noqa: PTH111 Path.expanduser() raises for an unknown user
     try:
-        with Image.open(file) as opened:
+        with Image.open(path) as opened:
+            frames = getattr(opened, "n_frames", 1)
+            if frames > 1:
+                _warn_once(f"{key}: {str(file)!r} has {frames} frames; only the first is read.")
             image = ImageOps.exif_transpose(opened)
             image.load()
-        return _to_rgb(image)
+        yield image
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
         raise UserError(
             f"{key}: {str(file)!r} cannot be read ({first_line(error)}); accepted: an image that Pillow reads."
         ) from error
+
+
+def _is_transparent(image: Image.Image) -> bool:
+    return "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info
+
+
+def _warn_about_range(image: Image.Image, file: str | Path, key: str) -> None:
+    """Warn of values that use a small part of the file's range, such as 12 bits in 16 or a mask of 0 and 1 in 8."""
+    is_wide = image.mode.startswith("I")
+    if not is_wide and image.mode not in ("L", "RGB", "RGBA"):
+        return
+    largest, full = int(np.asarray(image).max()), SIXTEEN_BIT if is_wide else OPAQUE
+    if 0 < largest < (DARK * full if is_wide else 2):
+        _warn_once(
+            f"{key}: {str(file)!r} has values from 0 to {largest}, of {full} that its format has: it is read as nearly "
+            f"black. If {largest.bit_length()} bits are meant, scale it."
+        )
+
+
+@functools.cache  # a file may be read several times
+def _warn_once(message: str) -> None:
+    logger.warning(message)
 
 
 def to_tensor(image: Image.Image) -> Tensor:
@@ -117,7 +188,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return _from_gray(np.asarray(image).astype(np.float64) / SIXTEEN_BIT)
     if image.mode == "F":
         return _from_gray(np.asarray(image).astype(np.float64))
-    if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
+    if _is_transparent(image):
         transparent = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, transparent).convert("RGB")

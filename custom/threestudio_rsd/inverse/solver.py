@@ -1,5 +1,6 @@
 """`Solver`: base class of the solvers, which hold N particles for each of M images and move them step by step."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -7,12 +8,14 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from ..errors import fits_memory
 from ..particles import particle_noise
 from ..priors import Prior
 from .problem import Problem
 from .settings import SolverConfig
 
 INITIAL_Z, INITIAL_X = 0, 1  # step indices of the noise stream `initial`
+COPIES, FLOAT = 4, 4  # z, its gradient and two moments of Adam; bytes of a number
 
 
 class Solver:
@@ -33,6 +36,8 @@ class Solver:
         self.measurement = problem.measurement.to(prior.device)
         self.n_images, self.n_steps = len(self.measurement), config.n_steps
         self.seeds = [_image_seed(config.seed, index) for index in range(self.n_images)]
+        values = self.n_images * math.prod(prior.latent_shape)  # of one particle of each image
+        fits_memory("n_particles", config.n_particles, config.n_particles * values * COPIES * FLOAT)
         with torch.no_grad():
             self.embedding = prior.embed(config.prompt)
         self.z = config.number("initial_scale") * self.noise("initial", INITIAL_Z, prior.latent_shape)

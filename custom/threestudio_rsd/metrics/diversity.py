@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..errors import UserError
 
+TINY = 1e-6  # features below it are scaled, because `normalize` divides by at least 1e-12
 MEASURED_VIEWS = 8  # number of test cameras that contact sheets and metrics use
 
 
@@ -15,8 +16,12 @@ def _cosines(features: Tensor) -> Tensor:
     """Cosine similarities (N, N) of features (N, ...), at least in single precision."""
     if features.ndim < 2 or len(features) == 0:
         raise UserError(f"features of shape {tuple(features.shape)} are no ensemble; accepted: (N, D), N at least 1.")
-    unit = F.normalize(features.flatten(1).to(torch.promote_types(features.dtype, torch.float32)), dim=1)
-    return unit @ unit.T
+    flat = features.flatten(1).to(torch.promote_types(features.dtype, torch.float32))
+    largest = flat.abs().amax(1, keepdim=True)
+    flat = torch.where(largest < TINY, flat / largest.clamp_min(torch.finfo(flat.dtype).tiny), flat)
+    unit = F.normalize(flat, dim=1)
+    is_zero = (largest == 0).to(unit.dtype)
+    return unit @ unit.T + is_zero @ is_zero.T  # equal features of length 0, as of black images, have similarity 1
 
 
 def pairwise_similarity(features: Tensor) -> Tensor:

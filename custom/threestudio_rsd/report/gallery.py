@@ -8,10 +8,12 @@ from pathlib import Path
 
 from PIL import Image
 
+from ..images.reading import open_image
 from ..metrics.names import network_title
 from ..runs.trial import DIVERSITY
 from .study import CaseResult, RestoredImage, Study, count, join_texts, seed_title
 
+KEY = "The image"  # name of an image in errors
 GAP = 2  # white pixels between images of separate runs, as in a grid
 LOSSLESS_BYTES = 1_500_000  # size of all files up to which the page holds them lossless
 QUALITY = 90  # of WebP, where the files are larger
@@ -249,7 +251,7 @@ def encode(files: Sequence[Path], lossless: bool, alt: str = "") -> Picture:
         lossless: whether to keep every pixel as it is.
         alt: description.
     """
-    image = _row([Image.open(file).convert("RGB") for file in files])
+    image = _row([open_image(file, KEY) for file in files])
     buffer = io.BytesIO()
     if lossless:
         image.save(buffer, "WEBP", lossless=True, quality=50, method=2)
@@ -289,7 +291,5 @@ def _row(images: Sequence[Image.Image]) -> Image.Image:
 def _particle_size(grid: Path) -> int:
     """Longer side of one particle's image in a folder beside the grid; the grid's shorter side if there is none."""
     for file in grid.parent.glob("*test*/**/*.png"):
-        with Image.open(file) as image:
-            return max(image.size)
-    with Image.open(grid) as image:
-        return min(image.size)
+        return max(open_image(file, KEY).size)
+    return min(open_image(grid, KEY).size)

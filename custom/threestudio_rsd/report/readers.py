@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError, first_line
+from ..errors import UserError
 from ..metrics.statistics import Estimate, estimate
 from ..reproduce.definitions import ROLES, read_toy_figure
 from ..reproduce.gaussian_toy import ToyRow, describe
 from ..runs.grid import PRIOR_KEYS, PROMPT_KEYS, SEED_KEY, format_value, short_names
-from ..runs.trial import find_grid, read_config, read_logs, read_values
+from ..runs.result_files import damaged, read_config, read_json, read_metrics, read_text
+from ..runs.trial import find_grid, read_logs, read_values
+from .record_types import check_types
 from .study import (
     CaseResult,
     CurveComparison,
@@ -58,10 +60,12 @@ def read_study(source: Path | Mapping[str, Path]) -> Study:
         file = source / name
         if file.is_file():
             try:
-                study = reader(source, json.loads(file.read_text(encoding="utf-8")))
-            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-                why = f"{type(error).__name__}: {first_line(error)}"
-                raise UserError(f"{str(file)!r} is malformed ({why}); {ACCEPTED}.") from error
+                study = reader(source, read_json(file))
+                check_types(study)
+            except UserError:
+                raise
+            except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+                raise damaged(file, error) from error
             study.measured = file.stat().st_mtime
             return _with_results(study, str(source))
     return _with_results(read_trial_folders(source), str(source))
@@ -174,7 +178,7 @@ def read_runs(folders: Mapping[str, Path], title: str) -> Study:
     """
     study, finished = Study(title, []), []
     for label, folder in folders.items():
-        metrics = _read_metrics(folder)
+        metrics = read_metrics(folder)
         if metrics is None:
             study.missing.append(Missing(label, error="has not finished"))
             continue
@@ -272,7 +276,7 @@ def _add_run(case: CaseResult, folder: Path) -> None:
         if video != grid and video.is_file():
             case.videos.append(video)
     case.restored += _restored_images(folder)
-    metrics = _read_metrics(folder) or {}
+    metrics = read_metrics(folder) or {}
     if len(case.images) > 1:
         case.content = f"{len(case.images)} separate runs"
     elif "views" in metrics and "n_particles" in metrics:
@@ -284,7 +288,7 @@ def _add_run(case: CaseResult, folder: Path) -> None:
         case.logs.append(logs)
     command = folder / "cmd.txt"
     if command.is_file():
-        case.commands.append(command.read_text(encoding="utf-8").strip())
+        case.commands.append(read_text(command).strip())
 
 
 def _restored_images(folder: Path) -> list[RestoredImage]:
@@ -303,7 +307,7 @@ def _add_config(setting: SettingResult, folder: Path | None, overrides: Mapping[
     config = {} if folder is None else read_config(folder)
     setting.config = config or dict(overrides)
     if folder is not None and config:
-        setting.config_text = (folder / "configs" / "parsed.yaml").read_text(encoding="utf-8")
+        setting.config_text = read_text(folder / "configs" / "parsed.yaml")
         if config.get("system_type") == SAMPLING:
             setting.role = "bound"
     else:
@@ -312,14 +316,6 @@ def _add_config(setting: SettingResult, folder: Path | None, overrides: Mapping[
 
 def _is_trial(folder: Path) -> bool:
     return (folder / "configs" / "parsed.yaml").is_file() or (folder / "save" / "metrics.json").is_file()
-
-
-def _read_metrics(folder: Path) -> dict[str, Any] | None:
-    """Content of save/metrics.json; None where it is missing or incomplete."""
-    try:
-        return json.loads((folder / "save" / "metrics.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
 
 
 def _labels(folders: Sequence[Path]) -> list[str]:
@@ -331,4 +327,4 @@ def _labels(folders: Sequence[Path]) -> list[str]:
 
 def _natural(folder: Path) -> list[Any]:
     """Sort key of a folder by which gamma-5 comes before gamma-20."""
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", folder.name)]
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d{1,18})", folder.name)]

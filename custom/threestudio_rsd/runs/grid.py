@@ -13,13 +13,15 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ..errors import UserError
+from ..errors import UserError, shorten
 
 SEED_KEY = "seed"
 PROMPT_KEYS = ("system.prompt_processor.prompt", "system.solver.prompt")
 GAMMA_KEYS = ("system.guidance.gamma", "system.solver.gamma")
 PRIOR_KEYS = ("system.guidance.pretrained_model_name_or_path", "system.pretrained_model_name_or_path")
 LONGEST = 120  # bytes of a tag; `rsd launch` shortens longer ones
+LONGEST_SEED = 19  # digits
+MOST_SEEDS = 10_000
 DIGITS = 8  # hexadecimal digits of the hash in a tag
 
 Axis = tuple[str, Sequence[Any]]  # a dotted key and its values
@@ -130,10 +132,10 @@ def parse_values(text: str, option: str) -> list[Any]:
     accepted = "accepted: values between commas, in quotes or brackets where they have commas themselves"
     try:
         values = OmegaConf.to_container(OmegaConf.create(f"[{text}]"), resolve=False)
-    except (yaml.YAMLError, OmegaConfBaseException) as error:
-        raise UserError(f"{option}={text!r} is not understood; {accepted}.") from error
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError, RecursionError) as error:
+        raise UserError(f"{option}={shorten(text)!r} is not understood; {accepted}.") from error
     if not isinstance(values, list) or not values or any(not _is_plain(value) for value in values):
-        raise UserError(f"{option}={text!r} is not understood; {accepted}.")
+        raise UserError(f"{option}={shorten(text)!r} is not understood; {accepted}.")
     return values
 
 
@@ -153,12 +155,14 @@ def parse_seeds(text: str) -> list[int]:
     first, colon, end = text.partition(":")
     parts = [first, end] if colon else text.split(",")
     if all(part.strip().isdecimal() for part in parts):
-        numbers = [int(part) for part in parts]
-        seeds = list(range(*numbers)) if colon else numbers
-        if seeds:
+        numbers = [int(part) for part in parts if len(part) <= LONGEST_SEED]
+        if colon and len(numbers) == 2 and numbers[1] - numbers[0] > MOST_SEEDS:
+            raise UserError(f"--seeds={text!r} is {numbers[1] - numbers[0]} seeds; accepted: at most {MOST_SEEDS}.")
+        seeds = list(range(*numbers)) if colon and len(numbers) == 2 else numbers
+        if seeds and len(numbers) == len(parts):
             return seeds
     raise UserError(
-        f"--seeds={text!r} is not understood; accepted: FIRST:END such as 0:5 (0 to 4), or a list such as 0,3."
+        f"--seeds={shorten(text)!r} is not understood; accepted: FIRST:END such as 0:5 (0 to 4), or a list such as 0,3."
     )
 
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import UserError
+from ..errors import UserError, shorten
 from ..files import data_path
 
 
@@ -62,7 +62,8 @@ def find_config(name: str) -> str:
     Raises:
         UserError: there is no such file.
     """
-    if Path(name).is_file():
+    name = os.path.expanduser(name)  # noqa: PTH111 Path.expanduser() raises for an unknown user
+    if os.path.isfile(name):  # noqa: PTH113 False for a name that is too long; Path.is_file() raises
         return name
     if not Path(name).is_absolute():
         for shipped in (name, f"configs/{name}"):
@@ -74,7 +75,7 @@ def find_config(name: str) -> str:
                 return str(path)
     folder = data_path("configs")
     names = ", ".join(f"configs/{path.relative_to(folder).as_posix()}" for path in sorted(folder.rglob("*.yaml")))
-    raise UserError(f"config={name!r} is not a file; accepted: a YAML file, or a shipped config: {names}.")
+    raise UserError(f"config={shorten(name)!r} is not a file; accepted: a YAML file, or a shipped config: {names}.")
 
 
 def _choose_gpus(wanted: str) -> int:

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import UserError
 from .grid import make_tag
-from .trial import SKIPPED_KEYS, flatten
+from .result_files import damaged, flatten, read_metrics
+from .trial import SKIPPED_KEYS
 
 OWN_KEYS = ("name", "tag", "use_timestamp", "timestamp", "exp_root_dir", "resume")  # config keys that `Run` sets
 # Config keys that may differ between starts of the same run: where it is stored, and from what it resumes.
@@ -70,11 +73,12 @@ class Run:
         return [*launcher(), "--config", self.config, "--train", *self.overrides(), *resume]
 
     def metrics(self) -> dict[str, Any] | None:
-        """Content of save/metrics.json, which a run writes at its end; None if it has not finished."""
-        try:
-            return json.loads((self.folder / "save" / "metrics.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):  # missing or incomplete
-            return None
+        """Content of save/metrics.json, which a run writes at its end; None if it has not finished.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        return read_metrics(self.folder)
 
     def check_folder(self, config: Any) -> None:
         """Check that the results in the folder, if there are any, were made with this config.
@@ -88,7 +92,10 @@ class Run:
         parsed = self.folder / "configs" / "parsed.yaml"
         if not parsed.is_file() or not (self.checkpoint.is_file() or self.metrics() is not None):
             return
-        before = _compared(OmegaConf.load(parsed))
+        try:
+            before = _compared(OmegaConf.load(parsed))
+        except (OSError, yaml.YAMLError, OmegaConfBaseException, ValueError, RecursionError) as error:
+            raise damaged(parsed, error) from error
         now = _compared(OmegaConf.create(OmegaConf.to_yaml(config)))
         for key in {**before, **now}:
             if before.get(key) != now.get(key):

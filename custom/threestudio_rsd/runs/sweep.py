@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
 from ..files import write_whole
 from ..metrics.names import metric_info
 from ..metrics.statistics import estimate
 from ..text_tables import format_figure, format_table
 from .grid import PROMPT_KEYS, SEED_KEY, Axis, expand_grid, format_value, short_names
+from .result_files import damaged, read_json
 from .run import Run
 from .run_set import FAILED, FINISHED, Outcome, RunSet
 from .trial import DIVERSITY, read_values
@@ -68,12 +68,10 @@ class Sweep(RunSet):
         """Errors of the runs that an earlier start recorded as failed, by tag."""
         file = self.output / "sweep.json"
         try:
-            runs = json.loads(file.read_text(encoding="utf-8"))["runs"]
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{str(file)!r} cannot be read; remove it, or choose another --output.") from error
-        return {run["tag"]: run["error"] for run in runs if run["state"] == FAILED}
+            runs = read_json(file)["runs"] if file.is_file() else []
+            return {run["tag"]: run["error"] for run in runs if run["state"] == FAILED}
+        except (KeyError, TypeError) as error:
+            raise damaged(file, error) from error
 
 
 def one_run_for_each_value(runs: Sequence[Run]) -> list[Run]:

@@ -3,14 +3,13 @@
 import csv
 import platform
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from ..metrics.names import METRICS
+from .result_files import damaged, flatten
 
 Curve = list[tuple[int, float]]  # (step, value)
 VERSIONS_OF = ("threestudio-rsd", "torch", "pytorch-lightning", "diffusers", "transformers", "omegaconf")
@@ -46,44 +45,41 @@ def read_values(metrics: Mapping[str, Any]) -> dict[str, float]:
     return values
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """Config values of a trial folder by dotted key; an empty dict where configs/parsed.yaml is missing."""
-    parsed = folder / "configs" / "parsed.yaml"
-    return flatten(OmegaConf.to_container(OmegaConf.load(parsed), resolve=False)) if parsed.is_file() else {}
-
-
 def read_logs(logs: Path) -> dict[str, Curve]:
     """Logged `train/*` values over the steps, by name, from all versions in the folder csv_logs.
 
     A resumed run logs to a new version; where two versions logged the same step, the later one is used.
+
+    Raises:
+        UserError: a file is damaged.
     """
     values: dict[str, dict[int, float]] = {}
-    for path in sorted(logs.glob("version_*/metrics.csv"), key=lambda path: int(path.parent.name.split("_")[1])):
-        with path.open(newline="") as file:
-            for row in csv.DictReader(file):
-                for name, value in row.items():
-                    if name and name.startswith(TRAIN) and value:
-                        values.setdefault(name.removeprefix(TRAIN), {})[int(row["step"])] = float(value)
+    for path in sorted(logs.glob("version_*/metrics.csv"), key=_version_number):
+        for name, step, value in _read_log(path):
+            values.setdefault(name, {})[step] = value
     return {name: sorted(points.items()) for name, points in sorted(values.items())}
 
 
-def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
-    """Values of nested dicts by dotted key; lists are values.
+def _read_log(path: Path) -> list[tuple[str, int, float]]:
+    """Name, step and value of each logged value in a file."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(_logged(csv.DictReader(file)))
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise damaged(path, error) from error
 
-    Args:
-        config: nested dicts.
-        prefix: dotted key of `config` itself.
 
-    Example:
-        >>> flatten({"a": {"b": 1}, "c": [2, 3]})
-        {'a.b': 1, 'c': [2, 3]}
-    """
-    if not isinstance(config, dict):
-        return {prefix: config}
-    result: dict[str, Any] = {}
-    for key, value in config.items():
-        result |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
-    return result
+def _version_number(path: Path) -> int:
+    found = re.fullmatch(r"version_(\d{1,9})", path.parent.name)
+    return int(found.group(1)) if found else -1
+
+
+def _logged(rows: Iterable[Mapping[str, str]]) -> Iterator[tuple[str, int, float]]:
+    """Name, step and value of each logged value."""
+    for row in rows:
+        for name, value in row.items():
+            if name and name.startswith(TRAIN) and value:
+                yield name.removeprefix(TRAIN), int(row["step"]), float(value)
 
 
 def config_differences(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
@@ -113,7 +109,7 @@ def find_grid(folder: Path) -> Path | None:
 
 
 def _step(grid: Path) -> int:
-    found = re.match(r"it(\d+)-", grid.name)
+    found = re.match(r"it(\d{1,18})-", grid.name)
     return int(found.group(1)) if found else -1
 
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from threestudio_rsd.errors import UserError
+from threestudio_rsd.extension.ensembles import renderer as renderer_module
 from threestudio_rsd.extension.ensembles.view_batches import Meshes, join_views, split_views
 from torch import nn
 
@@ -138,3 +139,20 @@ def test_errors_of_renderers_are_raised_unchanged():
     parts.geometry.particles[0].encoding = nn.Identity()
     with pytest.raises(RuntimeError):
         parts.renderer(**views(2))
+
+
+def test_systems_that_show_one_particle_are_warned_of_once(monkeypatch):
+    warnings = []
+    monkeypatch.setattr(renderer_module, "warn", warnings.append)
+    renderer_module._warn_of_hidden_particles.cache_clear()
+    parts, batch = scene(N), views(V)
+    parts.renderer.eval()
+    parts.renderer.all_shown = True
+    parts.renderer(**batch)
+    assert not warnings
+    parts.renderer.all_shown = False
+    for _ in range(2):
+        parts.renderer(**batch)
+    (warning,) = warnings
+    assert "particle 0 only" in warning
+    assert "particle-dreamfusion-system" in warning

@@ -182,7 +182,7 @@ def test_export_without_a_surface_prints_an_error(trained: Path, tmp_path: Path,
     pytest.importorskip("trimesh")
     resume = f"resume={trained / 'ckpts' / 'last.ckpt'}"
     launch(tmp_path, *TINY, resume, "system.geometry.particle.isosurface_threshold=1e9", mode="--export", code=2)
-    assert "isosurface_threshold" in capsys.readouterr().err
+    assert "lower system.geometry.particle.isosurface_threshold or train longer" in capsys.readouterr().err
 
 
 def test_gradients_are_clipped_per_particle() -> None:
@@ -216,3 +216,21 @@ def test_a_resumed_run_along_the_flow_equals_an_uninterrupted_one(view_noise: st
     states = [torch.load(trial / "ckpts" / "last.ckpt", weights_only=True)["state_dict"] for trial in (whole, rest)]
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("system.guidance.gama=3", "system.guidance.gama=3 is an unknown key"),
+        ("system.prompt_processor.prompt_front=a car", "prompt_front='a car' has no effect without"),
+        ("system.guidance.features=nothing", "nothing"),
+        ("system.geometry.n_particles=99999999999999", "system.geometry.n_particles=99999999999999 needs at least"),
+        ("data.n_test_views=99999999999999", "data.n_test_views=99999999999999 with images of 16 x 16 pixels needs at"),
+        ("data.batch_size=99999999999998", "data.batch_size=99999999999998 with images of 16 x 16 pixels needs at"),
+    ],
+)
+def test_mistakes_are_found_before_anything_is_written(override: str, words: str, tmp_path: Path, capsys: Any) -> None:
+    view_independent = ["system.guidance.view_dependent_prompting=false"] if "front" in override else []
+    launch(tmp_path, *TINY, *view_independent, override, code=2)
+    assert words in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -1,6 +1,7 @@
 """Other methods for diversity (ESD, order-2 entropy, DSD, SDI, particle guidance), on the bundled prior."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,22 @@ def test_particle_guidance_of_strength_0_is_bit_identical_to_ancestral_sampling(
     plain = launch("ancestral", tmp_path, "system.num_inference_steps=3")
     options = ["system.num_inference_steps=3", "system.features=nobody/no-such-network", "system.strength=0"]
     assert torch.equal(particles(launch("particle-guidance", tmp_path, *options)), particles(plain))
+
+
+@pytest.mark.parametrize(
+    ("config", "override"),
+    [
+        ("ancestral", "system.num_inference_steps=2"),
+        pytest.param("particle-guidance", "system.num_inference_steps=2", marks=pytest.mark.slow),
+        pytest.param("flow", "trainer.max_steps=2", marks=pytest.mark.slow),
+        pytest.param("vsd", "trainer.max_steps=2", marks=pytest.mark.slow),
+    ],
+)
+def test_a_shipped_config_gives_no_warning(config: str, override: str, tmp_path: Path) -> None:
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        launch(config, tmp_path, override)
+    assert not [str(each.message) for each in shown if issubclass(each.category, UserWarning)]
 
 
 @pytest.mark.parametrize("override", ["system.strength=-1", "system.features=dyno", "system.bandwidth=0"])

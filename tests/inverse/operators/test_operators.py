@@ -202,11 +202,27 @@ def test_mask_files_are_thresholded_at_mid_gray(tmp_path: Path) -> None:
     assert torch.equal(mask, (levels > 127).float().expand(1, 3, 2, 3))
 
 
+def test_the_alpha_channel_of_a_mask_file_is_the_mask(tmp_path: Path) -> None:
+    image = Image.new("RGBA", (4, 2), (255, 255, 255, 255))
+    image.paste((255, 255, 255, 0), (0, 0, 2, 2))
+    image.save(tmp_path / "hole.png")
+    mask = operator_state(build("mask", 2, 4, mask_path=str(tmp_path / "hole.png")))["mask"]
+    assert torch.equal(mask, torch.tensor([0.0, 0.0, 1.0, 1.0]).expand(1, 3, 2, 4))
+
+
 def test_invalid_mask_files_raise_user_error(tmp_path: Path) -> None:
     Image.new("L", (8, 6), 255).save(tmp_path / "small.png")
     Image.new("L", (32, 32), 100).save(tmp_path / "dark.png")
     (tmp_path / "broken.png").write_bytes(b"no image")
-    for name, words in [("small.png", "8x6.*32x32"), ("dark.png", "hides every"), ("broken.png", "broken.png")]:
+    Image.new("RGBA", (32, 32), (0, 0, 0, 127)).save(tmp_path / "faint.png")
+    Image.new("L", (32, 32), 200).save(tmp_path / "bright.png")
+    for name, words in [
+        ("small.png", "8x6.*32x32"),
+        ("dark.png", "hides every"),
+        ("faint.png", "hides every"),
+        ("bright.png", "hides nothing"),
+        ("broken.png", "broken.png"),
+    ]:
         with pytest.raises(UserError, match=words):
             build("mask", mask_path=str(tmp_path / name))
 

@@ -128,6 +128,11 @@ def test_evaluation_goes_round():
         ({"n_test_views": 0}, "data.n_test_views=0"),
         ({"height": [4, 5, 6], "width": [4, 5, 6], "batch_size": [1, 1, 1], "resolution_milestones": [9, 5]}, "order"),
         ({"zoom": 2}, "zoom"),
+        ({"batch_size": 99999999999999}, "data.batch_size=99999999999999 with images of 9 x 7 pixels needs at least"),
+        ({"n_val_views": 99999999999999}, "data.n_val_views=99999999999999 with images of 512 x 512 pixels needs"),
+        ({"eval_width": 99999999999999}, "data.n_val_views=1 with images of 99999999999999 x 512 pixels needs"),
+        ({"batch_size": True}, "data.batch_size=True"),
+        ({"width": "wide"}, "data.width='wide'"),
     ],
 )
 def test_impossible_values_are_named(config, word):

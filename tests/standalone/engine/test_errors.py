@@ -49,7 +49,7 @@ def complaint(rsd, workplace, *arguments, mode="train", config="toy.yaml"):
         ("resume=nothing.ckpt", ["resume='nothing.ckpt'", "not a file"]),
         ("resume=toy.yaml", ["resume='toy.yaml'", "damaged"]),
         ("exp_root_dir=toy.yaml", ["toy.yaml", "exp_root_dir"]),
-        ("tag=${nothing.there}", ["nothing.there"]),
+        ("trainer.max_steps=${nothing.there}", ["trainer.max_steps=", "${nothing.there}", "at least 1"]),
         ("trainer.max_steps=[", ["trainer.max_steps=["]),
         ("system.fail_at=???", ["system.fail_at", "no value"]),
         ("nonsense", ["'nonsense'", "trainer.max_steps=100"]),

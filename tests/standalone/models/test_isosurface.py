@@ -86,7 +86,7 @@ def test_an_empty_field(chunk):
     geometry = make_blob(isosurface_resolution=8, isosurface_chunk=chunk)
     message = (
         r"There is no surface at isosurface_threshold=25.0: the field's largest value is [\d.]+; "
-        "lower system.geometry.isosurface_threshold or train longer."
+        "lower isosurface_threshold or train longer."
     )
     with pytest.raises(UserError, match=message):
         geometry.isosurface()

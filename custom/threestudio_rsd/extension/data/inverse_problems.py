@@ -1,6 +1,7 @@
 """`inverse-problem-datamodule`: images and their measurements."""
 
 import json
+import os
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,10 +11,11 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from ...errors import UserError, in_range
+from ...errors import UserError, first_line, in_range, one_of
 from ...files import data_path
 from ...host import parse_structured, register, warn
 from ...images.reading import list_images, read_image
+from ...toyworld.world import CLASSES
 from .empty_batches import ParticleImageDataModule
 
 
@@ -46,8 +48,10 @@ class InverseProblemDataModule(ParticleImageDataModule):
 
         self.operator = cast(OperatorConfig, OmegaConf.to_object(parse_structured(OperatorConfig, self.cfg.operator)))
         bundled = self.cfg.image_path == "bundled"
-        self.path = str(data_path("load/inverse/examples")) if bundled else self.cfg.image_path
+        own = os.path.expanduser(self.cfg.image_path)  # noqa: PTH111 Path.expanduser() raises for an unknown user
+        self.path = str(data_path("load/inverse/examples")) if bundled else own
         self.candidates = list_images(self.path, "data.image_path")
+        self.known = _read_truth(Path(self.path))
         if self.cfg.batch_size is not None:
             in_range("data.batch_size", self.cfg.batch_size, 1, kind="null or an integer")
 
@@ -94,7 +98,25 @@ class InverseProblemDataModule(ParticleImageDataModule):
 
     def attributes(self) -> list[dict | None]:
         """Known contents of each image: its record in `truth.json` beside the images, None if it has none."""
-        file = Path(self.path) / "truth.json"
-        records = json.loads(file.read_text()) if file.is_file() else []
-        known = {record["file"]: record for record in records}
-        return [known.get(image.name) for image in self.files]
+        return [self.known.get(image.name) for image in self.files]
+
+
+def _read_truth(folder: Path) -> dict[str, dict]:
+    """Records of `truth.json` in a folder of images by file name; empty where there is no such file.
+
+    Raises:
+        UserError: it is no list of objects with a `file` and a known `class`.
+    """
+    path = folder / "truth.json"
+    if not path.is_file():
+        return {}
+    try:
+        known = {str(record["file"]): dict(record) for record in json.loads(path.read_text(encoding="utf-8"))}
+        for record in known.values():
+            one_of("class", record["class"], CLASSES)
+        return known
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(
+            f"{str(path)!r} does not describe images ({first_line(error)}); accepted: a list of objects with `file`, "
+            "`class` and `color`, as `rsd toyworld examples` writes it, or no such file."
+        ) from error

@@ -8,12 +8,14 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from ...errors import UserError, in_range
+from ...errors import UserError, fits_memory, in_range
 from ...host import BaseModule, Updateable, config_to_primitive, find
 from ...particles.randomness import particle_random_state
 from .attributes import common_attribute
 
 DEFAULT_SEED_OF_TINYCUDANN = 1337  # default seed of the initial weights of every tinycudann network
+COPIES = 4  # of each parameter: itself, its gradient, and two moments of Adam
+OBJECT = 1024  # bytes, at least, of a module without parameters
 
 
 @dataclass
@@ -82,6 +84,10 @@ class ParticleEnsemble(BaseModule):
                 if not self.cfg.particle.get("weights"):
                     redraw_tinycudann(particle, library_seed)
             particles.append(particle)
+            if index == 0:
+                n_bytes = sum(each.nbytes for each in particle.parameters())
+                needed = n_particles * max(COPIES * n_bytes, OBJECT)
+                fits_memory(f"system.{self.kind}.n_particles", n_particles, needed)
         self.particles = ParticleList(particles)
         self.n_particles = n_particles
         self.cfg = merged_config(self.cfg, particles[0])

@@ -1,10 +1,11 @@
 """`particles-renderer`: N renderers of any registered type, one for each particle."""
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
 from ...errors import UserError
-from ...host import joint_rendering, register
+from ...host import joint_rendering, register, warn
 from .base import ParticleEnsemble, find_particle_type, parts_by_particle
 from .view_batches import join_views, split_views
 
@@ -27,6 +28,7 @@ class ParticlesRenderer(ParticleEnsemble):
         batched: bool | None = None  # render all particles in one call; null: where possible and faster (ours)
 
     kind = "renderer"
+    all_shown = False  # whether the system shows the views of all particles in evaluation; set by systems that do
 
     def configure(self, geometry: Any, material: Any, background: Any) -> None:
         # In a dict, so that they are not submodules: checkpoints would hold them twice.
@@ -61,6 +63,8 @@ class ParticlesRenderer(ParticleEnsemble):
         Raises:
             UserError: in training, B is not a multiple of N.
         """
+        if not self.training and not self.all_shown and self.n_particles > 1:
+            _warn_of_hidden_particles()
         parts = split_views(batch, self.n_particles, share=not self.training)
         if self._renders_together(parts[0]):
             return joint_rendering.render_together(self.particles, parts)
@@ -83,6 +87,14 @@ class ParticlesRenderer(ParticleEnsemble):
     def batch_forward(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Same as `forward`, under the name and with the argument that threestudio-3dgs uses."""
         return self(**batch)
+
+
+@functools.cache  # once per process
+def _warn_of_hidden_particles() -> None:
+    warn(
+        "This system shows particle 0 only in validation and test; system_type=particle-dreamfusion-system or "
+        "particle-prolificdreamer-system shows all particles. Training and export have all of them."
+    )
 
 
 def _render(renderer: Any, batch: dict[str, Any]) -> dict[str, Any]:

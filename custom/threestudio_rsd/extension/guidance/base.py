@@ -23,11 +23,12 @@ from ...repulsion import POTENTIALS, RBFKernel, RepulsiveForce, load_features
 from ..prior_config import PriorConfig, configured_prior, configured_seed
 from ..prompt_embedding import embedding_of_views
 from .noise import GuidanceNoise, NoiseConfig, interval_from
+from .samples import SampleImages
 
 REDUCTIONS = ("sum", "mean")
 
 
-class RepulsiveGuidance(BaseModule):
+class RepulsiveGuidance(SampleImages, BaseModule):
     """Guidance that pulls each image of a batch towards the prior and away from the other images (Alg. 1).
 
     The computation is `RepulsiveDistillation`. Subclasses define the base method (`make_method`) and the name of its

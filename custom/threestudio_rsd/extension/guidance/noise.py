@@ -1,5 +1,6 @@
 """Noise of the guidance modules: its config keys, and the noise of the rows of a batch."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...distillation import NOISE_KINDS, NoiseSource, WorldMapNoise, refresh_noise, select_noise, world_map_share
-from ...errors import UserError, in_range, one_of, positive
+from ...errors import UserError, fits_memory, in_range, one_of, positive
 from ...host import get_device
 from ...particles import particle_noise
 from ...priors import NoiseLevelInterval, Prior, PromptEmbedding
@@ -52,6 +53,7 @@ class GuidanceNoise:
         one_of("noise", cfg.noise, NOISE_KINDS)
         one_of("view_noise", cfg.view_noise, VIEW_NOISES)
         in_range("noise_candidates", cfg.noise_candidates, 0)
+        fits_memory("noise_candidates", cfg.noise_candidates, cfg.noise_candidates * math.prod(prior.latent_shape) * 4)
         if cfg.noise != "refreshed" and cfg.noise_refresh_rate != 0:
             raise UserError(f"noise_refresh_rate={cfg.noise_refresh_rate} needs noise='refreshed', not {cfg.noise!r}.")
         if cfg.noise == "fresh" and (cfg.view_noise != "constant" or cfg.noise_candidates):

@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ...errors import UserError, in_range, one_of
-from ...host import BaseSystem, find, get_device, parse_structured, warn
+from ...errors import UserError, fits_memory, in_range, one_of
+from ...host import BaseSystem, PromptProcessor, get_device, parse_structured, warn
 from ...images import read_images, save_grid, save_image
 from ...metrics import diversity, pairwise_similarity, vendi_score
 from ...particles import initial_particles
@@ -17,10 +17,13 @@ from ...priors import Prior
 from ...repulsion import load_features
 from ...toyworld import ToyworldJudge, truth_metrics
 from ...toyworld.captions import named_attributes
+from ..building import build
+from ..prompt_embedding import check_view_prompts
 from .run_cost import RunCost
 
 SPACES = ("latent", "pixel")
 INITS = ("random", "images")
+FLOAT = 4  # bytes
 
 
 @dataclass
@@ -86,7 +89,10 @@ class EnsembleSystem(BaseSystem):
         in_range("particles.n_particles", self.ensemble.n_particles, 1)
         if self.ensemble.init == "images" and not self.ensemble.init_path:
             raise UserError("particles.init_path is empty; particles.init=images needs an image file or a folder.")
-        self.prompt_processor = find(self.cfg.prompt_processor_type)(self.cfg.prompt_processor)
+        check_view_prompts(self.cfg.prompt_processor, self.cfg.get("guidance"))
+        self.prompt_processor = build(
+            "system.prompt_processor_type", self.cfg.prompt_processor_type, self.cfg.prompt_processor, PromptProcessor
+        )
         self._networks: dict[str, Any] | None = None
         self.cost = RunCost()
 
@@ -99,6 +105,7 @@ class EnsembleSystem(BaseSystem):
         """Initial particles (N, C, H, W): latents of the prior, or images in [-1, 1]."""
         config = self.ensemble
         size = self.prior.image_size
+        fits_memory("system.particles.n_particles", config.n_particles, config.n_particles * 3 * size**2 * FLOAT)
         if config.init == "random":
             shape = self.prior.latent_shape if config.space == "latent" else (3, size, size)
             return nn.Parameter(initial_particles(config.n_particles, tuple(shape), seed, config.init_scale))

@@ -7,10 +7,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from ...errors import UserError
-from ...host import BaseLift3DSystem, find
+from ...host import BaseLift3DSystem, PromptProcessor, find
 from ...metrics import view_diversity
 from ...particles.clipping import clip_particle_gradients
 from ...priors.pipelines import is_bundled
+from ..building import build
+from ..prompt_embedding import check_view_prompts
 from .base_2d import measuring_networks
 from .render_losses import total_loss
 from .run_cost import RunCost
@@ -40,13 +42,17 @@ class ParticleLift3DSystem(BaseLift3DSystem):
     def configure(self) -> None:
         super().configure()
         self.n_particles = int(getattr(self.geometry, "n_particles", 1))
+        self.renderer.all_shown = True  # by the view saver
         self._networks: dict[str, Any] | None = None
         self._view_saver: ViewSaver | None = None
         self.cost = RunCost()
 
     def make_guidance(self) -> None:
         """Build prompt processor and guidance, which only training needs."""
-        self.prompt_processor = find(self.cfg.prompt_processor_type)(self.cfg.prompt_processor)
+        self.prompt_processor = build(
+            "system.prompt_processor_type", self.cfg.prompt_processor_type, self.cfg.prompt_processor, PromptProcessor
+        )
+        check_view_prompts(self.cfg.prompt_processor, self.cfg.guidance)
         self.guidance = find(self.cfg.guidance_type)(self.cfg.guidance)
         self.cost.watch(getattr(self.guidance, "prior", None))
         self.prompt_utils = self.prompt_processor()

@@ -6,8 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...host import find, register
+from ...host import register
+from ..building import build
+from ..guidance.base import RepulsiveGuidance
 from .base_2d import EnsembleSystem
+from .render_losses import loss_weight
 
 
 @register("particle-image-system")
@@ -23,7 +26,8 @@ class ParticleImageSystem(EnsembleSystem):
 
     def configure(self) -> None:
         super().configure()
-        self.guidance = find(self.cfg.guidance_type)(self.cfg.guidance)
+        self.guidance = build("system.guidance_type", self.cfg.guidance_type, self.cfg.guidance, RepulsiveGuidance)
+        loss_weight(self, f"loss_{self.guidance.loss_name}")
         self.set_prior(self.guidance.prior)
         self.particles = self.make_particles(self.guidance.seed)
 
@@ -50,7 +54,7 @@ class ParticleImageSystem(EnsembleSystem):
         for name, value in output.items():
             self.log(f"train/{name}", value)
             if name.startswith("loss_"):
-                loss = loss + value * self.C(self.cfg.loss[name.replace("loss_", "lambda_")])
+                loss = loss + value * loss_weight(self, name)
         return {"loss": loss}
 
     def on_train_batch_end(self, outputs: Any, batch: dict, batch_idx: int) -> None:

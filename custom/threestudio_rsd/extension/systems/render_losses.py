@@ -81,6 +81,23 @@ RENDER_LOSSES = {
 }  # NAME of loss.lambda_NAME -> function
 
 
+def loss_weight(system: Any, name: str) -> float:
+    """Weight of a guidance's loss at the present step.
+
+    Args:
+        system: system whose `cfg.loss` has the weight.
+        name: name of the loss, such as `loss_sds`, whose weight is `lambda_sds`.
+
+    Raises:
+        UserError: it has no weight.
+    """
+    key = f"lambda_{name.removeprefix('loss_')}"
+    weight = system.cfg.loss.get(key)
+    if weight is None:
+        raise UserError(f"system.loss.{key} is missing; accepted: the weight of {name}, such as 1.")
+    return system.C(weight)
+
+
 def total_loss(system: Any, guided: dict[str, Any], out: dict[str, Any], n: int = 1) -> Tensor:
     """Weighted sum of the losses of the guidance and RENDER_LOSSES, each of which is logged: scalar.
 
@@ -98,10 +115,7 @@ def total_loss(system: Any, guided: dict[str, Any], out: dict[str, Any], n: int 
     for name, value in guided.items():
         system.log(f"train/{name}", value)
         if name.startswith("loss_"):
-            key = f"lambda_{name.removeprefix('loss_')}"
-            if weights.get(key) is None:
-                raise UserError(f"system.loss.{key} is missing; accepted: the weight of {name}, such as 1.")
-            loss = loss + value * system.C(weights[key])
+            loss = loss + value * loss_weight(system, name)
     for name, function in RENDER_LOSSES.items():
         weight = system.C(weights.get(f"lambda_{name}", 0.0))
         if weight > 0:

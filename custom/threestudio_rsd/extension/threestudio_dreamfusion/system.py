@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from ...host import BaseLift3DSystem, find, register
+from ..prompt_embedding import check_view_prompts
 from ..systems.render_losses import total_loss
 from ..systems.view_saver import view_cells
 
@@ -21,6 +22,13 @@ class DreamFusionSystem(BaseLift3DSystem):
 
     def on_fit_start(self) -> None:
         super().on_fit_start()
+        self.prepare_training()
+
+    def prepare_training(self) -> None:
+        """Build what only training needs; the launcher calls it before it writes anything."""
+        if hasattr(self, "guidance"):
+            return
+        check_view_prompts(self.cfg.prompt_processor, self.cfg.guidance)
         self.prompt_processor = find(self.cfg.prompt_processor_type)(self.cfg.prompt_processor)
         self.guidance = find(self.cfg.guidance_type)(self.cfg.guidance)
 

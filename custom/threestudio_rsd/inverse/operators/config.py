@@ -14,7 +14,7 @@ class OperatorConfig:
     seed: int = 0  # seed of the operator's mask or kernel and, in a separate stream, of the noise
     side: str = "left"  # half-box: the half that is hidden: left, right, top or bottom (D.4.1 hides one half)
     share: float = 0.8  # random: share of the pixels that are hidden, in [0, 1) (D.4.2)
-    mask_path: str | None = None  # mask: image file of the images' size; pixels brighter than mid gray are seen
+    mask_path: str | None = None  # mask: image file of the images' size; opaque or bright pixels are seen
     stroke_share: float = 0.3  # free-form: smallest share of the pixels that the strokes hide, in [0, 1) (ours)
     factor: int = 4  # super-resolution: pixels of x along each side of one pixel of y (DPS)
     kernel_size: int | None = None  # blurs: side of the kernel, odd pixels; null: 61/256 of the image's side (DPS)

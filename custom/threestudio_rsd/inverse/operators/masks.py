@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ...errors import UserError, one_of
-from ...images.reading import open_image, to_tensor
+from ...images.reading import open_mask
 from .config import ImageShape, OperatorConfig
 from .free_form_mask import free_form_mask
 
@@ -39,10 +39,10 @@ def random_pixels(config: OperatorConfig, shape: ImageShape, generator: torch.Ge
 
 
 def mask_file(config: OperatorConfig, shape: ImageShape, generator: torch.Generator) -> Any:
-    """Inpainting with the mask in the image file `mask_path`."""
+    """Inpainting with the mask in the image file `mask_path`: its alpha channel, else its brightness."""
     if not config.mask_path:
         raise UserError("operator.mask_path is empty; operator.name=mask needs an image file, white where x is seen.")
-    pixels = to_tensor(open_image(config.mask_path, "operator.mask_path")).mean(0, keepdim=True)
+    pixels = open_mask(config.mask_path, "operator.mask_path")
     if pixels.shape[1:] != shape[1:]:
         raise UserError(
             f"operator.mask_path={config.mask_path!r} has {pixels.shape[2]}x{pixels.shape[1]} pixels (width x height), "
@@ -51,7 +51,13 @@ def mask_file(config: OperatorConfig, shape: ImageShape, generator: torch.Genera
     mask = (pixels > 0.5).float()
     if not mask.any():
         raise UserError(
-            f"operator.mask_path={config.mask_path!r} hides every pixel; accepted: some pixels brighter than mid gray."
+            f"operator.mask_path={config.mask_path!r} hides every pixel; accepted: some pixels brighter than mid gray, "
+            "or opaque ones in an image with an alpha channel."
+        )
+    if mask.all():
+        raise UserError(
+            f"operator.mask_path={config.mask_path!r} hides nothing; accepted: some pixels darker than mid gray, or "
+            "transparent ones in an image with an alpha channel."
         )
     return _inpainting(mask, shape)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
-from ...errors import UserError, in_range, one_of, positive
+from ...errors import UserError, fits_memory, in_range, one_of, positive
 from ..utils.base import Updateable
 from ..utils.config import config_to_primitive, parse_structured
 from ..utils.rays import look_at, orbit_positions, view_batch
@@ -28,6 +28,7 @@ RANGES: dict[str, tuple[Callable[[float, float], bool], str]] = {
     "fovy_range": (lambda low, high: low > 0 and high < 180, "degrees between 0 and 180"),
     "light_distance_range": (lambda low, high: low >= 0, "distances of at least 0"),
 }
+RAY = 24  # bytes of the origin and the direction of a pixel's ray
 COUNTS = ("eval_height", "eval_width", "n_val_views", "n_test_views")
 # Open intervals. A camera straight above the object would have no upward direction.
 EVALUATION_ANGLES = {"eval_elevation_deg": (-90, 90), "eval_fovy_deg": (0, 180)}
@@ -90,6 +91,8 @@ class RandomCameraIterableDataset(IterableDataset, Updateable):
         for name, values in stages.items():
             if len(values) != n_stages:
                 raise UserError(f"data.{name}={values} has {len(values)} stages; accepted: {n_stages}, as the others.")
+        for height, width, n in zip(self.heights, self.widths, self.batch_sizes, strict=True):
+            fits_memory("data.batch_size", f"{n} with images of {width} x {height} pixels", n * height * width * RAY)
         self.milestones = milestones if n_stages > 1 else []
         self.update_step(0, 0)
 
@@ -264,6 +267,9 @@ def _check(cfg: Any) -> None:
             raise UserError(f"data.{name}={[low, high]} is impossible; accepted: [lowest, highest], {accepted}.")
     for name in COUNTS:
         in_range(f"data.{name}", cfg[name], 1)
+    for name in ("n_val_views", "n_test_views"):
+        size = f"{cfg[name]} with images of {cfg.eval_width} x {cfg.eval_height} pixels"
+        fits_memory(f"data.{name}", size, cfg[name] * cfg.eval_height * cfg.eval_width * RAY)
     for name, (low, high) in EVALUATION_ANGLES.items():
         if not low < cfg[name] < high:
             raise UserError(f"data.{name}={cfg[name]} is impossible; accepted: a number between {low} and {high}.")
@@ -273,9 +279,13 @@ def _check(cfg: Any) -> None:
 def _stages(name: str, value: Any) -> list[int]:
     """Numbers of all stages, from a number or a list in the config."""
     values = config_to_primitive(value) if not isinstance(value, int) else [value]
-    if not values or not all(isinstance(number, int) and number >= 1 for number in values):
+    if not isinstance(values, list) or not values or not all(_is_count(number) for number in values):
         raise UserError(f"data.{name}={value!r} is impossible; accepted: an integer of at least 1, or a list of them.")
     return list(values)
+
+
+def _is_count(number: Any) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool) and number >= 1
 
 
 def _between(bounds: Any, place: Tensor) -> Tensor:

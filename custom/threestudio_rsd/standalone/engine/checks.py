@@ -125,7 +125,7 @@ def check_resumed(checkpoint: dict | None, path: str | None, system: Any) -> Non
 
 
 def check_training(system: Any) -> None:
-    """Check that optimizer, scheduler and weights of the losses can be made from a system's config.
+    """Check that optimizer, scheduler, guidance and weights of the losses can be made from a system's config.
 
     Raises:
         UserError: one of them cannot.
@@ -134,6 +134,8 @@ def check_training(system: Any) -> None:
         optimizer = parse_optimizer(system.cfg.optimizer, system)
         if system.cfg.scheduler is not None:
             parse_scheduler(system.cfg.scheduler, optimizer)
+    if hasattr(system, "prepare_training"):
+        system.prepare_training()
     for name, weight in plain(system.cfg.loss).items():
         _check_loss_weight(name, weight)
 

@@ -32,6 +32,7 @@ from .checks import (
 from .progress import StepProgressBar
 from .random_state import RandomState
 
+KINDS: dict[str, type] = {"data_type": pl.LightningDataModule, "system_type": pl.LightningModule}
 INTERRUPTED = 130  # exit code of a program that was ended by Ctrl-C
 
 
@@ -165,7 +166,7 @@ def _make_trainer(cfg: Any, settings: dict, mode: str) -> pl.Trainer:
             plugins=[WholeFiles()],
             **settings,
         )
-    except (TypeError, ValueError, MisconfigurationException) as error:
+    except (TypeError, ValueError, AttributeError, LookupError, MisconfigurationException) as error:
         raise UserError(f"The section trainer is not accepted by Lightning: {_sentence(error)}") from error
 
 
@@ -187,9 +188,12 @@ def _checkpoint_callbacks(cfg: Any) -> list[Callback]:
 
 def _find(key: str, name: str) -> type:
     try:
-        return find(name)
+        found = find(name)
     except UserError as error:
         raise UserError(f"{key}={name!r} cannot be used. {error}") from error
+    if not issubclass(found, KINDS[key]):
+        raise UserError(f"{key}={name!r} is a {found.__name__}; accepted: the name of a {KINDS[key].__name__}.")
+    return found
 
 
 def _sentence(error: Exception) -> str:

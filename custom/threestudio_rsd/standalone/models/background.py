@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from ...errors import UserError
+from ...errors import UserError, in_range
 from ..utils.base import BaseModule
 from ..utils.registry import register
 from .networks import get_encoding, get_mlp
@@ -62,7 +62,13 @@ class SolidColorBackground(BaseBackground):
     env_color: Tensor
 
     def configure(self) -> None:
-        color = torch.tensor(list(self.cfg.color), dtype=torch.float32)
+        in_range("background.n_output_dims", self.cfg.n_output_dims, 1)
+        try:
+            color = torch.tensor(list(self.cfg.color), dtype=torch.float32)
+        except (TypeError, ValueError) as error:
+            raise UserError(
+                f"background.color={list(self.cfg.color)} is impossible; accepted: numbers from 0 to 1."
+            ) from error
         if len(color) not in (1, self.cfg.n_output_dims):
             raise UserError(
                 f"background.color={list(self.cfg.color)} has {len(color)} channels; "

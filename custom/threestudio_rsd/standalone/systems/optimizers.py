@@ -29,16 +29,19 @@ def parse_optimizer(config: Any, model: nn.Module) -> torch.optim.Optimizer:
     if not (isinstance(optimizer, type) and issubclass(optimizer, torch.optim.Optimizer)):
         raise UserError(f"optimizer.name={name!r} is unknown; accepted: Adam, AdamW, SGD and others of torch.optim.")
     parameters: list
-    if config.get("params") is not None:
+    params, arguments = config.get("params"), config.get("args") or {}
+    if not isinstance(arguments, dict) or not isinstance(params, dict | None):
+        raise UserError("optimizer.args and optimizer.params have keys: optimizer.args.lr=0.1, not optimizer.args=0.1.")
+    if params is not None:
         parameters = [
-            {"params": list(_parameters(model, attribute)), "name": attribute, **(arguments or {})}
-            for attribute, arguments in config["params"].items()
+            {"params": list(_parameters(model, str(attribute))), "name": attribute, **_group(attribute, own)}
+            for attribute, own in params.items()
         ]
     else:
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:
-        return optimizer(parameters, **(config.get("args") or {}))
-    except (TypeError, ValueError) as error:
+        return optimizer(parameters, **arguments)
+    except (TypeError, ValueError, LookupError, AssertionError) as error:
         raise UserError(f"optimizer={config!r} is not accepted by torch.optim.{name}: {error}.") from error
 
 
@@ -60,6 +63,13 @@ def parse_scheduler(config: Any, optimizer: torch.optim.Optimizer) -> dict:
     interval = config.get("interval", "epoch")
     one_of("scheduler.interval", interval, ("epoch", "step"))
     return {"scheduler": _scheduler(config, optimizer), "interval": interval}
+
+
+def _group(attribute: str, arguments: Any) -> dict:
+    """Arguments of a parameter group."""
+    if not isinstance(arguments, dict | None):
+        raise UserError(f"optimizer.params.{attribute}={arguments!r} has no keys; accepted: {{lr: 0.1}} and others.")
+    return arguments or {}
 
 
 def _parameters(model: nn.Module, attribute: str) -> Iterable[nn.Parameter]:
@@ -89,7 +99,7 @@ def _scheduler(config: dict, optimizer: torch.optim.Optimizer) -> Any:
         if scheduler is lr_scheduler.SequentialLR:
             return scheduler(optimizer, parts, milestones=config.get("milestones") or [])
         return scheduler(parts)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"scheduler={config!r} is not accepted by {name}: {error}.") from error

@@ -14,15 +14,14 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
-from ...errors import UserError, first_line
-from .config import parse_structured
+from ...errors import UserError, first_line, shorten
+from .config import literal, parse_structured
 from .messages import warn
-from .resolvers import register_resolvers
+from .overrides import check_texts, expand_paths, parse_override
+from .resolvers import only_own_resolvers, register_resolvers
 
 register_resolvers()
 
-# Keys whose overrides are not parsed as YAML.
-TEXTS = ("prompt", "negative_prompt", "prompt_front", "prompt_side", "prompt_back", "prompt_overhead")
 LONGEST = 120  # bytes of a tag; with a timestamp, well below the 255 bytes that file systems allow
 KEPT = set("_-.,+=@")  # punctuation that a tag may have
 
@@ -75,7 +74,7 @@ def load_config(*yamls: str, cli_args: Sequence[str] = (), from_string: bool = F
 
     Args:
         *yamls: paths of YAML files; later files override earlier ones.
-        cli_args: overrides `key.subkey=value` with a value in YAML; prompts are not parsed.
+        cli_args: overrides `key.subkey=value`, see `parse_override`. Only files interpolate.
         from_string: whether `yamls` are texts instead of paths.
         **kwargs: top-level values that override all others.
 
@@ -86,20 +85,23 @@ def load_config(*yamls: str, cli_args: Sequence[str] = (), from_string: bool = F
         UserError: a file cannot be read, an override cannot be parsed, a key is unknown, or a value is impossible.
     """
     parts = [_parse_yaml(text, from_string) for text in yamls]
-    parts += [_parse_override(argument) for argument in cli_args]
+    parts += [parse_override(argument) for argument in cli_args]
     try:
         cfg: Any = OmegaConf.merge(*parts, kwargs)
-        if not OmegaConf.is_missing(cfg, "tag") and not cfg.get("tag"):
-            cfg.tag = OmegaConf.select(cfg, "system.prompt_processor.prompt", default="") or ""
-        OmegaConf.resolve(cfg)
+        with only_own_resolvers():
+            if not OmegaConf.is_missing(cfg, "tag") and not cfg.get("tag"):
+                cfg.tag = literal(OmegaConf.select(cfg, "system.prompt_processor.prompt", default="") or "")
+            values: Any = OmegaConf.to_container(cfg, resolve=True)
     except InterpolationToMissingValueError as error:
         key = first_line(error).rsplit(" ", 1)[-1]
         raise UserError(f"{key} has no value; set it in the config or as {key}=VALUE.") from error
-    except (OmegaConfBaseException, TypeError, ArithmeticError) as error:
-        raise UserError(f"The config cannot be resolved: {first_line(error)}.") from error
-    if cfg.get("tag"):
-        cfg.tag = safe_tag(cfg.tag)
-    return parse_structured(ExperimentConfig, cfg)
+    except (OmegaConfBaseException, TypeError, ValueError, ArithmeticError, RecursionError) as error:
+        raise UserError(f"The config cannot be resolved: {shorten(first_line(error))}.") from error
+    check_texts(values)
+    values = expand_paths(values)
+    if values.get("tag") not in (None, "", "???"):
+        values["tag"] = safe_tag(values["tag"])
+    return parse_structured(ExperimentConfig, OmegaConf.create(literal(values)))
 
 
 def safe_tag(text: str) -> str:
@@ -139,33 +141,11 @@ def _parse_yaml(source: str, from_string: bool) -> Any:
             raise UserError(f"config={source!r} is not a file; accepted: the path of a YAML file.")
         else:
             loaded = OmegaConf.load(source)
-    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError, RecursionError, OSError) as error:
+        if isinstance(error, UserError):
+            raise
         reason = " ".join(str(error).split())
         raise UserError(f"{name} cannot be read as YAML: {reason}.") from error
     if not isinstance(loaded, DictConfig):
         raise UserError(f"{name} is a list; accepted: a YAML file of keys and values.")
     return loaded
-
-
-def _parse_override(argument: str) -> DictConfig:
-    key, equals, value = argument.partition("=")
-    if not equals or not key or key.startswith("-"):
-        raise UserError(f"Argument {argument!r} is not understood; accepted: overrides such as trainer.max_steps=100.")
-    try:
-        if _is_text(key, value):
-            override = OmegaConf.create()
-            OmegaConf.update(override, key, value, force_add=True)
-            return override
-        return OmegaConf.from_dotlist([argument])
-    except (yaml.YAMLError, OmegaConfBaseException) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"Override {argument!r} is not understood: {reason}.") from error
-
-
-def _is_text(key: str, value: str) -> bool:
-    """Whether a value is a prompt, in which a colon, a `#` or a number has no special meaning."""
-    return (
-        key.split(".")[-1] in TEXTS
-        and value not in ("null", "???")
-        and not (len(value) > 1 and value[0] == value[-1] == '"')
-    )

@@ -34,6 +34,7 @@ NOISE = (  # patterns of warnings that are hidden
     r".*does not support `weights_only`.*",
     r".*`training_step` returned `None`.*",
     r".*lr_scheduler\.step\(\)` before `optimizer\.step\(\).*",
+    r".*no pre-optimization state was saved.*",  # by checkpoints of systems that optimize by themselves
 )
 
 

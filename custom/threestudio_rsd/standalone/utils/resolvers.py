@@ -1,11 +1,13 @@
 """Functions for configs, such as `${div:${data.width},2}`, by threestudio's names."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import omegaconf
 from omegaconf import OmegaConf
+from omegaconf.basecontainer import BaseContainer
 
 from .misc import C_max
 
@@ -34,6 +36,18 @@ def register_resolvers() -> None:
     for name, function in RESOLVERS.items():
         if not OmegaConf.has_resolver(name):
             register(name, _plain_arguments(function))
+
+
+@contextmanager
+def only_own_resolvers() -> Iterator[None]:
+    """Context without OmegaConf's own functions, such as `oc.env`, which threestudio does not document."""
+    hidden = {name: function for name, function in BaseContainer._resolvers.items() if name.startswith("oc.")}
+    for name in hidden:
+        OmegaConf.clear_resolver(name)
+    try:
+        yield
+    finally:
+        BaseContainer._resolvers.update(hidden)
 
 
 def _plain_arguments(function: Callable) -> Callable:

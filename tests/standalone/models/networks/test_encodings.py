@@ -190,13 +190,17 @@ def test_name_of_the_table_in_checkpoints():
     ("config", "message"),
     [
         ({"otype": "Hashgrid"}, "otype='Hashgrid' is unknown; accepted: HashGrid"),
-        ({**GRID, "n_levels": 0}, "n_levels=0 is impossible; accepted: an integer of at least 1"),
+        ({**GRID, "n_levels": 0}, "n_levels=0 is impossible; accepted: an integer from 1 to 64"),
         ({**GRID, "n_level": 3}, "n_level=3 is an unknown key; did you mean n_levels"),
         ({**GRID, "start_level": 3}, "start_level=3 is an unknown key"),
+        ({**GRID, "n_levels": 99999999999999}, "n_levels=99999999999999 is impossible; accepted: an integer from 1 to"),
+        ({**GRID, "log2_hashmap_size": 99999999999999}, "log2_hashmap_size=99999999999999 is impossible"),
+        ({**GRID, "n_features_per_level": 99999999999999}, "n_features_per_level=99999999999999 needs at least"),
+        ({**GRID, "base_resolution": 99999999999999}, r"log2\(base_resolution \* per_level_scale .* is impossible"),
         ({**PROGRESS, "update_steps": 0}, "update_steps=0 is impossible; accepted: an integer of at least 1"),
         (
             {"otype": "Frequency", "n_frequencies": 0},
-            "n_frequencies=0 is impossible; accepted: an integer of at least 1",
+            "n_frequencies=0 is impossible; accepted: an integer from 1 to 128",
         ),
     ],
 )

@@ -54,6 +54,8 @@ def test_stacked_networks_equal_a_loop():
     [
         ({**MLP, "otype": "SphereInitVanillaMLP"}, "otype='SphereInitVanillaMLP' is unknown; accepted: VanillaMLP"),
         ({**MLP, "n_neurons": 0}, "n_neurons=0 is impossible; accepted: an integer of at least 1"),
+        ({**MLP, "n_neurons": 99999999999999}, "n_neurons=99999999999999 needs at least"),
+        ({**MLP, "n_hidden_layers": 99999999999999}, "n_hidden_layers=99999999999999 is impossible"),
         ({**MLP, "activation": "Swish"}, "activation='swish' is unknown; accepted: none"),
         ({**MLP, "output_activation": "Swish"}, "output_activation='swish' is unknown"),
         ({**MLP, "bias": True}, "bias=True is an unknown key; accepted: otype, activation"),

@@ -264,7 +264,9 @@ def test_checkpoints_hold_the_grid_and_none_of_the_parts():
     assert [name for name, _ in renderer.named_parameters()] == []
 
 
-@pytest.mark.parametrize("cfg", [{"estimator": "importance"}, {"num_samples_per_ray": 0}, {"radius": 0.0}])
+@pytest.mark.parametrize(
+    "cfg", [{"estimator": "importance"}, {"num_samples_per_ray": 0}, {"radius": 0.0}, {"far_plane": -1.0}]
+)
 def test_impossible_settings_are_named(cfg):
     (name, _value), *_ = cfg.items()
     with pytest.raises(UserError, match=name):

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ....errors import UserError, one_of
+from ....errors import UserError, fits_memory, in_range, one_of, positive
 from ...utils.base import BaseModule
+from ...utils.config import key_of
 from ...utils.messages import warn
 from ...utils.registry import register
 from ..isosurface import grid_points, marching_cubes
@@ -19,6 +20,7 @@ from ..networks.activations import get_activation
 
 ISOSURFACE_METHODS = ("mt", "mc-cpu")  # threestudio's marching tetrahedra and marching cubes
 ISOSURFACE_CHUNK = 2**17  # points evaluated at once with isosurface_chunk=0
+POINT = 16  # bytes of a point and its field in single precision
 EMPTY = 1e-5  # field below which points are left out of the automatic threshold; threestudio
 COARSE_MARGIN = 0.1  # margin around the coarse mesh for the fine one, as a share of its extent; threestudio
 NORMAL_TYPES = ("analytic", "finite_difference", "finite_difference_laplacian", "pred")
@@ -51,6 +53,11 @@ class BaseImplicitGeometry(BaseModule):
         threshold = self.cfg.isosurface_threshold
         if threshold != "auto" and not _is_number(threshold):
             raise UserError(f"isosurface_threshold={threshold!r} is impossible; accepted: a number or auto.")
+        positive("radius", self.cfg.radius)
+        n = self.cfg.isosurface_resolution
+        in_range("isosurface_resolution", n, 2)
+        fits_memory("isosurface_resolution", n, n**3 * POINT)
+        in_range("isosurface_chunk", self.cfg.isosurface_chunk, 0)
         corner = torch.full((3,), float(self.cfg.radius))
         self.register_buffer("bbox", torch.stack([-corner, corner]))
 
@@ -70,7 +77,9 @@ class BaseImplicitGeometry(BaseModule):
             UserError: there is no surface at the threshold, or `isosurface` is off in the config.
         """
         if not self.cfg.isosurface:
-            raise UserError("isosurface=False: this geometry has no surface; set system.geometry.isosurface=true.")
+            raise UserError(
+                f"isosurface=False: this geometry has no surface; set {key_of(self.cfg, 'isosurface')}=true."
+            )
         if self.cfg.isosurface_deformable_grid:
             warn(f"isosurface_deformable_grid is ignored: {type(self).__name__} has no deformation.")
         mesh = self._isosurface(self.bbox)
@@ -92,12 +101,12 @@ class BaseImplicitGeometry(BaseModule):
         if not level.min() < 0:
             raise UserError(
                 f"{nowhere}: the field's largest value is {field.max():g}; "
-                "lower system.geometry.isosurface_threshold or train longer."
+                f"lower {key_of(self.cfg, 'isosurface_threshold')} or train longer."
             )
         if not level.max() > 0:
             raise UserError(
                 f"{nowhere}: the field's smallest value is {field.min():g}; "
-                "raise system.geometry.isosurface_threshold or train longer."
+                f"raise {key_of(self.cfg, 'isosurface_threshold')} or train longer."
             )
         mesh = marching_cubes(level, resolution, box)
         mesh.add_extra("bbox", box)
@@ -298,6 +307,7 @@ class ImplicitVolume(BaseImplicitGeometry):
 
     def _check(self) -> None:
         cfg = self.cfg
+        in_range("n_feature_dims", cfg.n_feature_dims, 0)
         if cfg.normal_type is not None:
             one_of("normal_type", cfg.normal_type, NORMAL_TYPES)
         if not _is_number(cfg.density_bias) and cfg.density_bias not in DENSITY_BLOBS:

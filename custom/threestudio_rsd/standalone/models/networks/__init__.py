@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ....errors import in_range, one_of
+from ....errors import fits_memory, in_range, one_of
 from ...utils.config import parse_structured
 from .activations import get_activation
 from .encodings import CompositeEncoding, Frequency, HashGrid, ProgressiveBandFrequency, ProgressiveBandHashGrid
@@ -20,6 +20,8 @@ ENCODINGS: dict[str, type] = {
     "Frequency": Frequency,
     "ProgressiveBandFrequency": ProgressiveBandFrequency,
 }
+MOST_LAYERS = 1000
+FLOAT = 4  # bytes
 NETWORKS = ("VanillaMLP", "FullyFusedMLP", "CutlassMLP")  # the last two are tiny-cuda-nn's names
 
 
@@ -71,8 +73,10 @@ class VanillaMLP(nn.Module):
     def __init__(self, n_input_dims: int, n_output_dims: int, config: Any) -> None:
         super().__init__()
         cfg = parse_structured(MLPConfig, config)
-        for key in ("n_neurons", "n_hidden_layers"):
-            in_range(key, cfg[key], 1)
+        in_range("n_neurons", cfg.n_neurons, 1)
+        in_range("n_hidden_layers", cfg.n_hidden_layers, 1, MOST_LAYERS)
+        widths = cfg.n_neurons * (n_input_dims + n_output_dims + cfg.n_neurons * (cfg.n_hidden_layers - 1))
+        fits_memory("n_neurons", cfg.n_neurons, widths * FLOAT)
         layers: list[nn.Module] = []
         width = n_input_dims
         for _ in range(cfg.n_hidden_layers):

@@ -7,10 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ....errors import UserError, in_range
+from ....errors import UserError, fits_memory, in_range
 from ...utils.base import Updateable
 from ...utils.config import parse_structured
 
+MOST_LEVELS, LARGEST_TABLE = 64, 40
+LARGEST_RESOLUTION = 31.0  # binary logarithm of the vertices along an axis; their products must fit 64 bits
+MOST_OCTAVES = 128  # 2^127 is the largest power that single precision has
+FLOAT = 4  # bytes
 PRIMES = (1, 2654435761, 805459861)  # factor of each axis in the spatial hash (Müller et al., 2022; eq. 4)
 INITIAL_FEATURE = 1e-4  # initial features are uniform in [-this, this] (Müller et al., 2022; section 4)
 
@@ -95,15 +99,20 @@ class HashGrid(nn.Module):
         if n_input_dims not in (2, 3):
             raise UserError(f"A hash grid of {n_input_dims} inputs is impossible; accepted: 2 or 3.")
         self.cfg = parse_structured(self.config_class, config)
-        for key in ("n_levels", "n_features_per_level", "log2_hashmap_size", "base_resolution"):
+        for key in ("n_features_per_level", "base_resolution"):
             in_range(key, self.cfg[key], 1)
+        in_range("n_levels", self.cfg.n_levels, 1, MOST_LEVELS)
+        in_range("log2_hashmap_size", self.cfg.log2_hashmap_size, 1, LARGEST_TABLE)
         in_range("per_level_scale", self.cfg.per_level_scale, 1.0)
+        finest = math.log2(self.cfg.base_resolution) + (self.cfg.n_levels - 1) * math.log2(self.cfg.per_level_scale)
+        in_range("log2(base_resolution * per_level_scale ** (n_levels - 1))", finest, 0.0, LARGEST_RESOLUTION)
         self.n_input_dims = n_input_dims
         self.n_levels = self.cfg.n_levels
         self.n_features_per_level = self.cfg.n_features_per_level
         self.n_output_dims = self.n_levels * self.n_features_per_level
         self.levels = _levels(self.cfg, n_input_dims)
         n_values = sum(level.size for level in self.levels) * self.n_features_per_level
+        fits_memory("n_features_per_level", self.n_features_per_level, n_values * FLOAT)
         initial = torch.empty(n_values).uniform_(-INITIAL_FEATURE, INITIAL_FEATURE)
         # Name and layout as in threestudio's checkpoints: one vector, level by level, an entry's features together.
         self.encoding = nn.ParameterDict({"params": initial})
@@ -183,7 +192,7 @@ class Frequency(nn.Module):
     def __init__(self, n_input_dims: int, config: Any) -> None:
         super().__init__()
         self.cfg = parse_structured(FrequencyConfig, config)
-        in_range("n_frequencies", self.cfg.n_frequencies, 1)
+        in_range("n_frequencies", self.cfg.n_frequencies, 1, MOST_OCTAVES)
         self.n_input_dims = n_input_dims
         self.n_output_dims = n_input_dims * 2 * self.cfg.n_frequencies
         self.register_buffer("bands", math.pi * _octaves(self.cfg.n_frequencies), persistent=False)
@@ -211,7 +220,7 @@ class ProgressiveBandFrequency(nn.Module, Updateable):
     def __init__(self, n_input_dims: int, config: Any) -> None:
         super().__init__()
         self.cfg = parse_structured(ProgressiveBandFrequencyConfig, config)
-        in_range("n_frequencies", self.cfg.n_frequencies, 1)
+        in_range("n_frequencies", self.cfg.n_frequencies, 1, MOST_OCTAVES)
         self.n_input_dims = n_input_dims
         self.n_output_dims = n_input_dims * 2 * self.cfg.n_frequencies
         self.register_buffer("bands", _octaves(self.cfg.n_frequencies), persistent=False)

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ....errors import UserError, in_range, one_of, positive
+from ....errors import UserError, fits_memory, in_range, one_of, positive
 from ...utils.base import BaseModule
 from ...utils.registry import register
 from .compositing import Pixels, accumulate, composite, rendering_weights
 from .occupancy import make_estimator
 
+SAMPLE = 4096  # bytes, at least, of a sample on each ray of 8 x 8 pixels, with its features
 ESTIMATORS = ("occgrid",)
 GRID_RESOLUTION = 32  # cells of the occupancy grid along an axis; threestudio
 PRUNED_ALPHA = 0.01  # opacity below which a sample is removed (prune_alpha_threshold); threestudio
@@ -99,6 +100,10 @@ class NeRFVolumeRenderer(BaseRenderer):
         cfg = self.cfg
         one_of("renderer.estimator", cfg.estimator, ESTIMATORS)
         in_range("renderer.num_samples_per_ray", cfg.num_samples_per_ray, 1)
+        fits_memory("renderer.num_samples_per_ray", cfg.num_samples_per_ray, cfg.num_samples_per_ray * SAMPLE)
+        in_range("renderer.eval_chunk_size", cfg.eval_chunk_size, 0)
+        in_range("renderer.near_plane", cfg.near_plane, 0.0)
+        positive("renderer.far_plane", cfg.far_plane)
         positive("renderer.radius", cfg.radius)
         for name in ("forward_density", "bbox"):
             if not hasattr(geometry, name):

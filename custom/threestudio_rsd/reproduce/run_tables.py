@@ -16,7 +16,8 @@ from ..metrics.statistics import Estimate, estimate
 from ..runs.grid import PROMPT_KEYS, SEED_KEY
 from ..runs.run_set import RunSet
 from ..runs.trial import versions
-from .definitions import BUNDLED, Experiment, Setting
+from .definitions import Experiment, Setting
+from .experiment_files import BUNDLED
 from .planning import PARTICLE_KEYS, PlannedCase
 
 KEYS = (  # of metrics/names.py, in the order of the tables

@@ -1,5 +1,6 @@
 # make demo: one prompt, eight particles, without and with repulsion.   make test: the test suite.
-# Both set up .venv first. Another build of PyTorch (CPU only, or another CUDA):
+# make test-versions: the tests with the oldest and with the newest supported libraries, in environments of their own.
+# All set up .venv first. Another build of PyTorch (CPU only, or another CUDA):
 #   make setup TORCH="torch==2.14.1 torchvision==0.29.1 --index-url https://download.pytorch.org/whl/cpu"
 
 PYTHON ?= python3
@@ -7,7 +8,7 @@ TORCH ?= torch==2.14.1 torchvision==0.29.1
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo test test-versions lint clean
 
 setup: $(READY)
 
@@ -26,6 +27,9 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -n 2
 
+test-versions: $(READY)
+	$(BIN)/nox
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -33,5 +37,5 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf .venv build dist *.egg-info custom/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .nox build dist *.egg-info custom/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find custom tests -name __pycache__ -type d -prune -exec rm -rf {} +

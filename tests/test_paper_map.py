@@ -15,7 +15,8 @@ from threestudio_rsd.extension.systems.base_2d import ImageParticlesConfig
 from threestudio_rsd.host import find
 from threestudio_rsd.inverse import SolverConfig
 from threestudio_rsd.inverse.operators import OperatorConfig
-from threestudio_rsd.reproduce.definitions import list_experiments, read_methods
+from threestudio_rsd.reproduce.definitions import read_methods
+from threestudio_rsd.reproduce.experiment_files import list_experiments
 from threestudio_rsd.runs.launching import find_config
 
 for package in ("prompt_processor", "guidance", "data", "systems"):  # register what configs name

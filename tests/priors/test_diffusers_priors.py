@@ -10,6 +10,7 @@ from threestudio_rsd.particles import particle_noise
 from threestudio_rsd.priors import DeepFloydPrior, PromptEmbedding, StableDiffusionPrior, load_prior, sample_ancestral
 from threestudio_rsd.toyworld import ToyworldJudge
 
+from tests.library_versions import needs_half_on_the_cpu
 from tests.tiny_models import tiny_deep_floyd, tiny_stable_diffusion
 
 
@@ -73,7 +74,7 @@ def test_without_negative_prompt_it_equals_the_empty_one(folder: str) -> None:
     assert not torch.equal(embedding.conditional, embedding.unconditional)
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [pytest.param(torch.float16, marks=needs_half_on_the_cpu), torch.bfloat16])
 def test_half_precision_weights_and_single_precision_particles(folder: str, dtype: torch.dtype) -> None:
     half, full = load_prior(folder, torch_dtype=dtype), load_prior(folder)
     x_t, embedding = torch.randn(2, 4, 8, 8), full.embed("a")
@@ -83,7 +84,8 @@ def test_half_precision_weights_and_single_precision_particles(folder: str, dtyp
     noise = half.predict_noise(x_t, 300, embedding)
     assert noise.dtype == torch.float32
     assert half.decode(x_t).dtype == torch.float32
-    torch.testing.assert_close(noise, full.predict_noise(x_t, 300, embedding), atol=0.15, rtol=0.15)
+    expected = full.predict_noise(x_t, 300, embedding)
+    assert (noise - expected).norm() <= 0.1 * expected.norm()
 
 
 def test_deep_floyd_is_a_pixel_space_prior_and_drops_the_learned_variance(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from threestudio_rsd.distillation import SDS, SVGD, RepulsiveDistillation
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.priors import GaussianMixturePrior
 from threestudio_rsd.reproduce import definitions, gaussian_toy
-from threestudio_rsd.reproduce.definitions import read_settings, read_toy_figure
+from threestudio_rsd.reproduce.definitions import read_toy_figure
+from threestudio_rsd.reproduce.experiment_files import read_settings
 from threestudio_rsd.repulsion import RepulsiveForce
 
 REALIZATIONS = 100

@@ -14,7 +14,8 @@ from threestudio_rsd.inverse import SolverConfig
 from threestudio_rsd.inverse.operators import OperatorConfig
 from threestudio_rsd.metrics import diversity, psnr
 from threestudio_rsd.reproduce import definitions, solver_tables
-from threestudio_rsd.reproduce.definitions import list_experiments, read_settings, read_solver_table
+from threestudio_rsd.reproduce.definitions import read_solver_table
+from threestudio_rsd.reproduce.experiment_files import list_experiments, read_settings
 from threestudio_rsd.repulsion import features, load_features
 from threestudio_rsd.toyworld.render import render_scenes
 from threestudio_rsd.toyworld.world import choose_scenes

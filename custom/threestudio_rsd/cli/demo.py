@@ -81,7 +81,8 @@ def add_parser(commands: Parsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """`rsd demo`."""
-    from ..reproduce.definitions import BUNDLED, read_demo, read_methods
+    from ..reproduce.definitions import read_demo, read_methods
+    from ..reproduce.experiment_files import BUNDLED
     from ..reproduce.planning import PARTICLE_KEYS, Choice, plan
     from ..reproduce.run_tables import Panel, Reproduction
     from ..runs.grid import parse_seeds

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import UserError, one_of
 from ..files import make_folder, write_whole
+from ..names import AESTHETIC_HEAD, EVALUATION_METRICS, FEATURE_NETWORKS
 from ..text_tables import format_table
 from .options import CommandParser, Parsers, add_command, add_option, any_path, new_file, usable_device
 
@@ -68,20 +69,19 @@ def run(args: argparse.Namespace) -> int:
 
 def _options(args: argparse.Namespace) -> "Options":
     from ..evaluation.image_sets import list_reference
-    from ..evaluation.instruments import METRIC_NAMES, TO_REFERENCE, Options
-    from ..repulsion.features import NAMES
+    from ..evaluation.instruments import TO_REFERENCE, Options
 
     metrics = None if args.metrics is None else _split("--metrics", args.metrics)
     for name in metrics or ():
-        one_of("--metrics", name, METRIC_NAMES)
+        one_of("--metrics", name, EVALUATION_METRICS)
         if name in TO_REFERENCE and args.reference is None:
             raise UserError(f"--metrics={name} needs --reference; accepted: a folder of images, or bundled.")
     features = _split("--features", args.features)
     for name in features:
-        _check_network("--features", name, NAMES)
-    _check_network("--clip", args.clip, NAMES)
+        _check_network("--features", name, FEATURE_NETWORKS)
+    _check_network("--clip", args.clip, FEATURE_NETWORKS)
     if args.reference_features is not None:
-        _check_network("--reference-features", args.reference_features, ("inception", "judge", *NAMES))
+        _check_network("--reference-features", args.reference_features, ("inception", "judge", *FEATURE_NETWORKS))
     if args.reference not in (None, "bundled"):
         list_reference(Path(args.reference), "--reference")
     return Options(
@@ -133,11 +133,7 @@ def _tables(
 
 
 def _add_arguments(parser: CommandParser) -> None:
-    from ..evaluation.instruments import METRIC_NAMES
-    from ..metrics.aesthetic import HEAD
-    from ..repulsion.features import NAMES
-
-    networks = f"{', '.join(NAMES)}, a folder or a hub id"
+    networks = f"{', '.join(FEATURE_NETWORKS)}, a folder or a hub id"
     parser.add_argument(
         "paths",
         nargs="+",
@@ -145,7 +141,9 @@ def _add_arguments(parser: CommandParser) -> None:
         metavar="RUN_OR_FOLDER",
         help="trial folders, folders of trials, folders of images (with prompts.txt or prompts.json) and image files",
     )
-    parser.add_argument("--metrics", help=f"some of {','.join(METRIC_NAMES)}; by default all that the images allow")
+    parser.add_argument(
+        "--metrics", help=f"some of {','.join(EVALUATION_METRICS)}; by default all that the images allow"
+    )
     parser.add_argument(
         "--features",
         default="dino,clip",
@@ -160,7 +158,7 @@ def _add_arguments(parser: CommandParser) -> None:
     )
     parser.add_argument("--truth", type=any_path, help="folder of the true images, found by file name, or one image")
     parser.add_argument("--clip", default="clip", help=f"network of the CLIP score: {networks}")
-    parser.add_argument("--aesthetic", default=HEAD, metavar="FILE", help="weights of the aesthetic head")
+    parser.add_argument("--aesthetic", default=AESTHETIC_HEAD, metavar="FILE", help="weights of the aesthetic head")
     parser.add_argument(
         "--bundled",
         action="store_true",

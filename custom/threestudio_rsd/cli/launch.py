@@ -25,7 +25,14 @@ def add_parser(commands: Parsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the experiment; `args.overrides` are the arguments that argparse left over."""
+    """Run the experiment; `args.overrides` are the arguments that argparse left over.
+
+    Raises:
+        UserError: an option is unknown, or a mistake that `runs.launching.launch` finds.
+    """
+    unknown = [argument for argument in args.overrides if argument.startswith("-")]
+    if unknown:
+        args.parser.error(f"unknown arguments: {' '.join(unknown)}")
     from ..runs.launching import launch
 
     mode = next(mode for mode in MODES if getattr(args, mode))

@@ -69,13 +69,13 @@ def run_command(arguments: Sequence[str]) -> int:
     os.environ.setdefault("RSD_HOST", "embedded")  # an installed threestudio has its own launcher
     args, further = build_parser().parse_known_args(arguments)
     args.command = shlex.join(["rsd", *(argument for argument in arguments if argument != "--verbose")])
-    if args.function is None:
-        args.parser.print_help()
-        return 0
     if args.function is launch.run:
         args.overrides, args.command = further, ["rsd", *arguments]
     elif further:
         args.parser.error(f"unknown arguments: {' '.join(further)}")
+    if args.function is None:
+        args.parser.print_help()
+        return 0
     return args.function(args)
 
 

@@ -33,7 +33,7 @@ def add_parser(commands: Parsers) -> None:
 
 
 def _add_commands(parser: CommandParser) -> None:
-    from ..reproduce.definitions import list_experiments, read_settings
+    from ..reproduce.experiment_files import list_experiments, read_settings
 
     parser.add_argument(
         "--list",
@@ -65,7 +65,7 @@ def _add_commands(parser: CommandParser) -> None:
 
 def list_needs(args: argparse.Namespace) -> int:
     """Print the needs of each figure and table."""
-    from ..reproduce.definitions import list_experiments, read_settings
+    from ..reproduce.experiment_files import list_experiments, read_settings
 
     contents = {name: read_settings(name) for name in list_experiments()}
     width = max(map(len, contents))
@@ -132,7 +132,8 @@ def run_experiment(name: str, args: argparse.Namespace) -> int:
         UserError: an impossible argument.
     """
     from ..priors import is_bundled
-    from ..reproduce.definitions import BUNDLED, read_experiment, read_methods
+    from ..reproduce.definitions import read_experiment, read_methods
+    from ..reproduce.experiment_files import BUNDLED
     from ..reproduce.planning import plan
     from ..reproduce.run_tables import Panel, Reproduction
 
@@ -280,7 +281,7 @@ def _cell(key: str, figure: Mapping[str, Any] | None) -> str:
 
 
 def _add_experiment_arguments(name: str, parser: CommandParser) -> None:
-    from ..reproduce.definitions import PAPER_PRIOR
+    from ..reproduce.experiment_files import PAPER_PRIOR
 
     add_option(
         parser,
@@ -315,20 +316,20 @@ def _add_experiment_arguments(name: str, parser: CommandParser) -> None:
 
 
 def _add_solver_table_arguments(name: str, parser: CommandParser) -> None:
-    from ..reproduce.definitions import BUNDLED, PAPER_PRIOR, read_solver_table
+    from ..reproduce.experiment_files import BUNDLED, PAPER_PRIOR, read_settings
 
-    table = read_solver_table(name)
-    bundled, paper = table.bundled.settings, table.settings
+    table = read_settings(name)
+    bundled, paper = table["bundled"]["settings"], table["settings"]
     add_option(
         parser,
         "--prior",
         BUNDLED,
-        f"diffusion model: {BUNDLED}, {PAPER_PRIOR} ({table.prior}, on a GPU), a Stable Diffusion id or a folder; all "
-        f"but {BUNDLED} run with the paper's settings",
+        f"diffusion model: {BUNDLED}, {PAPER_PRIOR} ({table['prior']}, on a GPU), a Stable Diffusion id or a folder; "
+        f"all but {BUNDLED} run with the paper's settings",
     )
     parser.add_argument(
         "--images",
-        help=f"number of renders to restore, {table.bundled.images} by default, or a folder of images, which are "
+        help=f"number of renders to restore, {table['bundled']['images']} by default, or a folder of images, which are "
         "cropped to squares and resized",
     )
     add_option(

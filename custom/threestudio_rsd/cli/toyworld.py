@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..errors import fits_memory
 from ..files import data_path, make_folder
+from ..names import CLASSES, COLORS
 from . import toyworld_train
 from .options import (
     COMMAND,
@@ -108,8 +109,6 @@ def examples(args: argparse.Namespace) -> int:
 
 
 def _add_render_arguments(parser: CommandParser) -> None:
-    from ..toyworld.world import CLASSES, COLORS
-
     parser.add_argument("--count", type=positive_int, default=64, metavar="N", help="number of images")
     add_option(parser, "--seed", 0, "seed of the attributes that are not given")
     add_option(parser, "--output", Path("outputs/toyworld-renders"))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import UserError, first_line
 from ..files import make_folder
+from ..names import TRAININGS
 from .options import CommandParser, Parsers, add_command, add_option, any_path, impossible, positive_float
 
 if TYPE_CHECKING:
@@ -58,18 +59,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _add_arguments(parser: CommandParser) -> None:
-    from ..toyworld.training.stages import STAGES
-
     add_option(
         parser, "--output", Path("outputs/toyworld"), "folder of the work, from which an interrupted training resumes"
     )
     parser.add_argument(
         "--only",
         nargs="+",
-        choices=STAGES,
-        default=list(STAGES),
+        choices=TRAININGS,
+        default=list(TRAININGS),
         metavar="NAME",
-        help=f"networks to train, some of {', '.join(STAGES)}; all by default",
+        help=f"networks to train, some of {', '.join(TRAININGS)}; all by default",
     )
     add_option(parser, "--workers", os.cpu_count() or 1, "number of trainings at a time, of one thread each")
     parser.add_argument(

@@ -15,10 +15,11 @@ from ..files import data_path
 from ..inverse.answer_metrics import answer_metrics, mean_metrics
 from ..metrics import diversity, load_lpips, pairwise_similarity, vendi_score
 from ..metrics.aesthetic import CLIP as AESTHETIC_CLIP
-from ..metrics.aesthetic import HEAD, aesthetic_score, load_aesthetic_head
+from ..metrics.aesthetic import aesthetic_score, load_aesthetic_head
 from ..metrics.clip_score import clip_score, load_text_encoder
 from ..metrics.distribution import coverage, frechet_distance, kernel_inception_distance, load_inception, recall
 from ..metrics.statistics import estimate
+from ..names import AESTHETIC_HEAD, EVALUATION_METRICS
 from ..repulsion import load_features
 from ..repulsion.features import BUNDLED, HUB_IDS
 from ..toyworld import ToyworldJudge, judge_objects, truth_metrics
@@ -37,7 +38,6 @@ TO_REFERENCE = {
     "coverage": coverage,
 }
 TO_TRUTH = ("psnr", "ssim", "lpips")
-METRIC_NAMES = (*WITHIN_GROUPS, "clip_score", "aesthetic", *TO_REFERENCE, *TO_TRUTH, "truth")  # values of --metrics
 REFERENCES = 500  # renders of the bundled world for a set's prompts
 REFERENCE_SEED = 80_000  # seed of the renders; no training used it
 
@@ -47,7 +47,7 @@ class Options:
     """Metrics and networks of an evaluation.
 
     Attributes:
-        metrics: some of METRIC_NAMES; None: all that the images allow.
+        metrics: some of EVALUATION_METRICS; None: all that the images allow.
         features: networks of similarity, diversity and Vendi score, see `load_features`.
         clip: network of the CLIP score: a name, folder or hub id.
         aesthetic: weights of the aesthetic head.
@@ -62,7 +62,7 @@ class Options:
     metrics: Sequence[str] | None = None
     features: Sequence[str] = ("dino", "clip")
     clip: str = "clip"
-    aesthetic: str = HEAD
+    aesthetic: str = AESTHETIC_HEAD
     reference: str | Sequence[Tensor] | None = None
     reference_features: str | None = None
     is_bundled: bool = False
@@ -162,7 +162,7 @@ class Instruments:
         return self.options.reference_features or ("judge" if self.is_bundled(image_set) else "inception")
 
     def _is_wanted(self, key: str, image_set: ImageSet) -> bool:
-        name = key if key in METRIC_NAMES else key.split("_")[0]
+        name = key if key in EVALUATION_METRICS else key.split("_")[0]
         if self.options.metrics is not None:
             return name in self.options.metrics
         if name in TO_REFERENCE:

@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import UserError, first_line
+from ..names import AESTHETIC_HEAD
 
 CLIP = "openai/clip-vit-large-patch14"  # network of the embeddings
-HEAD = "trl-lib/ddpo-aesthetic-predictor/aesthetic-model.pth"  # copy of the weights on the Hugging Face hub
 
 
 def aesthetic_score(embeddings: Tensor, head: nn.Linear) -> Tensor:
@@ -40,7 +40,7 @@ def aesthetic_score(embeddings: Tensor, head: nn.Linear) -> Tensor:
     return scores
 
 
-def load_aesthetic_head(source: str = HEAD, device: torch.device | str = "cpu") -> nn.Linear:
+def load_aesthetic_head(source: str = AESTHETIC_HEAD, device: torch.device | str = "cpu") -> nn.Linear:
     """Load the head as a single linear layer.
 
     Version 1 of the predictor is one linear layer; version 2 has five without activations, which are multiplied.

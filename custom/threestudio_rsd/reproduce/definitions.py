@@ -8,21 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import UserError, first_line, one_of
-from ..files import data_path
 from ..inverse import SolverConfig
 from ..inverse.operators import OperatorConfig
+from .experiment_files import BUNDLED, SHARED, read_file, read_settings
 
-FOLDER = "load/paper"
-SHARED = f"{FOLDER}/shared"
 DEMO = "load/demo/text2image.yaml"
 ROLES = ("method", "bound", "independent", "rival")
-KINDS = ("runs", "inverse", "toy")
-PAPER_PRIOR, BUNDLED = "paper", "bundled"  # values of --prior
 
 
 @dataclass
@@ -245,28 +240,6 @@ class ToyFigure(PaperItem):
     quick: ToyVariant = field(default_factory=ToyVariant)
 
 
-def list_experiments() -> list[str]:
-    """Names of all figures and tables, figures first, by number."""
-    names = [path.stem for path in data_path(FOLDER).glob("*.yaml")]
-    return sorted(names, key=lambda name: (name.rstrip("0123456789"), int(name.lstrip("abcdefghijklmnopqrstuvwxyz"))))
-
-
-def read_settings(name: str) -> dict[str, Any]:
-    """Content of `load/paper/NAME.yaml`, with the default of `kind` filled in.
-
-    Args:
-        name: figure or table, such as `fig3`.
-
-    Raises:
-        UserError: unknown name or kind.
-    """
-    one_of("NAME", name, tuple(list_experiments()))
-    content = _read(f"{FOLDER}/{name}.yaml")
-    kind = content.setdefault("kind", KINDS[0])
-    one_of(f"{name}: kind", kind, KINDS)
-    return content
-
-
 def read_experiment(name: str) -> Experiment:
     """Experiment of kind `runs`, with its lists of prompts filled in.
 
@@ -277,7 +250,7 @@ def read_experiment(name: str) -> Experiment:
         UserError: unknown name, or a file with unknown or missing keys.
     """
     content = _without_kind(name)
-    lists = _read(f"{SHARED}/prompts.yaml")
+    lists = read_file(f"{SHARED}/prompts.yaml")
     for section in (content, *(content[key] for key in ("bundled", "quick") if key in content)):
         if isinstance(section.get("prompts"), str):
             one_of(f"{name}: prompts", section["prompts"], tuple(lists))
@@ -291,7 +264,7 @@ def read_demo() -> Experiment:
     Raises:
         UserError: its file has unknown or missing keys.
     """
-    experiment: Experiment = parse(Experiment, _read(DEMO), "demo")
+    experiment: Experiment = parse(Experiment, read_file(DEMO), "demo")
     return experiment
 
 
@@ -325,7 +298,7 @@ def read_toy_figure(name: str) -> ToyFigure:
 
 def read_methods() -> dict[str, PaperMethod]:
     """All methods of methods.yaml by name."""
-    return {name: parse(PaperMethod, fields, name) for name, fields in _read(f"{SHARED}/methods.yaml").items()}
+    return {name: parse(PaperMethod, fields, name) for name, fields in read_file(f"{SHARED}/methods.yaml").items()}
 
 
 def parse(kind: type, content: dict[str, Any], name: str) -> Any:
@@ -349,10 +322,6 @@ def _without_kind(name: str) -> dict[str, Any]:
     content = read_settings(name)
     content.pop("kind")
     return content
-
-
-def _read(file: str) -> dict[str, Any]:
-    return yaml.safe_load(data_path(file).read_text(encoding="utf-8"))
 
 
 def _escaped(content: Any) -> Any:

@@ -11,7 +11,8 @@ from ..files import data_path
 from ..priors.pipelines import is_bundled, pipeline_type
 from ..runs.grid import PRIOR_KEYS, PROMPT_KEYS, SEED_KEY
 from ..runs.run import Run
-from .definitions import PAPER_PRIOR, Experiment, PaperMethod, Setting
+from .definitions import Experiment, PaperMethod, Setting
+from .experiment_files import PAPER_PRIOR
 
 SPACE_KEY = "system.particles.space"
 PARTICLE_KEYS = ("system.particles.n_particles", "system.geometry.n_particles")

@@ -32,7 +32,8 @@ from ..repulsion import load_features
 from ..text_tables import format_figure, format_table
 from ..toyworld.render import render_scenes
 from ..toyworld.world import CLASSES, choose_scenes
-from .definitions import BUNDLED, PAPER_PRIOR, SolverRow, SolverTable, list_experiments, read_solver_table
+from .definitions import SolverRow, SolverTable, read_solver_table
+from .experiment_files import BUNDLED, PAPER_PRIOR, list_experiments
 
 # Seeds of renders; training used none of them.
 IMAGE_SEED = 60_000  # restored images

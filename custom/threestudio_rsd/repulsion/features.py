@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..errors import UserError, first_line, require
 from ..files import data_path
 from ..metrics.lpips import load_lpips
+from ..names import FEATURE_NETWORKS
 from ..quiet import quiet_transformers
 
 HUB_IDS = {
@@ -23,7 +24,6 @@ HUB_IDS = {
     "clip": "openai/clip-vit-base-patch32",
 }
 BUNDLED = {"dino": "load/toyworld/dino", "clip": "load/toyworld/clip"}
-NAMES = (*HUB_IDS, "lpips", "euclidean")
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 OPENAI_CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
@@ -61,7 +61,9 @@ def load_features(
         return spec.requires_grad_(False).eval()
     if not isinstance(spec, str):
         if not callable(spec):
-            raise UserError(f"features={spec!r} is unknown; accepted: {', '.join(NAMES)}, a folder or a callable.")
+            raise UserError(
+                f"features={spec!r} is unknown; accepted: {', '.join(FEATURE_NETWORKS)}, a folder or a callable."
+            )
         return spec
     if spec == "euclidean":
         return _flatten
@@ -77,7 +79,7 @@ def _flatten(images: Tensor) -> Tensor:
 
 def _load_transformer(spec: str, model_id: str) -> "TransformerFeatures":
     if spec not in HUB_IDS and "/" not in spec and not Path(spec).is_dir():
-        raise UserError(f"features={spec!r} is unknown; accepted: {', '.join(NAMES)}, a folder or a hub id.")
+        raise UserError(f"features={spec!r} is unknown; accepted: {', '.join(FEATURE_NETWORKS)}, a folder or a hub id.")
     from transformers import AutoConfig, AutoModel, CLIPVisionModelWithProjection
 
     try:
@@ -89,7 +91,8 @@ def _load_transformer(spec: str, model_id: str) -> "TransformerFeatures":
     except (OSError, ValueError) as error:
         raise UserError(
             f"features={spec!r}: the network {model_id!r} cannot be loaded ({first_line(error)}); "
-            f"accepted: {', '.join(NAMES)}, a folder of a transformers ViT or CLIP, or a hub id that can be reached."
+            f"accepted: {', '.join(FEATURE_NETWORKS)}, a folder of a transformers ViT or CLIP, or a hub id that can be "
+            "reached."
         ) from error
     mean, std = _normalization(model_id, config.model_type)
     return TransformerFeatures(network.float(), mean, std)

@@ -33,7 +33,7 @@ def launch(
     Raises:
         UserError: a mistake of the user, see `standalone.engine.launch.launch`.
     """
-    n_gpus = _choose_gpus(gpus)
+    n_gpus, path = _choose_gpus(gpus), find_config(config)  # before the imports, which take seconds
     from .. import host
 
     if host.HOST != "embedded":
@@ -44,7 +44,7 @@ def launch(
     set_up_messages(verbose)
     register_modules()
     command = command or ["rsd", "launch", "--config", config, f"--{mode}", *overrides]
-    return engine.launch(find_config(config), mode, overrides, n_gpus, command)
+    return engine.launch(path, mode, overrides, n_gpus, command)
 
 
 def register_modules() -> None:

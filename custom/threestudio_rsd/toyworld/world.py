@@ -5,8 +5,9 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-CLASSES = ("mushroom", "snowman", "house", "ice cream", "tree", "rocket", "cup", "car")
-COLORS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink")
+from ..names import CLASSES as CLASSES
+from ..names import COLORS as COLORS
+
 ACCENTS = ("white", "dark", "brown")
 BACKGROUNDS = ("gray", "blue", "sand")
 VIEWS = ("front view", "side view", "back view", "overhead view")  # threestudio's words

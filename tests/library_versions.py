@@ -1,0 +1,17 @@
+"""Marks of tests that need more than the oldest supported libraries offer (`make test-versions` runs them all)."""
+
+import pytest
+import torch
+
+
+def _half_works_on_the_cpu() -> bool:
+    try:
+        torch.nn.functional.linear(torch.ones(1, 1).half(), torch.ones(1, 1).half())
+    except RuntimeError:
+        return False
+    return True
+
+
+needs_half_on_the_cpu = pytest.mark.skipif(
+    not _half_works_on_the_cpu(), reason="this PyTorch has no half precision on the CPU, as 2.0"
+)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
+from ..signals import end_with_parent
 from .options import CommandParser, Parsers, add_command, add_option, impossible, positive_float
 
 if TYPE_CHECKING:
@@ -185,6 +186,7 @@ def _start(arguments: Sequence[str], log: Path) -> subprocess.Popen:
             stdout=output,
             stderr=subprocess.STDOUT,
             env=environment,
+            preexec_fn=end_with_parent(),  # noqa: PLW1509 a single system call
         )
 
 

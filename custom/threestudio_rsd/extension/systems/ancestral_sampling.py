@@ -10,11 +10,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ...errors import UserError, in_range
+from ...finite import StepCheck, note
 from ...host import register
 from ...particles import particle_noise
 from ...priors import PromptEmbedding, sample_ancestral
 from ..prior_config import PriorConfig, configured_prior, configured_seed
 from .base_2d import EnsembleSystem
+
+HALF = "system.half_precision_weights=false"  # of priors that overflow in half precision
 
 
 @register("ancestral-sampling-system")
@@ -45,7 +48,6 @@ class AncestralSamplingSystem(EnsembleSystem):
         self.seed = configured_seed(self.cfg.seed)
         self.particles = self.make_particles(self.seed)
         self.automatic_optimization = False  # the sampler sets the particles; the optimizer only counts the step
-        self._seconds = 0.0
 
     def training_step(self, batch: dict, batch_idx: int) -> None:
         started = time.perf_counter()
@@ -53,11 +55,18 @@ class AncestralSamplingSystem(EnsembleSystem):
         text = self.prompt_processor().get_text_embeddings(front, front, front, False).to(self.prior.device)
         conditional, negative = text.chunk(2)
         with tqdm(total=self.cfg.num_inference_steps, desc="Sampling", leave=False) as bar:
-            samples = self.sample(PromptEmbedding(conditional, negative, negative), lambda *_: bar.update())
+
+            def after_step(index: int, latents: Tensor) -> None:
+                with StepCheck(index).active() as check:
+                    note("the latent", latents, lower=f"system.guidance_scale; {HALF}")
+                check.stop()
+                bar.update()
+
+            samples = self.sample(PromptEmbedding(conditional, negative, negative), after_step)
         with torch.no_grad():
             self.particles.copy_(samples)
         self.optimizers().step()
-        self._seconds = time.perf_counter() - started
+        self.count_time(time.perf_counter() - started, self.cfg.num_inference_steps)
 
     def sample(self, embedding: PromptEmbedding, callback: Callable[[int, Tensor], object]) -> Tensor:
         """Sample the ensemble.
@@ -85,8 +94,5 @@ class AncestralSamplingSystem(EnsembleSystem):
         return particle_noise(self.seed, "sampling", step, self.ensemble.n_particles, shape, self.particles.device)
 
     def run_facts(self) -> dict[str, Any]:
-        """Seconds per Euler step; None if this process did not sample."""
-        return {
-            "gamma": None,
-            "seconds_per_step": self._seconds / self.cfg.num_inference_steps if self._seconds else None,
-        }
+        """Seconds per Euler step; None if nothing was sampled."""
+        return {"gamma": None, "seconds_per_step": self.seconds_per_step}

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ...errors import UserError, in_range, one_of
+from ...files import whole_file, write_json
 from ...host import BaseSystem, find, get_device, parse_structured, warn
 from ...images import read_images, save_grid, save_image
 from ...metrics import diversity, pairwise_similarity, vendi_score
@@ -17,6 +18,7 @@ from ...priors import Prior
 from ...repulsion import load_features
 from ...toyworld import ToyworldJudge, truth_metrics
 from ...toyworld.captions import named_attributes
+from .training_time import TrainingTime
 
 SPACES = ("latent", "pixel")
 INITS = ("random", "images")
@@ -55,7 +57,7 @@ def _load_or_warn(name: str, bundled: bool) -> Any:
         return None
 
 
-class EnsembleSystem(BaseSystem):
+class EnsembleSystem(TrainingTime, BaseSystem):
     """N particles in the space of a prior, with metrics of their diversity.
 
     On the bundled prior the metrics also compare the images with the prompt. Subclasses call `set_prior`, then
@@ -156,8 +158,9 @@ class EnsembleSystem(BaseSystem):
         for index, image in enumerate(images):
             save_image(image, Path(self.get_save_path(f"{folder}/particle_{index:02d}.png")))
         particles = self.particles.detach().cpu().contiguous()
-        save_file({"particles": particles}, self.get_save_path(f"{folder}/particles.safetensors"))
-        self.save_json("metrics.json", metrics)
+        with whole_file(Path(self.get_save_path(f"{folder}/particles.safetensors"))) as unfinished:
+            save_file({"particles": particles}, unfinished)
+        write_json(Path(self.get_save_path("metrics.json")), metrics)
 
     def validation_step(self, batch: dict, batch_idx: int) -> None:
         save_grid(self.images(), Path(self.get_save_path(f"it{self.true_global_step}-val.png")))

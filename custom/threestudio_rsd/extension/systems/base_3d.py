@@ -1,6 +1,5 @@
 """Base class of the text-to-3D systems: N particles, all rendered from the same cameras."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,10 +13,11 @@ from ...particles.clipping import clip_particle_gradients
 from ...priors.pipelines import is_bundled
 from .base_2d import measuring_networks
 from .render_losses import total_loss
+from .training_time import TrainingTime
 from .view_saver import ViewSaver
 
 
-class ParticleLift3DSystem(BaseLift3DSystem):
+class ParticleLift3DSystem(TrainingTime, BaseLift3DSystem):
     """N 3D scenes optimized by a guidance on their renders (Alg. 1).
 
     With `particles-geometry` (and ensembles of the other parts) each particle is a scene. Any other geometry is one
@@ -41,7 +41,6 @@ class ParticleLift3DSystem(BaseLift3DSystem):
         self.n_particles = int(getattr(self.geometry, "n_particles", 1))
         self._networks: dict[str, Any] | None = None
         self._view_saver: ViewSaver | None = None
-        self._seconds, self._steps = 0.0, 0
 
     def make_guidance(self) -> None:
         """Build prompt processor and guidance, which only training needs."""
@@ -67,7 +66,6 @@ class ParticleLift3DSystem(BaseLift3DSystem):
         return self.renderer(**batch)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
-        self._started = time.perf_counter()
         self._check_views(batch)
         out = self(batch)
         self._rgb = out["comp_rgb"].detach()
@@ -91,8 +89,6 @@ class ParticleLift3DSystem(BaseLift3DSystem):
 
     def on_train_batch_end(self, outputs: Any, batch: dict[str, Any], batch_idx: int) -> None:
         super().on_train_batch_end(outputs, batch, batch_idx)
-        self._seconds += time.perf_counter() - self._started
-        self._steps += 1
         every = self.cfg.metrics_every
         if every > 0 and self.true_global_step % every == 0:
             # With one scene its views are the ensemble: N particles with one view each.
@@ -156,15 +152,21 @@ class ParticleLift3DSystem(BaseLift3DSystem):
         return self._view_saver
 
     def run_facts(self) -> dict[str, Any]:
-        """Entries of metrics.json beside the metrics; seconds per step are those of training in this process."""
-        guidance = getattr(self, "guidance", None)
+        """Entries of metrics.json beside the metrics."""
         return {
             "prompt": self.cfg.prompt_processor.get("prompt"),
             "n_particles": self.n_particles,
             "steps": int(self.true_global_step),
-            "gamma": getattr(guidance, "gamma", None),
-            "seconds_per_step": self._seconds / self._steps if self._steps else None,
+            "gamma": self._gamma(),
+            "seconds_per_step": self.seconds_per_step,
         }
+
+    def _gamma(self) -> float | None:
+        """Repulsion weight at the present step; None for a guidance without one. Evaluation does not build it."""
+        if hasattr(self, "guidance"):
+            return getattr(self.guidance, "gamma", None)
+        gamma = self.cfg.guidance.get("gamma")
+        return None if gamma is None else self.C(gamma)
 
 
 def particles_of(parts: Sequence[Any]) -> list[nn.ModuleList]:

@@ -13,7 +13,7 @@ from .options import COMMAND, CommandParser
 USER_ERROR = 2
 INTERRUPTED = 130
 # Errors of writing that the machine's state explains, such as a full disk
-OUTSIDE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+OUTSIDE = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

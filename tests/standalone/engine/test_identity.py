@@ -77,7 +77,15 @@ def test_another_run_is_refused_with_both_values(key, value):
     assert f"{key}={value!r}" in sentence
 
 
-@pytest.mark.parametrize("key", ["system.metrics_every", "data.n_test_views", "system.guidance.chunk_size"])
+FREE = (
+    "system.metrics_every",
+    "data.n_test_views",
+    "system.guidance.chunk_size",
+    "system.geometry.isosurface_threshold",
+)
+
+
+@pytest.mark.parametrize("key", FREE)
 def test_what_does_not_change_the_particles_is_free(key, caplog):
     check_same_run(SAVED, config(**{key: 7}))
     assert not caplog.records

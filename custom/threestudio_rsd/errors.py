@@ -18,6 +18,10 @@ class UserError(ValueError):
     """
 
 
+class NonFiniteError(UserError):
+    """NaN or infinity where only finite numbers are results."""
+
+
 def require(module: str, extra: str | None = None) -> ModuleType:
     """Import an optional library.
 

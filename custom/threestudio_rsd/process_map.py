@@ -3,6 +3,7 @@
 Small networks run faster in several processes of one thread than in one process of several threads.
 """
 
+import os
 import signal
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
@@ -10,6 +11,8 @@ from typing import TypeVar
 import torch
 from torch import multiprocessing
 from tqdm import tqdm
+
+from .signals import end_with_parent
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -55,12 +58,13 @@ def process_map(
             collect(map(function, items))
         else:
             context = multiprocessing.get_context("spawn")
-            with context.Pool(min(workers, max(1, len(items))), _start_worker, (set_up,)) as pool:
+            with context.Pool(min(workers, max(1, len(items))), _start_worker, (os.getpid(), set_up)) as pool:
                 collect(pool.imap(function, items))
     return results
 
 
-def _start_worker(set_up: Callable[[], object] | None) -> None:
+def _start_worker(parent: int, set_up: Callable[[], object] | None) -> None:
+    end_with_parent(signal.SIGKILL, parent)()  # a pool does not notice that its program was killed
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which then ends the pool
     if set_up is not None:

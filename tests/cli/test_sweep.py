@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -27,14 +28,15 @@ folder = root / values["name"] / values["tag"]
 gamma, seed = values.get("system.guidance.gamma", 0), values.get("seed", 0)
 checkpoint = folder / "ckpts" / "last.ckpt"
 
-def interrupted(*_):
+def interrupted(number, frame):
     if gamma == 66:  # ignores the interruption
         return
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    checkpoint.write_text("")
-    sys.exit(130)
+    checkpoint.write_text(str(number))
+    sys.exit(128 + number)
 
-signal.signal(signal.SIGINT, interrupted)
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, interrupted)
 with open(root / "starts.txt", "a") as file:
     file.write(f"{gamma} {seed} {'resume' in values}\\n")
 if gamma in (66, 77) and "resume" not in values:
@@ -133,14 +135,14 @@ def accepts_interruptions():
     signal.signal(signal.SIGINT, before)
 
 
-def _press(times: int, output: Path, runs: int) -> threading.Thread:
-    """Send SIGINT to this process the given number of times, once that many runs have started."""
+def _press(times: int, output: Path, runs: int, number: int = signal.SIGINT) -> threading.Thread:
+    """Send a signal to this process the given number of times, once that many runs have started."""
 
     def press() -> None:
         while not (output / "starts.txt").is_file() or len(starts(output)) < runs:
             time.sleep(0.05)
         for _ in range(times):
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
             time.sleep(0.7)
 
     thread = threading.Thread(target=press)
@@ -160,6 +162,30 @@ def test_after_an_interruption_the_runs_go_on_from_their_checkpoints(stand_in, a
     assert sorted(starts(stand_in)[2:]) == ["77 0 True", "77 1 True", "77 2 False"]
     assert sweep(stand_in, *arguments) == 0
     assert starts(stand_in)[5:] == ["77 2 True"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_other_signals_are_handed_on_to_the_runs(stand_in, number, code) -> None:
+    pressed = _press(1, stand_in, 1, number)
+    assert sweep(stand_in, "--gamma", "77") == code
+    pressed.join()
+    assert states(stand_in) == ["interrupted"]
+    [checkpoint] = stand_in.glob("runs/*/ckpts/last.ckpt")
+    assert checkpoint.read_text() == str(int(number))
+
+
+def test_a_run_whose_former_process_still_saves_waits_for_it(stand_in, monkeypatch) -> None:
+    run = Run(CONFIG, {"system.guidance.gamma": 0}, stand_in)
+    run.folder.mkdir(parents=True)
+    seen = []
+
+    def wait(folder, in_use, seconds):
+        seen.append((folder, seconds))
+        return nullcontext()
+
+    monkeypatch.setattr(workers, "locked_folder", wait)
+    assert sweep(stand_in, "--gamma", "0") == 0
+    assert seen == [(run.folder, workers.SAVING_SECONDS)]
 
 
 def test_a_second_interruption_kills_runs_that_ignore_the_first(stand_in, accepts_interruptions) -> None:

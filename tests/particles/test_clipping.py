@@ -1,7 +1,7 @@
 """Gradient clipping for each particle on its own."""
 
 import torch
-from threestudio_rsd.particles.clipping import clip_particle_gradients
+from threestudio_rsd.particles.clipping import clip_particle_gradients, clip_row_gradients
 from torch import nn
 
 
@@ -37,3 +37,17 @@ def test_a_large_gradient_does_not_scale_the_others():
 
 def test_particles_without_gradient_are_accepted():
     clip_particle_gradients([nn.Linear(1, 1), nn.Identity()], 1.0)
+
+
+def test_rows_are_clipped_like_parameters_of_their_own():
+    torch.manual_seed(0)
+    gradient = torch.tensor([1.0, 1e4, 1e-4])[:, None, None] * torch.randn(3, 2, 4)
+    rows, parameters = nn.Parameter(torch.zeros(3, 2, 4)), [nn.Parameter(torch.zeros(2, 4)) for _ in range(3)]
+    rows.grad = gradient.clone()
+    norms = clip_row_gradients(rows, 0.5)
+    for i, parameter in enumerate(parameters):
+        parameter.grad = gradient[i].clone()
+        norm = nn.utils.clip_grad_norm_([parameter], 0.5)
+        torch.testing.assert_close(norms[i], norm)
+        torch.testing.assert_close(rows.grad[i], parameter.grad)
+    assert torch.equal(rows.grad[2], gradient[2])

@@ -126,6 +126,42 @@ def test_a_server_ends_with_the_program_that_was_killed(tmp_path) -> None:
     assert not _alive(server)
 
 
+SAVES = """
+import pathlib, signal, sys, time
+def save(number, frame):
+    pathlib.Path("saved.txt").write_text(str(number))
+    sys.exit(128 + number)
+signal.signal(signal.SIGTERM, save)
+pathlib.Path("begun.txt").touch()
+time.sleep(60)
+"""
+
+
+def test_a_fork_saves_and_ends_when_its_program_is_killed(tmp_path) -> None:
+    (tmp_path / "saves.py").write_text(SAVES)
+    program = tmp_path / "main.py"
+    program.write_text(
+        "import os, pathlib, time\n"
+        "from threestudio_rsd.runs import preloaded\n"
+        "preloaded.PRELOADED = []\n"
+        "fork = preloaded.Fork(['python', '-m', 'saves'], pathlib.Path('log.txt'), os.environ)\n"
+        "while not pathlib.Path('begun.txt').exists(): time.sleep(0.02)\n"
+        "print(fork.pid, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "custom"), str(tmp_path)])}
+    with subprocess.Popen(
+        [sys.executable, str(program)], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        fork = int(process.stdout.readline())
+        process.kill()
+    deadline = time.monotonic() + 20
+    while _alive(fork) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _alive(fork)
+    assert (tmp_path / "saved.txt").read_text() == str(int(signal.SIGTERM))
+
+
 def _alive(pid: int) -> bool:
     """Test whether a process runs; a process that has ended but was not waited for does not run."""
     try:

@@ -1,8 +1,18 @@
 """Fixtures: a working folder for each test with the toy system's config, and `rsd launch` on it."""
 
+import signal
+
 import pytest
 
 from . import toy_system
+
+
+@pytest.fixture(autouse=True)
+def _accepted_interruptions():
+    """SIGINT is not ignored, as it is where a shell runs the tests in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import pytorch_lightning as pl
 import torch
 from threestudio_rsd.errors import UserError
+from threestudio_rsd.finite import note
 from threestudio_rsd.host import BaseObject, BaseSystem, parse_structured, register
 from torch.utils.data import DataLoader, IterableDataset
 
@@ -89,6 +90,9 @@ class ToySystem(BaseSystem):
         prompt_processor: dict = field(default_factory=dict)
         fail_at: int = -1  # step
         interrupt_at: int = -1  # step
+        signal: int = 2  # number of the signal that interrupts
+        spoil_at: int = -1  # step in which `spoiled` is not finite
+        spoiled: str = "loss"  # loss, gradient, parameter or particle
 
     def configure(self):
         n = self.cfg.points.get("n", 2)
@@ -104,10 +108,22 @@ class ToySystem(BaseSystem):
             import os
             import signal
 
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.Signals(self.cfg.signal))
         target = 0.1 * torch.randn(2)  # from the global generator, on purpose
         loss = self.C(self.cfg.loss.lambda_pull) * ((self.points - target) ** 2).sum()
         self.log("train/loss", loss, prog_bar=True)
+        return self.spoil(loss) if self.true_global_step == self.cfg.spoil_at else loss
+
+    def spoil(self, loss):
+        """Loss of a step in which something is not finite."""
+        if self.cfg.spoiled == "particle":
+            note("the points", torch.where(torch.arange(3) == 1, torch.nan, self.points.detach()[:, 0]), t=7)
+        if self.cfg.spoiled == "loss":
+            return loss + torch.nan
+        if self.cfg.spoiled == "gradient":
+            self.points.register_hook(lambda gradient: gradient * torch.inf)
+        if self.cfg.spoiled == "parameter":
+            self.trainer.optimizers[0].register_step_post_hook(lambda *_: self.points.detach().fill_(torch.inf))
         return loss
 
     def validation_step(self, batch, batch_idx):

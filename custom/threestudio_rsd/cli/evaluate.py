@@ -1,13 +1,12 @@
 """`rsd evaluate`: metrics of runs, folders and images, side by side."""
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError, one_of
-from ..files import make_folder, write_whole
+from ..files import make_folder, write_json
 from ..names import AESTHETIC_HEAD, EVALUATION_METRICS, FEATURE_NETWORKS
 from ..text_tables import format_table
 from .options import CommandParser, Parsers, add_command, add_option, any_path, new_file, usable_device
@@ -62,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
             "sets": [set_record(*each, instruments) for each in zip(sets, sizes, results, strict=True)],
             "left_out": [{"metrics": keys, "why": why} for why, keys in instruments.left_out.items()],
         }
-        write_whole(args.output, json.dumps(record, indent=1) + "\n")
+        write_json(args.output, record)
         print(f"Results: {args.output}")
     return 0
 

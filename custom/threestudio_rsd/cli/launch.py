@@ -36,12 +36,13 @@ def run(args: argparse.Namespace) -> int:
     from ..runs.launching import launch
 
     mode = next(mode for mode in MODES if getattr(args, mode))
-    return launch(args.config, mode, args.overrides, args.gpu, args.verbose, args.command)
+    return launch(args.config, mode, args.overrides, args.gpu, args.verbose, args.command, args.overwrite)
 
 
 def _add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--config", required=True, help="YAML file, or the name of a shipped config")
     parser.add_argument("--gpu", default="0", help="GPUs, such as 0 or 1,2; CUDA_VISIBLE_DEVICES has precedence")
+    parser.add_argument("--overwrite", action="store_true", help="replace a former run in the same trial folder")
     modes = parser.add_mutually_exclusive_group(required=True)
     for mode, text in MODES.items():
         modes.add_argument(f"--{mode}", action="store_true", help=text)

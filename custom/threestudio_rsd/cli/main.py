@@ -13,9 +13,14 @@ from .options import COMMAND, CommandParser
 USER_ERROR = 2
 INTERRUPTED = 130
 LONGEST_SENTENCE = 3000  # characters
-# Errors that the machine's state explains, such as a full disk, and those of paths that no file can have
-OUTSIDE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
-PATHS = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR)
+PATHS = (  # errors of paths that no file can have
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.ENOTDIR,
+    errno.EISDIR,
+)
+# Errors of writing that the machine's state explains, such as a full disk
+OUTSIDE = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

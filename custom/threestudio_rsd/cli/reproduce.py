@@ -126,7 +126,7 @@ def run_experiment(name: str, args: argparse.Namespace) -> int:
         args: parsed arguments.
 
     Returns:
-        0; 1 if a run failed; 130 if the user stopped it.
+        0; 1 if a run failed; 130, 143 or 129 if SIGINT, SIGTERM or SIGHUP stopped it.
 
     Raises:
         UserError: an impossible argument.
@@ -164,14 +164,14 @@ def complete(reproduction: "Reproduction", panel: "Panel", args: argparse.Namesp
         UserError: a folder has results of another config.
     """
     from ..report.page import write_report
-    from ..runs.run_set import FAILED, FINISHED, USER_STOPPED
+    from ..runs.run_set import FAILED, FINISHED
 
     title, folder = reproduction.experiment.title, reproduction.output
     print(f"{title}\n{len(reproduction.outcomes)} runs, {len(reproduction.of_state(FINISHED))} finished")
     _check_folders(reproduction.cases)
     make_folder(folder)
-    if args.run and _compute(reproduction, args):
-        return USER_STOPPED
+    if args.run and (stopped := _compute(reproduction, args)):
+        return stopped
     print("Measuring", flush=True)
     _print(reproduction.measure(panel))
     print(f"Results: {folder / 'reproduction.json'}\n{write_report(folder)}")
@@ -194,15 +194,15 @@ def _choice(args: argparse.Namespace) -> "Choice":
     return Choice(args.prior, args.quick, prompts, seeds, settings)
 
 
-def _compute(reproduction: "Reproduction", args: argparse.Namespace) -> bool:
-    """Compute the runs that are not finished; returns whether the user stopped it."""
+def _compute(reproduction: "Reproduction", args: argparse.Namespace) -> int:
+    """Compute the runs that are not finished; returns the exit code of a signal that stopped them, or 0."""
     from ..priors import is_bundled
     from ..runs.checking import check_runs
     from ..runs.run_set import BEGUN, WAITING, hold_folder
 
     waiting = [outcome.run for outcome in reproduction.of_state(BEGUN, WAITING)]
     if not waiting:
-        return False
+        return 0
     if not is_bundled(args.prior):
         print("Checking the settings", flush=True)
         for run in {

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     """Run a grid of settings: prints a line for each run and a table of means, and writes `sweep.json`.
 
     Returns:
-        0; 1 if a run failed; 130 if the user stopped it.
+        0; 1 if a run failed; 130, 143 or 129 if SIGINT, SIGTERM or SIGHUP stopped it.
 
     Raises:
         UserError: a mistake of the user; nothing is started then.
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     wanted = (BEGUN, WAITING, FAILED) if args.retry else (BEGUN, WAITING)
     runs = [outcome.run for outcome in sweep.of_state(*wanted)]
     print(f"{len(sweep.outcomes)} runs, of which {len(sweep.of_state(FINISHED))} are finished", flush=True)
-    stopped = False
+    stopped = 0
     if runs and args.check:
         print("Checking the settings", flush=True)
         check_runs(config, [each.overrides() for each in one_run_for_each_value(runs)])
@@ -155,8 +155,8 @@ def _key_of(config: str, keys: Sequence[str]) -> str:
     return (present or keys)[0]
 
 
-def _report(sweep: "Sweep", stopped: bool) -> int:
-    from ..runs.run_set import FAILED, FINISHED, USER_STOPPED
+def _report(sweep: "Sweep", stopped: int) -> int:
+    from ..runs.run_set import FAILED, FINISHED
     from ..runs.sweep import format_summary
 
     finished = sweep.of_state(FINISHED)
@@ -167,7 +167,7 @@ def _report(sweep: "Sweep", stopped: bool) -> int:
     for line in sweep.describe_failures():
         print(line)
     if stopped:
-        return USER_STOPPED
+        return stopped
     return 1 if sweep.of_state(FAILED) else 0
 
 

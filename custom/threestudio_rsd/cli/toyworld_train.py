@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from ..errors import UserError, first_line
 from ..files import make_folder
 from ..names import TRAININGS
+from ..signals import end_with_parent
 from .options import CommandParser, Parsers, add_command, add_option, any_path, impossible, positive_float
 
 if TYPE_CHECKING:
@@ -188,6 +189,7 @@ def _start(arguments: Sequence[str], log: Path) -> subprocess.Popen:
             stdout=output,
             stderr=subprocess.STDOUT,
             env=environment,
+            preexec_fn=end_with_parent(),  # noqa: PLW1509 a single system call
         )
 
 

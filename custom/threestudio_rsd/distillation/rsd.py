@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..errors import one_of
+from ..finite import note
 from ..priors import PromptEmbedding
 from ..priors.noise_levels import NoiseLevelInterval, is_inside
 from ..repulsion import RepulsiveForce
@@ -115,6 +116,8 @@ class RepulsiveDistillation:
         x_t = alpha * x_0 + sigma * noise
         is_guided = is_inside(self.guidance_interval, prior, t)
         predictions = prior.noise_predictions(x_t, t, embedding, self.method.needs_negative, is_guided)
+        seen_by = predictions.conditional.unflatten(0, (-1, views_per_particle))
+        note("the noise prediction", seen_by, t=t, lower="half_precision_weights")
         direction = self.method.direction(Step(x_0, x_t, t, noise, predictions, embedding, cameras))
         weight = self._weight(t, t_next, alpha, sigma)
         if self.force is None or not self._force_acts(gamma, t):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..host import get_device
+from ..host import get_device, get_rank
 from ..priors import Prior, load_prior
 
 
@@ -40,5 +40,6 @@ def configured_prior(cfg: PriorConfig) -> Prior:
 
 
 def configured_seed(seed: int | None) -> int:
-    """Seed of noise and timesteps: `seed`, or the run's seed if it is None."""
-    return torch.initial_seed() % 2**32 if seed is None else seed
+    """Seed of noise and timesteps: `seed`, or the run's seed if it is None, the same on every rank."""
+    # threestudio adds the rank to the seed; particles must not depend on it.
+    return (torch.initial_seed() - get_rank()) % 2**32 if seed is None else seed

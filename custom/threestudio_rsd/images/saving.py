@@ -7,6 +7,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..files import whole_file
+from ..finite import require_finite
+
 
 def save_image(image: Tensor, path: Path) -> None:
     """Write an image as a PNG file; makes the folder where it is missing.
@@ -14,10 +17,15 @@ def save_image(image: Tensor, path: Path) -> None:
     Args:
         image: (3, H, W) in [0, 1]; values outside are clamped.
         path: file to write.
+
+    Raises:
+        NonFiniteError: a value is NaN or infinite.
     """
+    require_finite(f"the image {path.name}", image)
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = (image.detach().float().clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu()
-    Image.fromarray(pixels.numpy()).save(path)
+    with whole_file(path) as unfinished:
+        Image.fromarray(pixels.numpy()).save(unfinished, "PNG")
 
 
 def save_grid(images: Tensor, path: Path, columns: int | None = None, gap: int = 2) -> None:

@@ -95,6 +95,7 @@ def solve(
 
     Raises:
         UserError: an unknown setting, an impossible value, or a problem that does not fit the prior.
+        NonFiniteError: a number of a step is NaN or infinite.
 
     Example:
         >>> import torch
@@ -119,7 +120,8 @@ def solve(
     history: dict[str, list[float]] = {}
     with tqdm(range(solver.n_steps), desc="Solving", disable=not progress, leave=False) as bar:
         for step in bar:
-            values = solver.step(step)
+            values, check = solver.checked_step(step)
+            check.stop()
             for name, value in values.items():
                 history.setdefault(name, []).append(value)
             bar.set_postfix({name: f"{value:.3g}" for name, value in values.items()})

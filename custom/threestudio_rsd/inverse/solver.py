@@ -9,11 +9,13 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from ..errors import fits_memory
+from ..finite import StepCheck, note
 from ..particles import particle_noise
 from ..priors import Prior
 from .problem import Problem
 from .settings import SolverConfig
 
+ANSWERS = ("image", "particle")  # leading axes of the particles
 INITIAL_Z, INITIAL_X = 0, 1  # step indices of the noise stream `initial`
 COPIES, FLOAT = 4, 4  # z, its gradient and two moments of Adam; bytes of a number
 
@@ -52,6 +54,16 @@ class Solver:
             Values to log, by name; `residual` is the root mean square of y - A(D(z)) before the step, in units of y.
         """
         raise NotImplementedError
+
+    def checked_step(self, step: int) -> tuple[dict[str, float], StepCheck]:
+        """Move all particles by one step; returns the values to log, and the check whether all numbers are finite."""
+        with StepCheck(step).active() as check:
+            values = self.step(step)
+            lower = "likelihood_step, lr_z, guidance_scale"
+            note("the updated latent", self.z, lower=lower, axes=ANSWERS)
+            if (x := self.auxiliary()) is not None:
+                note("the updated image", x, lower="lr_x", axes=ANSWERS)
+        return values, check
 
     @torch.no_grad()
     def reconstructions(self) -> Tensor:

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from ..distillation import TimestepSchedule, select_kernel_input
+from ..finite import note
 from ..priors import Prior
 from ..repulsion import RepulsiveForce
 from .problem import Problem
 from .settings import SolverConfig
-from .solver import Solver
+from .solver import ANSWERS, Solver
 
 Features = str | nn.Module | Callable[[Tensor], Tensor]  # see RepulsiveForce
 BETAS = (0.9, 0.99)  # D.2
@@ -68,6 +69,8 @@ class VariationalSolver(Solver):
         z = self.z.detach()
         z_t = alpha * z + sigma * noise
         predicted = self.predict_noise(z_t, t)
+        note("the decoded image", images, t=t, lower="lr_z", axes=ANSWERS)
+        note("the noise prediction", predicted, t=t, lower="guidance_scale", axes=ANSWERS)
         direction = predicted - noise
         weight_t = weight * sigma / alpha / z[0, 0].numel()
         if config.gamma > 0:
@@ -80,6 +83,8 @@ class VariationalSolver(Solver):
             else:
                 direction = direction + strength * force
         (data,) = torch.autograd.grad(images, self.z, image_gradient)
+        note("the gradient of the data term", data, t=t, lower="coupling, lr_z", axes=ANSWERS)
+        note("the direction with repulsion", direction, t=t, lower="gamma", axes=ANSWERS)
         return data + weight_t * direction
 
     def _repulsion(self, particles: Tensor) -> Tensor:

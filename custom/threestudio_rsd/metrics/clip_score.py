@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import UserError, first_line
+from ..finite import require_finite
 from ..quiet import quiet_transformers
 
 
@@ -22,6 +23,7 @@ def clip_score(images: Tensor, texts: Tensor) -> Tensor:
     if images.shape != texts.shape:
         shapes = f"{tuple(images.shape)} and {tuple(texts.shape)}"
         raise UserError(f"embeddings of shapes {shapes} cannot be compared; accepted: twice the same (N, D).")
+    require_finite("the embeddings of the images", images)
     return F.cosine_similarity(images, texts, dim=1).clamp_min(0)
 
 

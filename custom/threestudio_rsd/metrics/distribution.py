@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UserError, first_line, require
+from ..finite import require_finite
 
 NEAREST = 5  # k of recall and coverage (Naeem et al., 2020, section 4)
 KID_SUBSETS, KID_SUBSET_SIZE = 100, 1000  # defaults of torchmetrics
@@ -145,7 +146,7 @@ def load_inception(device: torch.device | str = "cpu") -> Callable[[Tensor], Ten
 
 
 def _check(features: Tensor, reference: Tensor, least: int) -> None:
-    """Raise UserError unless the shapes fit and both sets have at least `least` images."""
+    """Raise UserError unless the shapes fit, both sets have at least `least` images, and all values are finite."""
     if features.ndim != 2 or reference.ndim != 2 or features.shape[1] != reference.shape[1]:
         shapes = f"{tuple(features.shape)} and {tuple(reference.shape)}"
         raise UserError(f"features of shapes {shapes} cannot be compared; accepted: (N, D) and (M, D).")
@@ -153,6 +154,8 @@ def _check(features: Tensor, reference: Tensor, least: int) -> None:
         raise UserError(
             f"{len(features)} images and {len(reference)} reference images are too few; accepted: {least} or more."
         )
+    require_finite("the features", features)
+    require_finite("the reference features", reference)
 
 
 def _reach(features: Tensor, nearest: int, what: str) -> Tensor:

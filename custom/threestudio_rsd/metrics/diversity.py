@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import UserError
+from ..finite import require_finite
 
 TINY = 1e-6  # features below it are scaled, because `normalize` divides by at least 1e-12
 MEASURED_VIEWS = 8  # number of test cameras that contact sheets and metrics use
@@ -16,6 +17,7 @@ def _cosines(features: Tensor) -> Tensor:
     """Cosine similarities (N, N) of features (N, ...), at least in single precision."""
     if features.ndim < 2 or len(features) == 0:
         raise UserError(f"features of shape {tuple(features.shape)} are no ensemble; accepted: (N, D), N at least 1.")
+    require_finite("the features", features)
     flat = features.flatten(1).to(torch.promote_types(features.dtype, torch.float32))
     largest = flat.abs().amax(1, keepdim=True)
     flat = torch.where(largest < TINY, flat / largest.clamp_min(torch.finfo(flat.dtype).tiny), flat)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
+from ..finite import require_finite
 from .lpips import load_lpips
 
 SMALLEST_ERROR = 1e-10  # lower limit of the mean squared error, which limits PSNR to 100 dB
@@ -147,5 +148,7 @@ def _pair(images: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
             f"images of shape {tuple(images.shape)} cannot be compared with {tuple(reference.shape)}; "
             "accepted: twice the same (B, 3, H, W)."
         )
+    require_finite("the images", images)
+    require_finite("the reference images", reference)
     dtype = torch.promote_types(images.dtype, torch.float32)
     return images.to(dtype).clamp(0, 1), reference.to(dtype).clamp(0, 1)

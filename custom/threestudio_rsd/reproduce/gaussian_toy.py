@@ -19,7 +19,6 @@ All realizations of a sweep run as one batch, with the same noise for every gamm
 """
 
 import csv
-import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -32,7 +31,7 @@ from torch import Tensor
 from ..distillation import SDS, SVGD, RepulsiveDistillation, svgd_direction
 from ..distillation.method import Step
 from ..errors import in_range
-from ..files import make_folder
+from ..files import make_folder, write_json
 from ..priors import GaussianMixturePrior
 from ..repulsion import RepulsiveForce, squared_distances
 from .definitions import read_toy_figure
@@ -301,7 +300,7 @@ def save_table(rows: Sequence[ToyRow], folder: Path, seed: int, command: str) ->
         "timesteps": [MIN_T, MAX_T],
         "torch": torch.__version__,
     }
-    data.write_text(json.dumps({"command": command, "settings": settings, "rows": records}, indent=2))
+    write_json(data, {"command": command, "settings": settings, "rows": records})
     return [table, data]
 
 

@@ -1,6 +1,5 @@
 """Measuring the runs of an experiment: `reproduction.json`, with the paper's numbers beside ours."""
 
-import json
 import os.path
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from ..errors import UserError
 from ..evaluation.equal_diversity import compare_curves
 from ..evaluation.image_sets import Group, ImageSet, read_image_sets
 from ..evaluation.instruments import TO_REFERENCE, WITHIN_GROUPS, Instruments, Options
-from ..files import data_path, write_whole
+from ..files import data_path, write_json
 from ..metrics.names import metric_info
 from ..metrics.statistics import Estimate, estimate
 from ..runs.grid import PROMPT_KEYS, SEED_KEY
@@ -147,7 +146,7 @@ class Reproduction(RunSet):
         }
         record["comparisons"] = _compare(record, self.experiment.compared_curves)
         self.output.mkdir(parents=True, exist_ok=True)
-        write_whole(self.output / "reproduction.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+        write_json(self.output / "reproduction.json", record)
         return record
 
     def _measure_setting(self, setting: Setting, instruments: Panel) -> dict[str, Any]:

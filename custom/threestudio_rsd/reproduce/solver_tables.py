@@ -20,7 +20,7 @@ from torch import Tensor
 from ..errors import UserError, in_range, require
 from ..evaluation.image_sets import Group, ImageSet
 from ..evaluation.instruments import Instruments, Options
-from ..files import make_folder, write_whole
+from ..files import make_folder, write_json, write_whole
 from ..images import save_grid
 from ..images.reading import list_images, read_image
 from ..inverse import solve
@@ -173,7 +173,7 @@ def run(
             for row in rows
         },
     }
-    write_whole(folder / "table.json", json.dumps(record, indent=1) + "\n")
+    write_json(folder / "table.json", record)
     print(f"\n{table.title}; {len(task.images)} images, {task.n_particles} answers each, {task.steps} steps\n")
     print(format_table(*_table(rows, results)))
     print("\n".join(["\nIn brackets: 95 % bootstrap intervals.", *_remarks(record, instruments.left_out)]))
@@ -256,7 +256,7 @@ def _restore(
         "frechet": found["frechet"].mean if "frechet" in found else None,
     }
     save_grid(_sheet(answers, task.images), file.with_suffix(".png"), columns=1 + task.n_particles)
-    write_whole(file, json.dumps(result, indent=1) + "\n")
+    write_json(file, result)
     shutil.rmtree(kept)
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import in_range, one_of
+from ..finite import note
 from .features import load_features
 from .kernels import RBFKernel, squared_distances
 from .potentials import POTENTIALS
@@ -107,6 +108,7 @@ class RepulsiveForce:
 
     def _feature_gradient(self, features: Tensor, n: int) -> Tensor:
         """Gradient of sum_i U_i, (M N, D), in single precision at least: squared distances overflow in half."""
+        note("the features", features.unflatten(0, (-1, n)).transpose(0, 1), lower="another features network")
         dtype = torch.promote_types(features.dtype, torch.float32)
         with torch.enable_grad():
             leaf = features.to(dtype).requires_grad_()

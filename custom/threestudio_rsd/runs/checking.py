@@ -4,11 +4,13 @@ The process frees what it loads for the check, such as a prior on the GPU, when 
 """
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 
 from ..errors import UserError
+from ..signals import end_with_parent
 from .launching import register_modules
 
 SEPARATOR = "\0"  # precedes the error on stderr, to which libraries print too
@@ -30,6 +32,7 @@ def check_runs(config: str, runs: Sequence[Sequence[str]]) -> None:
         capture_output=True,
         text=True,
         check=False,
+        preexec_fn=end_with_parent(signal.SIGKILL),
     )
     if process.returncode:
         sentence = process.stderr.rpartition(SEPARATOR)[2].strip()

@@ -16,6 +16,7 @@ def launch(
     gpus: str = "0",
     verbose: bool = False,
     command: Sequence[str] | None = None,
+    overwrite: bool = False,
 ) -> int:
     """Train, validate, test or export one experiment with the stand-in for threestudio.
 
@@ -26,9 +27,10 @@ def launch(
         gpus: indices of the GPUs, such as `0` or `1,2`; the CPU if there are none.
         verbose: show debug messages.
         command: command line to record in cmd.txt; None: that of the equivalent `rsd launch`.
+        overwrite: replace the results of a former run in the same trial folder.
 
     Returns:
-        Exit code: 0, or 130 after Ctrl-C.
+        Exit code: 0; 130, 143 or 129 after SIGINT, SIGTERM or SIGHUP.
 
     Raises:
         UserError: a mistake of the user, see `standalone.engine.launch.launch`.
@@ -44,7 +46,7 @@ def launch(
     set_up_messages(verbose)
     register_modules()
     command = command or ["rsd", "launch", "--config", config, f"--{mode}", *overrides]
-    return engine.launch(path, mode, overrides, n_gpus, command)
+    return engine.launch(path, mode, overrides, n_gpus, command, overwrite)
 
 
 def register_modules() -> None:

@@ -19,6 +19,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..signals import STOPPING, end_with_parent
+
 # Modules that runs import. They must not hold locks, which forks would share. `cli` is not among them, because it is
 # the main module of each run. Importing diffusers queries the GPUs, after which torch cannot use them in forks.
 PRELOADED = [
@@ -34,7 +36,7 @@ PRELOADED = [
     "diffusers.models.unets.unet_2d_condition",
     "torch.utils.tensorboard",
 ]
-HELD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # blocked in the server: a terminal sends them to all processes
+HELD = STOPPING  # blocked in the server: a terminal sends them to all processes
 THREADS_KEY = "OMP_NUM_THREADS"
 POLL_SECONDS = 0.05
 PROGRAM = "import sys; from threestudio_rsd.runs.preloaded import serve; serve(int(sys.argv[1]), sys.argv[2:])"
@@ -104,6 +106,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, **own},
                 pass_fds=[other.fileno()],
+                preexec_fn=end_with_parent(signal.SIGKILL),  # noqa: PLW1509 a single system call
             )
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, former)
@@ -184,8 +187,10 @@ def serve(descriptor: int, modules: Sequence[str]) -> None:
             line = requests.readline()  # requests come one at a time, so no further line is buffered
             if not line.endswith(b"\n"):
                 return
+            set_up = end_with_parent()
             pid = os.fork()
             if pid == 0:
+                set_up()
                 requests.close()
                 connection.close()
                 _become(**json.loads(line))

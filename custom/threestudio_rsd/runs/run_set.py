@@ -1,24 +1,22 @@
 """A set of runs: the state of each, and computing those that are not finished."""
 
-import fcntl
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from ..errors import UserError
+from ..files import locked_folder
+from ..signals import accepted_signals
 from .run import Run
 from .workers import Workers
 
 FINISHED, FAILED, INTERRUPTED, BEGUN, WAITING = "finished", "failed", "interrupted", "begun", "waiting"
 POLL_SECONDS = 0.2
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, kill, a closed terminal
-USER_STOPPED = 130  # exit code of a program that Ctrl-C ended
 
 
 @dataclass
@@ -78,8 +76,11 @@ class RunSet:
     def write(self) -> None:
         """Write a record of all states; called whenever a run has ended. The base class writes none."""
 
-    def compute(self, workers: Workers, total: int, description: str) -> bool:
-        """Wait until the workers have computed their runs; the first Ctrl-C stops them, a second one kills them.
+    def compute(self, workers: Workers, total: int, description: str) -> int:
+        """Wait until the workers have computed their runs.
+
+        The first SIGINT (Ctrl-C), SIGTERM or SIGHUP is handed on to the runs, which save and end; a second one kills
+        them.
 
         Args:
             workers: workers that were given runs of this set.
@@ -87,11 +88,10 @@ class RunSet:
             description: text in front of the progress bar.
 
         Returns:
-            Whether the user stopped the runs.
+            0; 128 plus the number of the signal that stopped the runs: 130, 143 or 129.
         """
         stops: list[int] = []
-        handled_signals = [each for each in SIGNALS if signal.getsignal(each) != signal.SIG_IGN]  # nohup ignores SIGHUP
-        former = {each: signal.signal(each, lambda number, _: stops.append(number)) for each in handled_signals}
+        former = {each: signal.signal(each, lambda number, _: stops.append(number)) for each in accepted_signals()}
         handled = 0
         try:
             with tqdm(total=total, unit="run", desc=description, dynamic_ncols=True) as bar:
@@ -102,7 +102,7 @@ class RunSet:
                         bar.write(describe(outcome))
                     if len(stops) > handled and handled == 0:
                         bar.write("Stopping: runs save and end; press Ctrl-C again to end them at once.")
-                        workers.stop()
+                        workers.stop(stops[0])
                     elif len(stops) > handled:
                         workers.kill()
                     handled = len(stops)
@@ -112,7 +112,7 @@ class RunSet:
                 workers.stop()
             for each, handler in former.items():
                 signal.signal(each, handler)
-        return bool(stops)
+        return 128 + stops[0] if stops else 0
 
     def describe_failures(self) -> list[str]:
         """Lines for a terminal: the failed runs with their errors and logs, and how to continue."""
@@ -130,8 +130,7 @@ def describe(outcome: Outcome) -> str:
     return f"{outcome.state:<11} {outcome.run.tag}" + (f": {outcome.error}" if outcome.error else "")
 
 
-@contextmanager
-def hold_folder(output: Path) -> Iterator[None]:
+def hold_folder(output: Path) -> AbstractContextManager[None]:
     """Lock a folder within the `with` block; the lock also ends with the process.
 
     Args:
@@ -140,14 +139,8 @@ def hold_folder(output: Path) -> Iterator[None]:
     Raises:
         UserError: another command has locked it.
     """
-    with (output / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(f"--output={str(output)!r} is in use by another sweep; choose another one.") from error
-        except OSError:
-            pass  # the file system has no locks
-        yield
+    in_use = f"--output={str(output)!r} is in use by another sweep ({{owner}}); choose another one."
+    return locked_folder(output, in_use)
 
 
 def _initial_outcome(run: Run, error: str | None) -> Outcome:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..files import write_whole
+from ..files import write_json
 from ..metrics.names import metric_info
 from ..metrics.statistics import estimate
 from ..text_tables import format_figure, format_table
@@ -50,7 +50,7 @@ class Sweep(RunSet):
             "runs": [self._entry(outcome) for outcome in self.outcomes.values()],
             "summary": self.summary(),
         }
-        write_whole(self.output / "sweep.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+        write_json(self.output / "sweep.json", record)
 
     def _entry(self, outcome: Outcome) -> dict[str, Any]:
         run = outcome.run

@@ -5,23 +5,27 @@ submitit is used for the cluster only. Its local executor starts all jobs at onc
 time limit, and kills it one second after Ctrl-C, when a run is still saving.
 """
 
+import contextlib
 import os
 import shlex
 import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import UserError, first_line, require
+from ..files import locked_folder
+from ..signals import end_with_parent
 from .preloaded import Fork
 from .run import Run
 
 EXTRA = "sweep"  # extra of this package that installs submitit
 # submitit's default limit is 5 minutes. A run that reaches the limit continues in a further job.
 SLURM_DEFAULTS = {"job_name": "rsd-sweep", "time": 240, "signal_delay_s": 120}
+SAVING_SECONDS = 30.0  # longest time for a step and its checkpoint
 REQUEUES = 20  # number of further jobs for one run
 
 
@@ -35,8 +39,8 @@ class Workers(Protocol):
     def poll(self) -> list[tuple[Run, int]]:
         """Start as many runs as fit; returns the runs that ended since the last call, with exit codes."""
 
-    def stop(self) -> None:
-        """Start no further run, and interrupt the running ones, which then save and end."""
+    def stop(self, number: int = signal.SIGINT) -> None:
+        """Start no further run, and send a signal to the running ones, which then save and end."""
 
     def kill(self) -> None:
         """End all runs at once."""
@@ -73,10 +77,10 @@ class LocalWorkers:
                 self._running[slot] = run, start_session(run, self._environment(slot))
         return ended
 
-    def stop(self) -> None:
+    def stop(self, number: int = signal.SIGINT) -> None:
         self._waiting.clear()
         for _, process in self._running.values():
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
 
     def kill(self) -> None:
         self._waiting.clear()
@@ -123,7 +127,7 @@ class ClusterWorkers:
         self._jobs = [pair for pair, its in zip(self._jobs, done, strict=True) if not its]
         return [(run, _exit_code(job)) for run, job in ended]
 
-    def stop(self) -> None:
+    def stop(self, number: int = signal.SIGINT) -> None:
         for _, job in self._jobs:
             job.cancel(check=False)
 
@@ -145,7 +149,7 @@ class ClusterRun:
 
     def __call__(self) -> int:
         """Compute the run; returns its exit code."""
-        process = start_process(self.run, os.environ, preexec_fn=_ignore_cluster_signals)
+        process = start_process(self.run, os.environ, preexec_fn=_on_a_cluster(end_with_parent(signal.SIGINT)))
         self._pid = process.pid
         signal.signal(signal.SIGTERM, lambda *_: self._interrupt())  # scancel
         return process.wait()
@@ -196,9 +200,10 @@ def start_session(run: Run, environment: Mapping[str, str]) -> subprocess.Popen 
         run: run to start.
         environment: environment variables of the process.
     """
+    _wait_for_owner(run)
     # A fork cannot use GPUs, and some libraries of macOS cannot be forked.
     if environment.get("CUDA_VISIBLE_DEVICES") or sys.platform != "linux":
-        return start_process(run, environment, start_new_session=True, preexec_fn=_accept_interrupts)
+        return start_process(run, environment, start_new_session=True, preexec_fn=_in_a_session(end_with_parent()))
     command = run.command()
     _begin_log(run, command)
     return Fork(command, run.log, environment)
@@ -225,6 +230,13 @@ def start_process(run: Run, environment: Mapping[str, str], **options: Any) -> s
         )
 
 
+def _wait_for_owner(run: Run) -> None:
+    """Wait until a former process of the run has saved and ended; it does so when its sweep is killed."""
+    if run.folder.is_dir():
+        with contextlib.suppress(UserError), locked_folder(run.folder, "", SAVING_SECONDS):
+            pass  # where it goes on, the new process says so
+
+
 def _begin_log(run: Run, command: Sequence[str]) -> None:
     """Append the command line to a run's log, above the output of this start."""
     run.log.parent.mkdir(parents=True, exist_ok=True)
@@ -232,15 +244,25 @@ def _begin_log(run: Run, command: Sequence[str]) -> None:
         log.write(f"$ {shlex.join(command)}\n")
 
 
-def _accept_interrupts() -> None:
-    """In the run's process: restore SIGINT, which processes inherit as ignored from a script's `&`."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def _in_a_session(end_with: Callable[[], None]) -> Callable[[], None]:
+    """Function for the run's process: restore SIGINT, which processes inherit as ignored from a script's `&`."""
+
+    def set_up() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        end_with()
+
+    return set_up
 
 
-def _ignore_cluster_signals() -> None:
-    """In the run's process: ignore signals that the cluster sends to all processes; they would end it unsaved."""
-    for each in (signal.SIGTERM, signal.SIGUSR2):
-        signal.signal(each, signal.SIG_IGN)
+def _on_a_cluster(end_with: Callable[[], None]) -> Callable[[], None]:
+    """Function for the run's process: ignore signals that the cluster sends to all processes, as well as to ours."""
+
+    def set_up() -> None:
+        for each in (signal.SIGTERM, signal.SIGUSR2):
+            signal.signal(each, signal.SIG_IGN)
+        end_with()
+
+    return set_up
 
 
 def _exit_code(job: Any) -> int:

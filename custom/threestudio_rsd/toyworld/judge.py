@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError, first_line
 from ..files import data_path
+from ..finite import require_finite
 from .world import ATTRIBUTES, CLASSES, COLORS
 
 IMAGE_SIZE = 64
@@ -78,4 +79,5 @@ class ToyworldJudge(nn.Module):
     @torch.no_grad()
     def predict(self, images: Tensor) -> dict[str, Tensor]:
         """Most likely value of each attribute, as indices (N,)."""
+        require_finite("the images for the classifier", images)  # argmax of NaN is the first class
         return {attribute: logits.argmax(1) for attribute, logits in self(images).items()}

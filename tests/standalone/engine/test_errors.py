@@ -89,6 +89,12 @@ def test_checkpoint_of_another_system(rsd, workplace, mode):
     rsd("train", "trainer.max_steps=1", "tag=run", "use_timestamp=false", "exp_root_dir=done")
     checkpoint = "resume=done/toy/run/ckpts/last.ckpt"
     sentence = complaint(rsd, workplace, checkpoint, "system.points.n=5", mode=mode)
+    assert "system.points.n=3" in sentence
+    assert "system.points.n=5" in sentence
+    content = torch.load("done/toy/run/ckpts/last.ckpt", weights_only=True)
+    del content["config"]  # as in checkpoints of threestudio
+    torch.save(content, "foreign.ckpt")
+    sentence = complaint(rsd, workplace, "resume=foreign.ckpt", "system.points.n=5", mode=mode)
     assert "(3, 2)" in sentence
     assert "(5, 2)" in sentence
 

@@ -18,6 +18,7 @@ from ...host import (
     register,
 )
 from ...particles.randomness import particle_random_state
+from ..prior_config import configured_seed
 
 # With 3 views threestudio 0.2.3 computes wrong cameras: its cross products run along the first axis of length 3, which
 # then is the axis of the views.
@@ -104,7 +105,7 @@ class ParticleCameraDataModule(RandomCameraDataModule):
     def __init__(self, cfg: Any = None) -> None:
         pl.LightningDataModule.__init__(self)  # not the host's __init__, whose config class has no `n_particles`
         self.cfg = parse_structured(ParticleCameraConfig, cfg)
-        self.seed = torch.initial_seed() % 2**32  # seed of the run
+        self.seed = configured_seed(None)
         ParticleCameras(self.cfg)  # checks the config before anything is written
 
     def setup(self, stage: str | None = None) -> None:

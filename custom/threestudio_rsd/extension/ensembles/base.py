@@ -4,13 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from ...errors import UserError, fits_memory, in_range
 from ...host import BaseModule, Updateable, config_to_primitive, find
 from ...particles.randomness import particle_random_state
+from ..prior_config import configured_seed
 from .attributes import common_attribute
 
 DEFAULT_SEED_OF_TINYCUDANN = 1337  # default seed of the initial weights of every tinycudann network
@@ -76,7 +76,7 @@ class ParticleEnsemble(BaseModule):
             make: function from a particle's index to its module.
             n_particles: N.
         """
-        seed = torch.initial_seed() % 2**32
+        seed = configured_seed(None)
         particles = []
         for index in range(n_particles):
             with particle_random_state(seed, self.kind, index) as library_seed:

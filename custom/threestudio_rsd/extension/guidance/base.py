@@ -13,10 +13,12 @@ from ...distillation import (
     HeldTarget,
     Method,
     RepulsiveDistillation,
+    RepulsiveGradient,
     TimestepSchedule,
     loss_with_gradient,
 )
 from ...errors import UserError, in_range, one_of
+from ...finite import note
 from ...host import BaseModule, C, get_device, info
 from ...priors import Prior, PromptEmbedding
 from ...repulsion import POTENTIALS, RBFKernel, RepulsiveForce, load_features
@@ -25,6 +27,7 @@ from ..prompt_embedding import embedding_of_views
 from .noise import GuidanceNoise, NoiseConfig, interval_from
 from .samples import SampleImages
 
+HALF = "system.guidance.half_precision_weights=false"  # of priors that overflow in half precision
 REDUCTIONS = ("sum", "mean")
 
 
@@ -76,6 +79,7 @@ class RepulsiveGuidance(SampleImages, BaseModule):
     prior: Prior
     method: Any
     loss_name = ""
+    lowered = f"guidance_scale; {HALF}"  # keys to lower where the direction is not finite
 
     def make_method(self) -> Method:
         """Base method, built on `self.prior`."""
@@ -176,8 +180,10 @@ class RepulsiveGuidance(SampleImages, BaseModule):
         """
         v = self._views_per_particle(len(rgb), batch)
         particles = rgb.permute(0, 3, 1, 2).float()
+        note("the render", rgb.unflatten(0, (-1, v)), lower="the learning rate system.optimizer")
         if not rgb_as_latents:
             particles = self.prior.encode(particles)
+            note("the encoded image", particles.unflatten(0, (-1, v)), lower=HALF)
         embedding = self._embedding(prompt_utils, elevation, azimuth, camera_distances)
         cameras = self.cameras(prompt_utils, elevation, azimuth, camera_distances, batch)
         cameras_of_batch = {"elevation": elevation, "azimuth": azimuth, **batch}
@@ -189,6 +195,7 @@ class RepulsiveGuidance(SampleImages, BaseModule):
             noise = self.particle_noise(noise, particles, t, embedding)
             result = self.distillation(particles, t, noise, embedding, self._gamma_at(t), cameras, v, t_next)
             gradient = result.gradient
+            self._note(result, t, v)
             force_norm = 0.0 if result.force is None else result.force.norm()
             facts = {"direction_norm": result.direction.norm(), "force_norm": force_norm}
             if self.held_target is not None:
@@ -205,6 +212,13 @@ class RepulsiveGuidance(SampleImages, BaseModule):
             "gamma": float(self.gamma),
             **self.method_losses(particles, embedding, cameras),
         }
+
+    def _note(self, result: RepulsiveGradient, t: int, v: int) -> None:
+        """Have the parts of the gradient checked for numbers that are not finite."""
+        note("the direction", result.direction.unflatten(0, (-1, v)), t=t, lower=f"system.guidance.{self.lowered}")
+        if result.force is not None:
+            note("the repulsive force", result.force.unflatten(0, (-1, v)), t=t, lower="system.guidance.gamma")
+        note("the gradient", result.gradient.unflatten(0, (-1, v)), t=t, lower="system.guidance.gamma")
 
     def _timesteps(self) -> tuple[int, int | None]:
         """Timesteps of the present target and of the next one; None after the last."""

@@ -34,6 +34,7 @@ class RepulsiveVSDGuidance(RepulsiveGuidance):
 
     cfg: Config
     loss_name = "vsd"
+    lowered = "guidance_scale; system.optimizer.params.guidance.lr"  # eps_phi may have diverged
 
     def make_method(self) -> VSD:
         cfg = self.cfg

@@ -1,5 +1,6 @@
 """`ancestral-sampling-system`: stochastic sampling of the prior, the paper's upper bound of diversity (6.1.2)."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,11 +10,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ...errors import UserError, in_range
+from ...finite import StepCheck, note
 from ...host import register
 from ...particles import particle_noise
 from ...priors import PromptEmbedding, sample_ancestral
 from ..prior_config import PriorConfig, configured_prior, configured_seed
 from .base_2d import EnsembleSystem
+
+HALF = "system.half_precision_weights=false"  # of priors that overflow in half precision
 
 
 @register("ancestral-sampling-system")
@@ -46,16 +50,23 @@ class AncestralSamplingSystem(EnsembleSystem):
         self.automatic_optimization = False  # the sampler sets the particles; the optimizer only counts the step
 
     def training_step(self, batch: dict, batch_idx: int) -> None:
-        self.cost.start_step()
+        started = time.perf_counter()
         front = torch.zeros(1, device=self.particles.device)
         text = self.prompt_processor().get_text_embeddings(front, front, front, False).to(self.prior.device)
         conditional, negative = text.chunk(2)
         with tqdm(total=self.cfg.num_inference_steps, desc="Sampling", leave=False) as bar:
-            samples = self.sample(PromptEmbedding(conditional, negative, negative), lambda *_: bar.update())
+
+            def after_step(index: int, latents: Tensor) -> None:
+                with StepCheck(index).active() as check:
+                    note("the latent", latents, lower=f"system.guidance_scale; {HALF}")
+                check.stop()
+                bar.update()
+
+            samples = self.sample(PromptEmbedding(conditional, negative, negative), after_step)
         with torch.no_grad():
             self.particles.copy_(samples)
         self.optimizers().step()
-        self.cost.end_step()
+        self.count_time(time.perf_counter() - started, self.cfg.num_inference_steps)
 
     def sample(self, embedding: PromptEmbedding, callback: Callable[[int, Tensor], object]) -> Tensor:
         """Sample the ensemble.
@@ -84,9 +95,4 @@ class AncestralSamplingSystem(EnsembleSystem):
 
     def run_facts(self) -> dict[str, Any]:
         """Entries of `EnsembleSystem.run_facts`; seconds per step are those of an Euler step."""
-        facts, seconds = super().run_facts(), self.cost.seconds
-        return {
-            **facts,
-            "gamma": None,
-            "seconds_per_step": seconds / self.cfg.num_inference_steps if seconds else None,
-        }
+        return {**super().run_facts(), "gamma": None}

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ...errors import UserError, fits_memory, in_range, one_of
+from ...files import whole_file, write_json
 from ...host import BaseSystem, PromptProcessor, get_device, parse_structured, warn
 from ...images import read_images, save_grid, save_image
 from ...metrics import diversity, pairwise_similarity, vendi_score
@@ -59,7 +60,7 @@ def _load_or_warn(name: str, bundled: bool) -> Any:
         return None
 
 
-class EnsembleSystem(BaseSystem):
+class EnsembleSystem(RunCost, BaseSystem):
     """N particles in the space of a prior, with metrics of their diversity.
 
     On the bundled prior the metrics also compare the images with the prompt. Subclasses call `set_prior`, then
@@ -80,7 +81,6 @@ class EnsembleSystem(BaseSystem):
 
     cfg: Config
     prior: Prior
-    adapts_checkpoints = False  # `on_load_checkpoint` reads the cost of the run alone
 
     def configure(self) -> None:
         self.ensemble = parse_structured(ImageParticlesConfig, self.cfg.particles)
@@ -94,12 +94,11 @@ class EnsembleSystem(BaseSystem):
             "system.prompt_processor_type", self.cfg.prompt_processor_type, self.cfg.prompt_processor, PromptProcessor
         )
         self._networks: dict[str, Any] | None = None
-        self.cost = RunCost()
 
     def set_prior(self, prior: Prior) -> None:
         """Set `self.prior`, not as a submodule, so that checkpoints do not hold its weights."""
         object.__setattr__(self, "prior", prior)
-        self.cost.watch(prior)
+        self.watch(prior)
 
     def make_particles(self, seed: int) -> nn.Parameter:
         """Initial particles (N, C, H, W): latents of the prior, or images in [-1, 1]."""
@@ -167,8 +166,9 @@ class EnsembleSystem(BaseSystem):
         for index, image in enumerate(images):
             save_image(image, Path(self.get_save_path(f"{folder}/particle_{index:02d}.png")))
         particles = self.particles.detach().cpu().contiguous()
-        save_file({"particles": particles}, self.get_save_path(f"{folder}/particles.safetensors"))
-        self.save_json("metrics.json", metrics)
+        with whole_file(Path(self.get_save_path(f"{folder}/particles.safetensors"))) as unfinished:
+            save_file({"particles": particles}, unfinished)
+        write_json(Path(self.get_save_path("metrics.json")), metrics)
 
     def validation_step(self, batch: dict, batch_idx: int) -> None:
         save_grid(self.images(), Path(self.get_save_path(f"it{self.true_global_step}-val.png")))
@@ -190,10 +190,4 @@ class EnsembleSystem(BaseSystem):
 
     def run_facts(self) -> dict[str, Any]:
         """Entries of metrics.json beside the metrics: the cost of the run, and what a subclass adds."""
-        return self.cost.facts(self.ensemble.n_particles)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.cost.save(checkpoint)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.cost.load(checkpoint)
+        return self.cost_facts(self.ensemble.n_particles)

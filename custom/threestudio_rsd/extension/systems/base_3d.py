@@ -19,7 +19,7 @@ from .run_cost import RunCost
 from .view_saver import ViewSaver
 
 
-class ParticleLift3DSystem(BaseLift3DSystem):
+class ParticleLift3DSystem(RunCost, BaseLift3DSystem):
     """N 3D scenes optimized by a guidance on their renders (Alg. 1).
 
     With `particles-geometry` (and ensembles of the other parts) each particle is a scene. Any other geometry is one
@@ -37,7 +37,6 @@ class ParticleLift3DSystem(BaseLift3DSystem):
 
     cfg: Config
     guidance: Any
-    adapts_checkpoints = False  # `on_load_checkpoint` reads the cost of the run alone
 
     def configure(self) -> None:
         super().configure()
@@ -45,7 +44,6 @@ class ParticleLift3DSystem(BaseLift3DSystem):
         self.renderer.all_shown = True  # by the view saver
         self._networks: dict[str, Any] | None = None
         self._view_saver: ViewSaver | None = None
-        self.cost = RunCost()
 
     def make_guidance(self) -> None:
         """Build prompt processor and guidance, which only training needs."""
@@ -54,7 +52,7 @@ class ParticleLift3DSystem(BaseLift3DSystem):
         )
         check_view_prompts(self.cfg.prompt_processor, self.cfg.guidance)
         self.guidance = find(self.cfg.guidance_type)(self.cfg.guidance)
-        self.cost.watch(getattr(self.guidance, "prior", None))
+        self.watch(getattr(self.guidance, "prior", None))
         self.prompt_utils = self.prompt_processor()
 
     @property
@@ -75,7 +73,6 @@ class ParticleLift3DSystem(BaseLift3DSystem):
         return self.renderer(**batch)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
-        self.cost.start_step()
         self._check_views(batch)
         out = self(batch)
         self._rgb = out["comp_rgb"].detach()
@@ -99,7 +96,6 @@ class ParticleLift3DSystem(BaseLift3DSystem):
 
     def on_train_batch_end(self, outputs: Any, batch: dict[str, Any], batch_idx: int) -> None:
         super().on_train_batch_end(outputs, batch, batch_idx)
-        self.cost.end_step()
         every = self.cfg.metrics_every
         if every > 0 and self.true_global_step % every == 0:
             # With one scene its views are the ensemble: N particles with one view each.
@@ -164,20 +160,20 @@ class ParticleLift3DSystem(BaseLift3DSystem):
 
     def run_facts(self) -> dict[str, Any]:
         """Entries of metrics.json beside the metrics."""
-        guidance = getattr(self, "guidance", None)
         return {
             "prompt": self.cfg.prompt_processor.get("prompt"),
             "n_particles": self.n_particles,
             "steps": int(self.true_global_step),
-            "gamma": getattr(guidance, "gamma", None),
-            **self.cost.facts(self.n_particles),
+            "gamma": self._gamma(),
+            **self.cost_facts(self.n_particles),
         }
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.cost.save(checkpoint)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.cost.load(checkpoint)
+    def _gamma(self) -> float | None:
+        """Repulsion weight at the present step; None for a guidance without one. Evaluation does not build it."""
+        if hasattr(self, "guidance"):
+            return getattr(self.guidance, "gamma", None)
+        gamma = self.cfg.guidance.get("gamma")
+        return None if gamma is None else self.C(gamma)
 
 
 def particles_of(parts: Sequence[Any]) -> list[nn.ModuleList]:

@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...host import register
+from ...particles.clipping import clip_row_gradients
 from ..building import build
 from ..guidance.base import RepulsiveGuidance
 from .base_2d import EnsembleSystem
@@ -39,7 +40,6 @@ class ParticleImageSystem(EnsembleSystem):
         return channels_last / 2 + 0.5, False
 
     def training_step(self, batch: dict, batch_idx: int) -> dict[str, Tensor]:
-        self.cost.start_step()
         rgb, rgb_as_latents = self()
         front = torch.zeros(self.ensemble.n_particles, device=rgb.device)
         output = self.guidance(
@@ -59,11 +59,30 @@ class ParticleImageSystem(EnsembleSystem):
 
     def on_train_batch_end(self, outputs: Any, batch: dict, batch_idx: int) -> None:
         super().on_train_batch_end(outputs, batch, batch_idx)
-        self.cost.end_step()
         every = self.cfg.metrics_every
         if every > 0 and self.true_global_step % every == 0:
             for name, value in self.diversities(self.images()).items():
                 self.log(f"train/diversity_{name}", value, prog_bar=True)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Any,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the gradient norm of each particle separately, and that of the guidance's networks.
+
+        Args:
+            optimizer: optimizer of the system.
+            gradient_clip_val: largest norm; None or 0: no clipping.
+            gradient_clip_algorithm: norm, or value, which Lightning does.
+        """
+        if not gradient_clip_val or gradient_clip_algorithm not in (None, "norm"):
+            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+            return
+        clip_row_gradients(self.particles, gradient_clip_val)
+        others = [parameter for parameter in self.parameters() if parameter is not self.particles]
+        nn.utils.clip_grad_norm_(others, gradient_clip_val)
 
     def run_facts(self) -> dict[str, Any]:
         """Entries of `EnsembleSystem.run_facts`, and the repulsion weight."""

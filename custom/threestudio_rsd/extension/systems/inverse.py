@@ -1,5 +1,8 @@
 """`latent-inverse-system` and `pixel-inverse-system`: N answers to each inverse problem (section 5, Alg. 2)."""
 
+import copy
+import hashlib
+import time
 import warnings
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,12 +14,15 @@ from omegaconf import OmegaConf
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ...errors import UserError, one_of
+from ...errors import NonFiniteError, UserError, one_of
+from ...files import whole_file, write_json
 from ...host import BaseSystem, get_device, parse_structured, register, warn
 from ...images import save_grid, save_image
 from ...inverse import Problem, SolverConfig, make_solver
 from ...inverse.answer_metrics import answer_metrics, answer_residuals, mean_metrics
+from ...inverse.solver import ANSWERS
 from ...metrics import load_lpips
+from ...particles.finite_updates import SKIP, restore_particles
 from ...toyworld import ToyworldJudge
 from ...toyworld.world import CLASSES
 from ..prior_config import PriorConfig, configured_prior, configured_seed
@@ -29,7 +35,7 @@ TOLERANCE = 0.05  # for details that a decoder cannot show (ours)
 MOST_ROWS = 16  # images on a grid
 
 
-class InverseSystem(BaseSystem):
+class InverseSystem(RunCost, BaseSystem):
     """System whose training steps are the steps of a solver. Subclasses define the solvers and check the prior.
 
     Raises:
@@ -51,6 +57,8 @@ class InverseSystem(BaseSystem):
     solvers: tuple[str, ...] = ()  # accepted names; the first is the default
 
     def configure(self) -> None:
+        if self.cfg.weights is not None:
+            raise UserError("system.weights has no effect on inverse problems; accepted: null, or resume=CHECKPOINT.")
         given: Any = self.cfg.solver
         given.setdefault("name", self.solvers[0])
         given.setdefault("seed", configured_seed(None))
@@ -67,8 +75,7 @@ class InverseSystem(BaseSystem):
         self.automatic_optimization = False  # the solver moves the particles; the optimizer only counts the steps
         warnings.filterwarnings("ignore", message=".*no pre-optimization state was saved.*")  # there is none to save
         self.counter = nn.Parameter(torch.zeros(()))
-        self.cost = RunCost()
-        self.cost.watch(prior)
+        self.watch(prior)
 
     def check_prior(self, prior: Any) -> None:
         """Check that the prior is a latent or a pixel model, as the solvers need.
@@ -109,23 +116,65 @@ class InverseSystem(BaseSystem):
         return torch.optim.SGD([self.counter], lr=0.0)
 
     def training_step(self, batch: dict, batch_idx: int) -> None:
-        self.cost.start_step()
-        for name, value in self.solver.step(self.true_global_step).items():
+        started = time.perf_counter()
+        for name, value in self._solver_step().items():
             self.log(f"train/{name}", value, prog_bar=True)
         self.optimizers().step()
-        self.cost.end_step()
+        self.count_time(time.perf_counter() - started)
+
+    def _solver_step(self) -> dict[str, float]:
+        """Step of the solver; returns values to log.
+
+        Raises:
+            NonFiniteError: a number is not finite, and system.nonfinite=stop.
+        """
+        before = copy.deepcopy(self.solver.state_dict()) if self.cfg.nonfinite == SKIP else None
+        values, check = self.solver.checked_step(self.true_global_step)
+        sentence = check.failure()
+        failed = check.failed_particles(ANSWERS)
+        if sentence is None:
+            return values
+        if before is None or failed is None:
+            raise NonFiniteError(sentence)
+        after = self.solver.state_dict()
+        restore_particles(before, after, failed)
+        self.solver.load_state_dict(after)
+        warn(f"{sentence} Its update is skipped.")
+        return {}
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
-        self.cost.save(checkpoint)
+        super().on_save_checkpoint(checkpoint)
         checkpoint["solver"] = self.solver.state_dict()
-        checkpoint["images"] = list(self.data.names)
+        checkpoint |= self._problem()
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
-        self.cost.load(checkpoint)
+        super().on_load_checkpoint(checkpoint)
+        now = self._problem()
+        for key in ("images", "particles"):
+            if checkpoint.get(key) != now[key]:
+                raise UserError(
+                    f"resume: the checkpoint is of another problem: its {key} are {checkpoint.get(key)}, now they are "
+                    f"{now[key]}; use the config and images of its own run."
+                )
+        if checkpoint.get("pixels") != now["pixels"]:
+            raise UserError(
+                f"resume: the checkpoint is of another problem: its images {now['images']} had other contents; use "
+                "the images of its own run."
+            )
         saved = checkpoint.get("solver")
-        if saved is None or checkpoint.get("images") != self.data.names or saved["z"].shape != self.solver.z.shape:
-            raise UserError("resume: the checkpoint is of another problem; use the config and images of its own run.")
-        self.solver.load_state_dict(saved)
+        try:
+            self.solver.load_state_dict(saved)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise UserError(f"resume: the state of the solver is incomplete or does not fit ({error}).") from error
+
+    def _problem(self) -> dict[str, Any]:
+        """What checkpoints say about the problem: names of the images, checksum of their pixels, numbers M and N."""
+        pixels = self.data.images.detach().cpu().contiguous().numpy().tobytes()
+        return {
+            "images": list(self.data.names),
+            "pixels": hashlib.sha256(pixels).hexdigest(),
+            "particles": list(self.solver.z.shape[:2]),
+        }
 
     def validation_step(self, batch: dict, batch_idx: int) -> None:
         self._save_grid("val", self.solver.reconstructions().cpu())
@@ -152,7 +201,7 @@ class InverseSystem(BaseSystem):
             folder: folder below save/, such as `test`.
         """
         answers, auxiliary = self.solver.reconstructions(), self.solver.auxiliary()
-        self.save_json("metrics.json", self.measure(answers))
+        metrics = self.measure(answers)
         answers, truth = answers.cpu(), self.data.images.cpu()
         self._save_grid(folder, answers)
         shown = self._measurement_images()
@@ -169,10 +218,13 @@ class InverseSystem(BaseSystem):
             for file, image in pictures.items():
                 save_image(image, where / f"{file}.png")
             tensors = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
-            save_file(tensors, str(where / "particles.safetensors"))
+            with whole_file(where / "particles.safetensors") as unfinished:
+                save_file(tensors, unfinished)
         from ...inverse.operators import operator_state
 
-        save_file(operator_state(self.data.physics), self.get_save_path(f"{folder}/operator.safetensors"))
+        with whole_file(Path(self.get_save_path(f"{folder}/operator.safetensors"))) as unfinished:
+            save_file(operator_state(self.data.physics), unfinished)
+        write_json(Path(self.get_save_path("metrics.json")), metrics)  # last: a run with this file is finished
         for error in self.data.failed.values():
             warn(f"Left out: {error}")
 
@@ -205,7 +257,7 @@ class InverseSystem(BaseSystem):
             "operator": asdict(data.operator),
             "n_particles": answers.shape[1],
             "steps": int(self.true_global_step),
-            **self.cost.facts(answers.shape[0] * answers.shape[1]),
+            **self.cost_facts(answers.shape[0] * answers.shape[1]),
             "failed": data.failed,
             "mean": mean_metrics(records),
             "images": dict(zip(data.names, records, strict=True)),

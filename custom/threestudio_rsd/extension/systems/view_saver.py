@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...files import write_json
 from ...images import save_grid
 from ...metrics import spread_views, view_diversity
 from ...toyworld import ToyworldJudge, judge_objects
@@ -72,7 +73,8 @@ class ViewSaver:
         sheet = Path(self.system.get_save_path(f"{self.name}-sheet.png"))
         save_grid(images.flatten(0, 1), sheet, columns=len(chosen))
         azimuth, elevation = torch.tensor([self.cameras[i] for i in chosen]).unbind(1)
-        self.system.save_json("metrics.json", facts | self._measure(images, azimuth, elevation))
+        metrics = facts | self._measure(images, azimuth, elevation)
+        write_json(Path(self.system.get_save_path("metrics.json")), metrics)
 
     def _measure(self, images: Tensor, azimuth: Tensor, elevation: Tensor) -> dict[str, Any]:
         system = self.system

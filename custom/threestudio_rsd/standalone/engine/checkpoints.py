@@ -1,11 +1,8 @@
 """Files about a run in its trial folder: checkpoints, its config and its command."""
 
-import contextlib
 import shlex
 import shutil
-import signal
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +11,15 @@ from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning.callbacks import Callback
 
 from ...errors import UserError
+from ...files import whole_file, write_whole
+from ..utils.checkpoint_files import sign
 from ..utils.config import dump_config
-from ..utils.messages import info, warn
-
-
-class Interrupted(BaseException):
-    """Raised after Ctrl-C, when the step is finished and its checkpoint is saved."""
+from ..utils.messages import info
+from .stopping import StopSignals
 
 
 class WholeFiles(TorchCheckpointIO):
-    """Lightning plugin that writes a temporary file and renames it, so that a crash keeps the old checkpoint."""
+    """Lightning plugin that writes checkpoints with a checksum, as a whole, so that a crash keeps the old one."""
 
     def save_checkpoint(self, checkpoint: dict, path: Any, storage_options: Any = None) -> None:
         """Write a checkpoint.
@@ -37,46 +33,35 @@ class WholeFiles(TorchCheckpointIO):
             UserError: the file cannot be written; no part of it is left.
         """
         path = Path(path)
-        part = path.with_name(f"{path.name}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(checkpoint, part)
-            part.replace(path)
+            with whole_file(path) as unfinished:
+                torch.save(checkpoint, unfinished)
+                sign(unfinished)
         except (OSError, RuntimeError) as error:
-            with contextlib.suppress(OSError):
-                part.unlink()
             reason = " ".join(str(error).split())
-            raise UserError(f"The checkpoint {path} cannot be written: {reason}.") from error
+            kept = "; the former one is kept" if path.is_file() else ""
+            raise UserError(f"The checkpoint {path} cannot be written: {reason}{kept}.") from error
 
 
 class LastCheckpoint(Callback):
-    """Callback that saves last.ckpt after each validation, every N steps, at the end of training and after Ctrl-C.
+    """Callback that saves last.ckpt after each validation, every N steps, when the run is to stop, and at its end.
 
     Args:
         folder: folder of last.ckpt.
         every_n_steps: number of steps from one save to the next; 0: only at the other occasions.
-
-    Raises:
-        Interrupted: Ctrl-C was pressed; raised at the end of that step.
-        KeyboardInterrupt: Ctrl-C was pressed a second time; raised at once.
+        signals: signals that stop the run; None: none do.
     """
 
-    def __init__(self, folder: str, every_n_steps: int = 0) -> None:
+    def __init__(self, folder: str, every_n_steps: int = 0, signals: StopSignals | None = None) -> None:
         self.path = Path(folder, "last.ckpt")
         self.every_n_steps = every_n_steps
+        self._signals = signals or StopSignals()
         self._saved_step: int | None = None
-        self._interrupted = False
-        self._former_handler: Callable | int | None = None
-
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        if threading.current_thread() is threading.main_thread():
-            self._former_handler = signal.signal(signal.SIGINT, self._on_interrupt)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, *args: Any) -> None:
-        if self._interrupted:
-            self._save(trainer)
-            raise Interrupted
-        if self.every_n_steps and trainer.global_step % self.every_n_steps == 0:
+        is_due = self.every_n_steps and trainer.global_step % self.every_n_steps == 0
+        if is_due or self._signals.is_stopping:
             self._save(trainer)
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
@@ -86,30 +71,12 @@ class LastCheckpoint(Callback):
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         self._save(trainer)
 
-    def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        self._restore_handler()
-
-    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        self._restore_handler()
-
-    def _on_interrupt(self, *args: Any) -> None:
-        if self._interrupted:
-            self._restore_handler()
-            raise KeyboardInterrupt
-        self._interrupted = True
-        warn("\nInterrupted: finishing and saving this step; press Ctrl-C again to stop at once.")
-
     def _save(self, trainer: Any) -> None:
         if self._saved_step != trainer.global_step and trainer.global_step > 0:
             trainer.save_checkpoint(self.path)
             self._saved_step = trainer.global_step
-            if self._interrupted:
-                info(f"Saved step {trainer.global_step}; continue with resume={self.path}")
-
-    def _restore_handler(self) -> None:
-        if self._former_handler is not None:
-            signal.signal(signal.SIGINT, self._former_handler)
-            self._former_handler = None
+        if self._signals.is_stopping:
+            info(f"Saved step {trainer.global_step}; continue with resume={self.path}")
 
 
 def write_snapshot(config_path: str, cfg: Any, command: Sequence[str]) -> None:
@@ -124,6 +91,8 @@ def write_snapshot(config_path: str, cfg: Any, command: Sequence[str]) -> None:
     raw = trial / "configs" / "raw.yaml"
     raw.parent.mkdir(parents=True, exist_ok=True)
     if not (raw.exists() and raw.samefile(config_path)):
-        shutil.copyfile(config_path, raw)
-    dump_config(str(raw.with_name("parsed.yaml")), cfg)
-    (trial / "cmd.txt").write_text(shlex.join(command) + "\n", encoding="utf-8")
+        with whole_file(raw) as unfinished:
+            shutil.copyfile(config_path, unfinished)
+    with whole_file(raw.with_name("parsed.yaml")) as unfinished:
+        dump_config(str(unfinished), cfg)
+    write_whole(trial / "cmd.txt", shlex.join(command) + "\n")

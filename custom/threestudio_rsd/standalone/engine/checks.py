@@ -15,8 +15,8 @@ from ..utils.config import config_to_primitive
 from ..utils.misc import C
 from ..utils.weights import read_checkpoint
 
-POSITIVE = ("max_steps", "max_epochs", "log_every_n_steps")  # trainer's keys that must be at least 1
 RESERVED = ("self", "callbacks", "logger", "plugins", "inference_mode", "dirpath")  # set by launch, not by configs
+OUTPUT_FOLDERS = ("ckpts", "save", "csv_logs", "tb_logs", "configs")  # of a trial folder
 LARGEST_SEED = 2**32 - 1  # NumPy's limit
 
 
@@ -49,18 +49,6 @@ def check_arguments(section: str, arguments: dict, function: Callable) -> None:
             raise UserError(f"{section}.{key}={value!r} is an unknown key; {hint}accepted: {', '.join(accepted)}.")
 
 
-def check_trainer(trainer: dict) -> None:
-    """Check the numbers in the config of Lightning's Trainer.
-
-    Raises:
-        UserError: a number is not a positive integer.
-    """
-    for key in POSITIVE:
-        value = trainer.get(key)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise UserError(f"trainer.{key}={value!r} is impossible; accepted: an integer of at least 1.")
-
-
 def check_output_folder(trial_dir: str) -> None:
     """Check that the trial folder can be made, without making it.
 
@@ -70,6 +58,10 @@ def check_output_folder(trial_dir: str) -> None:
     folder = Path(trial_dir).absolute()
     while not os.path.lexists(folder):
         folder = folder.parent
+    for part in OUTPUT_FOLDERS:
+        path = Path(trial_dir, part)
+        if os.path.lexists(path) and not (path.is_dir() and os.access(path, os.W_OK | os.X_OK)):
+            raise UserError(f"{path} is not a writable folder; remove it, or set another tag.")
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         raise UserError(f"{trial_dir} cannot be made: {folder} is not a writable folder; set exp_root_dir.")
 
@@ -86,13 +78,17 @@ def make_output_folder(trial_dir: str) -> None:
         raise UserError(f"{trial_dir} cannot be made: {error.strerror}; set exp_root_dir to another folder.") from error
 
 
-def read_resumed(path: str | None) -> dict | None:
+def read_resumed(path: str | None, mode: str) -> dict | None:
     """Read the checkpoint to resume from; None if there is no path.
+
+    Args:
+        path: config value `resume`.
+        mode: `train`, `validate`, `test` or `export`.
 
     Raises:
         UserError: it cannot be read.
     """
-    return None if path is None else read_checkpoint(path)
+    return None if path is None else read_checkpoint(path, continued=mode == "train")
 
 
 def check_resumed(checkpoint: dict | None, path: str | None, system: Any) -> None:
@@ -101,16 +97,12 @@ def check_resumed(checkpoint: dict | None, path: str | None, system: Any) -> Non
     Args:
         checkpoint: content of the file; None: nothing is checked.
         path: path of the file, for the error.
-        system: system that is to be resumed. Systems that adapt checkpoints themselves are not checked.
+        system: system that is to be resumed.
 
     Raises:
         UserError: a weight is missing, superfluous or of another shape.
     """
-    from ..systems.base import BaseSystem
-
-    overrides = type(system).on_load_checkpoint is not BaseSystem.on_load_checkpoint
-    adapts_itself = getattr(system, "adapts_checkpoints", overrides)
-    if checkpoint is None or adapts_itself or not getattr(system, "strict_loading", True):
+    if checkpoint is None or not getattr(system, "strict_loading", True):
         return
     saved, wanted = checkpoint["state_dict"], system.state_dict()
     for key in sorted(saved.keys() | wanted.keys()):

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 
+from ...errors import UserError, one_of
+from ...particles.finite_updates import SKIP, STOP, FiniteUpdates
 from ..utils.base import Updateable, update_end_if_possible, update_if_possible
 from ..utils.config import parse_structured
 from ..utils.messages import info
@@ -15,7 +17,7 @@ from ..utils.weights import load_module_weights
 from .optimizers import parse_optimizer, parse_scheduler
 
 
-class BaseSystem(pl.LightningModule, Updateable, SaverMixin):
+class BaseSystem(FiniteUpdates, pl.LightningModule, Updateable, SaverMixin):
     """LightningModule that is built from a config.
 
     Subclasses create what they train in `configure`, because weights are restored and optimizers are made before
@@ -41,6 +43,8 @@ class BaseSystem(pl.LightningModule, Updateable, SaverMixin):
         weights_ignore_modules: list[str] | None = None  # attributes whose weights are not loaded
         cleanup_after_validation_step: bool = False  # free GPU memory after each validation batch
         cleanup_after_test_step: bool = False  # free GPU memory after each test or export batch
+        # ours: where numbers are not finite, stop the run, or skip the update of the particle
+        nonfinite: str = STOP
 
     cfg: Config
     if TYPE_CHECKING:  # Lightning and torch type these more narrowly than systems use them
@@ -52,6 +56,7 @@ class BaseSystem(pl.LightningModule, Updateable, SaverMixin):
     def __init__(self, cfg: Any = None, resumed: bool = False) -> None:
         super().__init__()
         self.cfg = parse_structured(self.Config, cfg)
+        one_of("system.nonfinite", self.cfg.nonfinite, (STOP, SKIP))
         self._save_dir: str | None = None
         self._resumed = resumed
         self._resumed_eval_status: dict | None = None
@@ -75,9 +80,19 @@ class BaseSystem(pl.LightningModule, Updateable, SaverMixin):
             ignore_modules: attributes whose weights are not loaded.
 
         Raises:
-            UserError: the file cannot be read.
+            UserError: the file cannot be read, or its weights are not those of this system.
         """
         state, epoch, global_step = load_module_weights(weights, ignore_modules=ignore_modules, map_location="cpu")
+        wanted = self.state_dict()
+        ignored = tuple(f"{module}." for module in ignore_modules or ())
+        missing = sorted(key for key in wanted.keys() - state.keys() if not key.startswith(ignored))
+        unfit = sorted(key for key in state if key not in wanted or state[key].shape != wanted[key].shape)
+        for what, keys in (("lacks", missing), ("has another shape of, or does not know,", unfit)):
+            if keys:
+                raise UserError(
+                    f"system.weights={weights!r} does not fit: it {what} {keys[0]} and {len(keys) - 1} more; name the "
+                    "attributes that are not to be loaded in system.weights_ignore_modules."
+                )
         self.load_state_dict(state, strict=False)
         self.do_update_step(epoch, global_step, on_load_weights=True)
 

@@ -1,12 +1,14 @@
 """Conversion of arrays to 8-bit RGB pictures, and grids of pictures."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from ...errors import UserError, one_of
+from ...errors import NonFiniteError, UserError, one_of
+from ...files import whole_file
 
 
 def rgb_picture(image: np.ndarray, data_format: str = "HWC", data_range: tuple = (0, 1)) -> np.ndarray:
@@ -94,6 +96,18 @@ def picture_grid(cells: list, align: Any = "max") -> np.ndarray:
     return np.concatenate([_resize(picture, height, width) for picture in pictures], axis=1)
 
 
+def write_picture(pixels: np.ndarray, path: Path) -> None:
+    """Write pixels as a whole file, whose ending is the format.
+
+    Args:
+        pixels: 8-bit pixels (H, W), (H, W, 3) or (H, W, 4), or 16-bit pixels (H, W).
+        path: file to write or replace.
+    """
+    Image.init()  # fills the table of endings
+    with whole_file(path) as unfinished:
+        Image.fromarray(pixels).save(unfinished, Image.EXTENSION.get(path.suffix.lower()))
+
+
 def _cell_size(pictures: list[np.ndarray], align: Any) -> tuple[int, int]:
     if align in ("max", "min"):
         choose = {"max": max, "min": min}[align]
@@ -117,5 +131,7 @@ def _height_width_channels(image: np.ndarray, data_format: str) -> np.ndarray:
 
 
 def _to_bytes(image: np.ndarray, data_range: tuple) -> np.ndarray:
+    if not np.isfinite(image).all():
+        raise NonFiniteError("An image has values that are not finite, so it is not written.")
     low, high = data_range
-    return ((np.nan_to_num(image).clip(low, high) - low) / (high - low) * 255).astype(np.uint8)
+    return ((image.clip(low, high) - low) / (high - low) * 255).astype(np.uint8)

@@ -1,7 +1,6 @@
 """`SaverMixin`: methods that save images, films, meshes and data of a system below one folder."""
 
 import importlib.util
-import json
 import re
 import shutil
 from pathlib import Path
@@ -12,9 +11,10 @@ import torch
 from PIL import Image, ImageDraw
 
 from ...errors import require
+from ...files import whole_file, write_json, write_whole
 from .config import config_to_primitive
 from .mesh_files import TEXTURES, glb_bytes, mtl_text, obj_text
-from .pictures import grayscale_picture, picture_grid, rgb_picture, uv_picture
+from .pictures import grayscale_picture, picture_grid, rgb_picture, uv_picture, write_picture
 
 
 class SaverMixin:
@@ -91,7 +91,7 @@ class SaverMixin:
             img: 8-bit pixels (H, W), (H, W, 3) or (H, W, 4), or 16-bit pixels (H, W).
         """
         path = self.get_save_path(filename)
-        Image.fromarray(self.convert_data(img)).save(path)
+        write_picture(self.convert_data(img), Path(path))
         return path
 
     def save_rgb_image(
@@ -227,7 +227,8 @@ class SaverMixin:
         path = self.get_save_path(filename)
         # imageio takes milliseconds per image for a GIF and images per second for a film, whose sides must be even.
         options = {"duration": 1000 / fps} if save_format == "gif" else {"fps": fps, "macro_block_size": 2}
-        imageio.mimsave(path, images, **options)
+        with whole_file(Path(path)) as unfinished:
+            imageio.mimsave(unfinished, images, format={"mp4": "FFMPEG"}.get(save_format, save_format), **options)
         self._log_media(path, name, step, video=True)
         return path
 
@@ -241,7 +242,8 @@ class SaverMixin:
         data = self.convert_data(data)
         suffix = ".npz" if isinstance(data, dict) else ".npy"
         path = self.get_save_path(filename if filename.endswith(suffix) else filename + suffix)
-        np.savez(path, **data) if isinstance(data, dict) else np.save(path, data)
+        with whole_file(Path(path)) as unfinished, unfinished.open("wb") as file:
+            np.savez(file, **data) if isinstance(data, dict) else np.save(file, data)
         return path
 
     def save_obj(
@@ -290,35 +292,34 @@ class SaverMixin:
             texture_faces=self.convert_data(mesh.t_tex_idx) if save_uv else None,
             material=path.with_suffix(".mtl").name if save_mat else None,
         )
-        path.write_text(text, encoding="utf-8")
-        paths = [path]
+        paths = [write_whole(path, text)]
         if save_mat:
             maps = {"map_Kd": map_Kd, "map_Ks": map_Ks, "map_Bump": map_Bump, "map_Pm": map_Pm, "map_Pr": map_Pr}
             given = {key: image for key, image in maps.items() if image is not None}
             paths += self._save_material(path.with_suffix(".mtl"), given, map_format)
         if importlib.util.find_spec("trimesh") is not None:
             paths.append(path.with_suffix(".glb"))
-            paths[-1].write_bytes(glb_bytes(positions, faces, colors))
+            with whole_file(paths[-1]) as unfinished:
+                unfinished.write_bytes(glb_bytes(positions, faces, colors))
         return list(map(str, paths))
 
     def save_state_dict(self, filename: str, data: dict) -> str:
         """Save a dict of tensors with torch.save."""
         path = self.get_save_path(filename)
-        torch.save(data, path)
+        with whole_file(Path(path)) as unfinished:
+            torch.save(data, unfinished)
         return path
 
     def save_file(self, filename: str, src_path: str) -> str:
         """Copy a file into the folder for results."""
         path = self.get_save_path(filename)
-        shutil.copyfile(src_path, path)
+        with whole_file(Path(path)) as unfinished:
+            shutil.copyfile(src_path, unfinished)
         return path
 
     def save_json(self, filename: str, payload: Any) -> str:
-        """Save numbers, texts, lists and dicts as JSON."""
-        path = self.get_save_path(filename)
-        with Path(path).open("w", encoding="utf-8") as file:
-            json.dump(payload, file, indent=1, ensure_ascii=False)
-        return path
+        """Save numbers, texts, lists and dicts as JSON; a number that is not finite raises NonFiniteError."""
+        return str(write_json(Path(self.get_save_path(filename)), payload))
 
     def _save_material(self, path: Path, textures: dict[str, Any], map_format: str) -> list[Path]:
         """Write the MTL file at `path`, and the textures, by key of that file, beside it."""
@@ -330,15 +331,15 @@ class SaverMixin:
                 picture = grayscale_picture(pixels.reshape(pixels.shape[:2]), (0, 1), cmap=None)
             else:
                 picture = rgb_picture(pixels)
-            Image.fromarray(picture).save(texture_path)
-        path.write_text(mtl_text(names), encoding="utf-8")
+            write_picture(picture, texture_path)
+        write_whole(path, mtl_text(names))
         return [path, *paths]
 
     def _save_picture(
         self, filename: str, picture: np.ndarray, name: str | None = None, step: int | None = None
     ) -> str:
         path = self.get_save_path(filename)
-        Image.fromarray(picture).save(path)
+        write_picture(picture, Path(path))
         self._log_media(path, name, step)
         return path
 

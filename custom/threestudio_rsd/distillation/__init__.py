@@ -1,13 +1,15 @@
 """Score distillation: the base methods, their repulsive ensemble, timestep schedules and weights."""
 
 from .esd import ESD, esd_direction
+from .feature_decoder import FEATURE_DECODERS, LinearDecoder, feature_decoder
+from .held_force import HeldForce
 from .held_target import HeldTarget
 from .kernel_input import KERNEL_INPUTS, select_kernel_input
 from .method import CameraCondition, Method, Step
 from .nfsd import NFSD, nfsd_direction
 from .noise import NOISE_KINDS, NoiseSource, couple_noise, refresh_noise
 from .noise_selection import select_distant, select_noise
-from .rsd import RepulsiveDistillation, RepulsiveGradient, loss_with_gradient
+from .rsd import RepulsiveDistillation, RepulsiveGradient, force_by_view, loss_with_gradient
 from .sds import SDS
 from .svgd import SVGD, svgd_direction
 from .timesteps import TimestepSchedule
@@ -18,6 +20,7 @@ from .world_map import WorldMapNoise
 __all__ = [
     "ESD",
     "EXACT",
+    "FEATURE_DECODERS",
     "KERNEL_INPUTS",
     "NFSD",
     "NOISE_KINDS",
@@ -25,7 +28,9 @@ __all__ = [
     "SVGD",
     "VSD",
     "CameraCondition",
+    "HeldForce",
     "HeldTarget",
+    "LinearDecoder",
     "Method",
     "NoiseSource",
     "RepulsiveDistillation",
@@ -36,6 +41,8 @@ __all__ = [
     "couple_noise",
     "esd_direction",
     "exact_step",
+    "feature_decoder",
+    "force_by_view",
     "force_scale",
     "loss_with_gradient",
     "nfsd_direction",

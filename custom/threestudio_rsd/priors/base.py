@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError, in_range, one_of
 from .perp_neg import WeightedNegatives, perp_neg_condition
+from .row_chunks import predict_rows
 
 PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")  # of diffusers' schedulers
 
@@ -89,6 +90,7 @@ class Prior(nn.Module):
         fingerprint: model, revision and precision as text, for caches and logs.
         is_bundled: whether the prior ships with this package.
         is_latent: whether particles are latents of an autoencoder, not pixels.
+        rows_per_call: most rows in one network call without gradient; None: all. Falls when a GPU's memory runs out.
     """
 
     num_train_timesteps: int
@@ -97,6 +99,7 @@ class Prior(nn.Module):
     fingerprint: str
     is_bundled: bool = False
     is_latent: bool = False
+    rows_per_call: int | None = None
     unet: Any  # the noise network, where the prior has one
 
     @property
@@ -146,7 +149,7 @@ class Prior(nn.Module):
         negative: bool = False,
         unconditional: bool = True,
     ) -> NoisePredictions:
-        """Noise predictions for all prompts, in one network call.
+        """Noise predictions for all prompts, in one network call where memory allows.
 
         Args:
             x_t: noisy particles, (N, ...).
@@ -174,7 +177,7 @@ class Prior(nn.Module):
             texts.extend(perp_neg.values.unbind(1))
         copies = len(texts)
         t_all = t if isinstance(t, int) else t.repeat(copies)
-        noise = self.raw_predict(torch.cat([x_t] * copies), t_all, torch.cat(texts))
+        noise = predict_rows(self, torch.cat([x_t] * copies), t_all, torch.cat(texts))
         parts = list(torch.split(noise, n))
         conditional = parts.pop(0)
         predictions = NoisePredictions(
@@ -204,7 +207,7 @@ class Prior(nn.Module):
         """
         self._check(x_t, t)
         if guidance_scale == 1 and embedding.perp_neg is None:
-            return self.raw_predict(x_t, t, embedding.expand(len(x_t)).conditional)
+            return predict_rows(self, x_t, t, embedding.expand(len(x_t)).conditional)
         return self.noise_predictions(x_t, t, embedding).guided(guidance_scale)
 
     def _check(self, x_t: Tensor, t: int | Tensor) -> None:

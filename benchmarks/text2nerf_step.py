@@ -24,7 +24,7 @@ CONFIG = "configs/text2nerf/dreamfusion-bundled.yaml"
 class Steps:
     """A system with its data and optimizer, stepped without a trainer."""
 
-    def __init__(self, n_particles: int, size: int, batched: bool, gamma: float) -> None:
+    def __init__(self, n_particles: int, size: int, batched: bool, gamma: float, decoder: str = "full") -> None:
         register_modules()
         torch.manual_seed(0)
         overrides = {
@@ -34,6 +34,7 @@ class Steps:
             "data.height": size,
             "system.renderer.batched": str(batched).lower(),
             "system.guidance.gamma": gamma,
+            "system.guidance.feature_decoder": decoder,
         }
         cfg = load_config(str(data_path(CONFIG)), cli_args=[f"{key}={value}" for key, value in overrides.items()])
         self.data = find(cfg.data_type)(cfg.data)

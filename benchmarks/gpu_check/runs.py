@@ -104,17 +104,17 @@ def mixed_precision(settings: Settings) -> dict[str, Any]:
 def scene_rows(settings: Settings) -> Iterator[Row]:
     """A step of four NeRFs on the bundled prior, by image size, without and with repulsion."""
     for size in (16,) if settings.tiny else (64, 256, 512):
-        for gamma in (0.0, 20.0):
-            yield f"{size} px, gamma {gamma:g}", lambda size=size, gamma=gamma: scene_step(size, gamma, settings.tiny)
+        for gamma, decoder in ((0.0, "full"), (20.0, "full"), (20.0, "render")):
+            name = f"{size} px, gamma {gamma:g}, {decoder} decoder"
+            yield name, lambda options=(size, gamma, decoder): scene_step(*options, tiny=settings.tiny)
 
 
-def scene_step(size: int, gamma: float, tiny: bool) -> dict[str, Any]:
+def scene_step(size: int, gamma: float, decoder: str, tiny: bool) -> dict[str, Any]:
     from threestudio_rsd.costs import peak_memory
 
     from ..text2nerf_step import Steps
 
-    n = 2 if tiny else 4
-    steps = Steps(n, size, batched=True, gamma=gamma)
+    steps = Steps(2 if tiny else 4, size, batched=True, gamma=gamma, decoder=decoder)
     for index in range(2 if tiny else 4):
         steps.step(index)
     return {"seconds": steps.median(), "gib": peak_memory(lambda: steps.step(9)) / 2**30}

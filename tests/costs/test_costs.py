@@ -1,13 +1,15 @@
 """Operations, memory and times against counts made by hand."""
 
+import json
 import time
 from types import SimpleNamespace
 
 import torch
 from threestudio_rsd.cli import bench
-from threestudio_rsd.costs import count_flops, interleaved_seconds, peak_memory, random_features, random_prior
-from threestudio_rsd.costs.flops import N, count
+from threestudio_rsd.costs import FlopRow, interleaved_seconds, peak_memory, random_features, random_prior
+from threestudio_rsd.costs.flops import N, count, force_flops, inverse_row, method_flops
 from threestudio_rsd.costs.timing import median_ratio
+from threestudio_rsd.distillation import SDS, VSD
 
 
 def test_operations_of_a_convolution_are_counted_for_each_particle() -> None:
@@ -15,20 +17,27 @@ def test_operations_of_a_convolution_are_counted_for_each_particle() -> None:
     x = torch.zeros(N, 3, 8, 8, device="meta", requires_grad=True)
     forward = 2 * 64 * 5 * 27
     assert count(lambda: convolution(x)) == forward
-    assert (
-        count(lambda: torch.autograd.grad(convolution(x.view_as(x)).sum(), x)) == 2 * forward
-    )  # none of the weight
+    assert count(lambda: torch.autograd.grad(convolution(x.view_as(x)).sum(), x)) == 2 * forward  # none of the weight
 
 
-def test_repulsion_adds_operations_and_cheaper_decoders_add_fewer() -> None:
-    for row in count_flops("tiny", "tiny"):
-        assert all(value > row.without > 0 for value in row.options.values())
-        if row.name == "inverse":
-            assert row.options["clean"] < row.options["noisy"]
-        else:
-            assert row.options["linear"] < row.options["exact"] < row.options["exact, in chunks"]
-            held = row.options["exact, every 8 steps"] - row.without
-            assert 8 * held == row.options["exact"] - row.without
+def test_cheaper_forces_take_fewer_operations() -> None:
+    prior = random_prior("tiny")
+    forces = force_flops(prior, random_features("tiny"), "tiny")
+    assert 0 < forces["linear"] < forces["tiny"] < forces["exact"] < forces["exact, in chunks"]
+    assert 8 * forces["exact, every 8 steps"] == forces["exact"]
+
+
+def test_base_methods_call_the_network_as_often_as_they_should() -> None:
+    prior = random_prior("tiny")
+    x, text = torch.zeros(N, *prior.latent_shape, device="meta"), prior.embed("").conditional.expand(N, -1, -1)
+    one_branch = count(lambda: prior.raw_predict(x, 500, text))
+    assert method_flops(SDS(prior)) == 2 * one_branch
+    assert method_flops(VSD(prior)) > 4.5 * one_branch  # and two of eps_phi, one with a backward pass
+
+
+def test_clean_kernel_of_the_inverse_solver_shares_its_decode() -> None:
+    row = inverse_row("tiny")
+    assert row.without < row.options["clean"] < row.options["noisy"]
 
 
 def test_peak_memory_is_what_is_alive_at_once() -> None:
@@ -59,9 +68,11 @@ def test_random_models_predict_finite_values() -> None:
     assert features(prior.decode(x)).shape == (2, 24)
 
 
-def test_bench_prints_the_table_of_a_part(capsys, monkeypatch) -> None:
-    monkeypatch.setattr("threestudio_rsd.costs.count_flops", lambda: count_flops("tiny", "tiny"))
-    assert bench.run(SimpleNamespace(threads=1, parts=["flops"], output=None)) == 0
+def test_bench_prints_the_table_of_a_part(capsys, monkeypatch, tmp_path) -> None:
+    rows = [FlopRow("sds", 2e12, {"exact": 7e12})]
+    monkeypatch.setattr("threestudio_rsd.costs.count_flops", lambda: rows)
+    output = tmp_path / "bench.json"
+    assert bench.run(SimpleNamespace(threads=torch.get_num_threads(), parts=["flops"], output=output)) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1].split() == ["TFLOP", "ratio"]
-    assert lines[2].split()[-1] == "1.00"  # SDS without repulsion
+    assert [line.split()[-2:] for line in lines[1:4]] == [["TFLOP", "ratio"], ["2.00", "1.00"], ["7.00", "3.50"]]
+    assert json.loads(output.read_text())["flops"][0]["without"] == 2e12

@@ -1,6 +1,7 @@
 """Peak memory of a function."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -24,8 +25,9 @@ def peak_memory(function: Callable[[], object]) -> int:
         return torch.cuda.max_memory_allocated() - before
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         function()
-    results = profiler.profiler.kineto_results
-    changes = [event.nbytes() for event in results.events() if event.name() == "[memory]"]
+    assert profiler.profiler is not None
+    events: Any = profiler.profiler.kineto_results
+    changes = [event.nbytes() for event in events.events() if event.name() == "[memory]"]
     held = peak = 0
     for change in changes:
         held += change

@@ -26,7 +26,10 @@ def run_rows(settings: Settings) -> Iterator[Row]:
 
 
 def launch(settings: Settings, config: str, folder: str, *overrides: str, cpu: bool = False) -> tuple[Path, float]:
-    """Run a config in a process of its own; its trial folder, and the seconds it took."""
+    """Train with a config in a process of its own; its trial folder, and the seconds it took.
+
+    A test that fails after the training, such as a film without ffmpeg, is no error here.
+    """
     kind, name = config.split("-", 1)
     output = settings.scratch / folder
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "RSD_HOST": "embedded"}
@@ -39,7 +42,7 @@ def launch(settings: Settings, config: str, folder: str, *overrides: str, cpu: b
     result = subprocess.run(
         command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=limit
     )
-    if result.returncode:
+    if result.returncode and not (output / "run" / "t" / "ckpts" / "last.ckpt").is_file():
         raise RuntimeError((result.stderr.strip().splitlines() or ["no message"])[-1])
     return output / "run" / "t", time.perf_counter() - started
 

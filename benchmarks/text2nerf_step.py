@@ -9,11 +9,13 @@ busy machine slows them alike.
 import argparse
 import time
 import warnings
+from typing import Any
 
 import torch
-from threestudio_rsd.extension import guidance, systems  # noqa: F401 registers them
+from threestudio_rsd.costs.timing import synchronize
 from threestudio_rsd.files import data_path
-from threestudio_rsd.host import find, load_config, parse_optimizer
+from threestudio_rsd.host import find, get_device, load_config, parse_optimizer
+from threestudio_rsd.runs.launching import register_modules
 from threestudio_rsd.text_tables import format_table
 
 CONFIG = "configs/text2nerf/dreamfusion-bundled.yaml"
@@ -22,7 +24,8 @@ CONFIG = "configs/text2nerf/dreamfusion-bundled.yaml"
 class Steps:
     """A system with its data and optimizer, stepped without a trainer."""
 
-    def __init__(self, n_particles: int, size: int, batched: bool, gamma: float) -> None:
+    def __init__(self, n_particles: int, size: int, batched: bool, gamma: float, decoder: str = "full") -> None:
+        register_modules()
         torch.manual_seed(0)
         overrides = {
             "system.geometry.n_particles": n_particles,
@@ -31,12 +34,13 @@ class Steps:
             "data.height": size,
             "system.renderer.batched": str(batched).lower(),
             "system.guidance.gamma": gamma,
+            "system.guidance.feature_decoder": decoder,
         }
         cfg = load_config(str(data_path(CONFIG)), cli_args=[f"{key}={value}" for key, value in overrides.items()])
         self.data = find(cfg.data_type)(cfg.data)
         self.data.setup("fit")
         self.batches = iter(self.data.train_dataloader())
-        self.system = find(cfg.system_type)(cfg.system)
+        self.system = find(cfg.system_type)(cfg.system).to(get_device())
         self.system.make_guidance()
         self.optimizer = parse_optimizer(cfg.system.optimizer, self.system)
         self.seconds: list[float] = []
@@ -44,14 +48,21 @@ class Steps:
     def step(self, index: int) -> None:
         started = time.perf_counter()
         self.system.do_update_step(0, index)
-        loss = self.system.training_step(next(self.batches), index)["loss"]
+        batch = {key: on_device(value) for key, value in next(self.batches).items()}
+        loss = self.system.training_step(batch, index)["loss"]
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
+        synchronize()
         self.seconds.append(time.perf_counter() - started)
 
     def median(self) -> float:
         return sorted(self.seconds[1:])[len(self.seconds[1:]) // 2]
+
+
+def on_device(value: Any) -> Any:
+    """A value of a batch, moved to the device if it is a tensor."""
+    return value.to(get_device()) if torch.is_tensor(value) else value
 
 
 def main() -> None:

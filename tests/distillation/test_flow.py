@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 from threestudio_rsd.distillation import NFSD, SDS, RepulsiveDistillation
-from threestudio_rsd.distillation.noise import NoiseSource
+from threestudio_rsd.distillation.noises import NoiseSource
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.priors import GaussianMixturePrior, Prior, load_prior, sample_ancestral
 from threestudio_rsd.priors.noise_levels import NoiseLevelInterval, noise_level

@@ -92,6 +92,7 @@ class RepulsiveDistillation:
         cameras: CameraCondition | None = None,
         views_per_particle: int = 1,
         t_next: int | None = None,
+        force: Tensor | None = None,
     ) -> RepulsiveGradient:
         """Gradient for an ensemble of particles.
 
@@ -106,6 +107,7 @@ class RepulsiveDistillation:
             cameras: cameras of the views, for a base method whose own network takes them.
             views_per_particle: V. The force compares view i of a particle with view i of the others only.
             t_next: timestep of the next step, for `weighting_strategy="exact"`; None: this is the last step.
+            force: R of an earlier step to be used again, like x_0; None: it is computed.
 
         Returns:
             Gradient, direction and force, each like x_0.
@@ -120,12 +122,42 @@ class RepulsiveDistillation:
         note("the noise prediction", seen_by, t=t, lower="half_precision_weights")
         direction = self.method.direction(Step(x_0, x_t, t, noise, predictions, embedding, cameras))
         weight = self._weight(t, t_next, alpha, sigma)
-        if self.force is None or not self._force_acts(gamma, t):
+        if self.force is None or not self.force_acts(gamma, t):
             return RepulsiveGradient(weight * direction, direction, None)
-        seen = select_kernel_input(self.kernel_input, x_0, x_t, predictions.conditional, alpha, sigma)
-        force = _force_by_view(self.force, seen, views_per_particle)
+        if force is None:
+            seen = select_kernel_input(self.kernel_input, x_0, x_t, predictions.conditional, alpha, sigma)
+            force = force_by_view(self.force, seen, views_per_particle)
         scale = gamma * force_scale(self.force_scale, alpha, sigma)
         return RepulsiveGradient(weight * (direction + scale * force), direction, force)
+
+    def repulsion_gradient(
+        self,
+        images: Tensor,
+        t: int | Tensor,
+        gamma: float | Tensor,
+        views_per_particle: int = 1,
+        t_next: int | None = None,
+    ) -> tuple[Tensor, Tensor] | None:
+        """Repulsive part w(t) gamma s(t) R of the gradient, for renders, which need no decoder.
+
+        It takes the place of the force of `__call__`, whose `gamma` is then 0.
+
+        Args:
+            images: clean images (N V, 3, H, W), the input of the force.
+            t: timestep.
+            gamma: repulsion weight.
+            views_per_particle: V.
+            t_next: timestep of the next step.
+
+        Returns:
+            Gradient and force R, each like images; None where the force does not act.
+        """
+        if self.force is None or not self.force_acts(gamma, t):
+            return None
+        alpha, sigma = self.method.prior.alpha(t), self.method.prior.sigma(t)
+        scale = self._weight(t, t_next, alpha, sigma) * gamma * force_scale(self.force_scale, alpha, sigma)
+        force = force_by_view(self.force, images, views_per_particle)
+        return scale * force, force
 
     def _weight(self, t: int | Tensor, t_next: int | None, alpha: Tensor, sigma: Tensor) -> Tensor | float:
         """Weight w(t) of the whole gradient."""
@@ -133,8 +165,8 @@ class RepulsiveDistillation:
             return exact_step(self.method.prior, int(t), t_next)
         return timestep_weight(self.weighting_strategy, alpha, sigma)
 
-    def _force_acts(self, gamma: float | Tensor, t: int | Tensor) -> bool:
-        """Whether the force acts; a tensor is not compared with 0, which would wait for the device."""
+    def force_acts(self, gamma: float | Tensor, t: int | Tensor) -> bool:
+        """Whether the force acts at a timestep; a tensor is not compared with 0, which would wait for the device."""
         return (isinstance(gamma, Tensor) or gamma != 0) and is_inside(self.force_interval, self.method.prior, t)
 
 
@@ -158,8 +190,14 @@ def loss_with_gradient(particles: Tensor, gradient: Tensor) -> Tensor:
     return (gradient * (particles - particles.detach())).sum() + 0.5 * gradient.square().sum()
 
 
-def _force_by_view(force: RepulsiveForce, x: Tensor, v: int) -> Tensor:
-    """Force on x (N V, ...), where view i of a particle is compared with view i of the others only."""
+def force_by_view(force: RepulsiveForce, x: Tensor, v: int) -> Tensor:
+    """Force on x (N V, ...), where view i of a particle is compared with view i of the others only.
+
+    Args:
+        force: the repulsion.
+        x: V views of each particle, one particle after the other.
+        v: V.
+    """
     if v == 1:
         return force(x)
     by_view = x.reshape(-1, v, *x.shape[1:]).transpose(0, 1)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError, in_range, one_of
 from .perp_neg import WeightedNegatives, perp_neg_condition
+from .row_chunks import predict_rows
 
 PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")  # of diffusers' schedulers
 
@@ -91,6 +92,7 @@ class Prior(nn.Module):
         is_latent: whether particles are latents of an autoencoder, not pixels.
         network_calls: evaluations of the noise network so far, one for each row of a batch: the conditional and the
             unconditional prediction of a latent are two.
+        rows_per_call: most rows in one network call without gradient; None: all. Falls when a GPU's memory runs out.
     """
 
     num_train_timesteps: int
@@ -100,6 +102,7 @@ class Prior(nn.Module):
     is_bundled: bool = False
     is_latent: bool = False
     network_calls: int = 0
+    rows_per_call: int | None = None
     unet: Any  # the noise network, where the prior has one
 
     @property
@@ -152,7 +155,7 @@ class Prior(nn.Module):
         negative: bool = False,
         unconditional: bool = True,
     ) -> NoisePredictions:
-        """Noise predictions for all prompts, in one network call.
+        """Noise predictions for all prompts, in one network call where memory allows.
 
         Args:
             x_t: noisy particles, (N, ...).
@@ -180,7 +183,7 @@ class Prior(nn.Module):
             texts.extend(perp_neg.values.unbind(1))
         copies = len(texts)
         t_all = t if isinstance(t, int) else t.repeat(copies)
-        noise = self.raw_predict(torch.cat([x_t] * copies), t_all, torch.cat(texts))
+        noise = predict_rows(self, torch.cat([x_t] * copies), t_all, torch.cat(texts))
         parts = list(torch.split(noise, n))
         conditional = parts.pop(0)
         predictions = NoisePredictions(
@@ -210,7 +213,7 @@ class Prior(nn.Module):
         """
         self._check(x_t, t)
         if guidance_scale == 1 and embedding.perp_neg is None:
-            return self.raw_predict(x_t, t, embedding.expand(len(x_t)).conditional)
+            return predict_rows(self, x_t, t, embedding.expand(len(x_t)).conditional)
         return self.noise_predictions(x_t, t, embedding).guided(guidance_scale)
 
     def _check(self, x_t: Tensor, t: int | Tensor) -> None:

@@ -7,6 +7,7 @@ arXiv 2404.07724).
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from ..errors import UserError
@@ -51,7 +52,22 @@ def is_inside(interval: NoiseLevelInterval | None, prior: Prior, t: int | Tensor
     return interval is None or interval.contains(noise_level(prior, int(t)))
 
 
+def has_inside(interval: NoiseLevelInterval | None, prior: Prior) -> bool:
+    """Test whether the noise level of any timestep lies in an interval."""
+    return interval is None or any(map(interval.contains, _levels(prior)))
+
+
 def noise_level(prior: Prior, t: int) -> float:
     """lambda_t = sigma_t / alpha_t of a timestep; infinity where alpha_t = 0."""
-    alpha, sigma = float(prior.alpha(t)), float(prior.sigma(t))
-    return math.inf if alpha == 0 else sigma / alpha
+    return _levels(prior)[t]
+
+
+def _levels(prior: Prior) -> list[float]:
+    """Noise levels of all timesteps, copied from the device once: a copy in each step would wait for it."""
+    levels: list[float] | None = getattr(prior, "_noise_levels", None)
+    if levels is None:
+        timesteps = torch.arange(prior.num_train_timesteps, device=prior.device)
+        alphas, sigmas = prior.alpha(timesteps).flatten().tolist(), prior.sigma(timesteps).flatten().tolist()
+        levels = [math.inf if alpha == 0 else sigma / alpha for alpha, sigma in zip(alphas, sigmas, strict=True)]
+        object.__setattr__(prior, "_noise_levels", levels)
+    return levels

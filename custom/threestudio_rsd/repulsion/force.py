@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ..errors import in_range, one_of
 from ..finite import note
+from .chunks import choose_chunk_size, graph_bytes
 from .features import load_features
 from .kernels import RBFKernel, squared_distances
 from .potentials import POTENTIALS
@@ -26,8 +27,8 @@ class RepulsiveForce:
             another input of `features`.
         include_self: include j = i in the sum of `log_sum`, as printed in eq. (15).
         form: potential: `log_sum` (15), `sum_log` (8), `sum` (SVGD's, 36) or `order_two` (SPARKE); see `POTENTIALS`.
-        chunk_size: number of particles decoded and differentiated at once; None: all. Smaller chunks save memory and
-            cost one more forward pass.
+        chunk_size: number of particles decoded and differentiated at once. Chunks save memory and cost one more
+            forward pass. None: all at once where their graph fits in memory, see `choose_chunk_size`.
 
     Raises:
         UserError: unknown form or feature network, or chunk_size < 1.
@@ -58,6 +59,7 @@ class RepulsiveForce:
         self.include_self = include_self
         self.form = form
         self.chunk_size = chunk_size
+        self._chosen: dict[tuple[torch.Size, torch.dtype], int] = {}
 
     def __call__(self, x: Tensor, ensembles: int = 1) -> Tensor:
         """Force on each particle.
@@ -75,7 +77,7 @@ class RepulsiveForce:
         if n < 2:
             return torch.zeros_like(x)
         x = x.detach()
-        chunks = torch.split(x, self.chunk_size or total)
+        chunks = torch.split(x, self.chunk_size or self._automatic_chunk_size(x))
         with torch.enable_grad():
             if len(chunks) == 1:
                 leaf = x.requires_grad_()
@@ -98,9 +100,16 @@ class RepulsiveForce:
     def kernel_matrix(self, x: Tensor) -> Tensor:
         """Kernel values k_ij between particles x (N, ...), without gradient: (N, N), with ones on the diagonal."""
         with torch.no_grad():
-            chunks = torch.split(x, self.chunk_size or len(x))
+            chunks = torch.split(x, self.chunk_size or self._automatic_chunk_size(x))
             features = torch.cat([self._features_of(chunk) for chunk in chunks])
             return self.kernel.log(squared_distances(features, features)).exp()
+
+    def _automatic_chunk_size(self, x: Tensor) -> int:
+        """Chunk size for particles of this shape, chosen once so that a run does not change it."""
+        key = (x.shape, x.dtype)
+        if key not in self._chosen:
+            self._chosen[key] = choose_chunk_size(len(x), x.device, lambda: graph_bytes(self._features_of, x[:1]))
+        return self._chosen[key]
 
     def _features_of(self, x: Tensor) -> Tensor:
         images = x if self.decode is None else self.decode(x)

@@ -4,12 +4,12 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ...distillation import (
     EXACT,
     CameraCondition,
+    HeldForce,
     HeldTarget,
     Method,
     RepulsiveDistillation,
@@ -21,10 +21,10 @@ from ...errors import UserError, in_range, one_of
 from ...finite import note
 from ...host import BaseModule, C, get_device, info
 from ...priors import Prior, PromptEmbedding
-from ...repulsion import POTENTIALS, RBFKernel, RepulsiveForce, load_features
 from ..prior_config import PriorConfig, configured_prior, configured_seed
 from ..prompt_embedding import embedding_of_views
 from .noise import GuidanceNoise, NoiseConfig, interval_from
+from .repulsion import RENDER, RepulsionConfig, acting_gamma, check_repulsion, make_force
 from .samples import SampleImages
 
 HALF = "system.guidance.half_precision_weights=false"  # of priors that overflow in half precision
@@ -42,7 +42,7 @@ class RepulsiveGuidance(SampleImages, BaseModule):
     """
 
     @dataclass
-    class Config(NoiseConfig, PriorConfig, BaseModule.Config):
+    class Config(NoiseConfig, RepulsionConfig, PriorConfig, BaseModule.Config):
         # Base method.
         min_step_percent: Any = 0.02  # lowest t / T; number or schedule; threestudio
         max_step_percent: Any = 0.98  # highest t / T; number or schedule; threestudio
@@ -55,21 +55,6 @@ class RepulsiveGuidance(SampleImages, BaseModule):
         guidance_interval: list[float] | None = None  # levels sigma / alpha in (low, high] with guidance; null: all
         grad_clip: Any | None = None  # clip each gradient value to this magnitude; number or schedule; threestudio
         view_dependent_prompting: bool = True  # add the direction of view to the prompt; threestudio
-        # Repulsion.
-        gamma: Any = 0.0  # repulsion weight; number or schedule [start_step, start, end, end_step]; section 6.1
-        kernel_input: str = "noisy"  # noisy (the paper), clean, denoised (ours)
-        features: str = "dino"  # dino (the paper), dinov2, clip, lpips, euclidean, a folder or a hub id
-        bandwidth: Any = "median"  # h in squared feature units, or median: h = m^2 / log N (6.1)
-        include_self: bool = False  # include j = i in the sum, as printed in (15)
-        force_form: str = "log_sum"  # log_sum (15), sum_log (8), sum (36), or order_two (SPARKE; j = i always counts)
-        force_scale: str = "sigma"  # s(t): sigma (Alg. 1), constant, one_minus_alpha_cumprod (authors' DeepFloyd runs)
-        repulsion_min_step_percent: float = 0.0  # lowest t / T at which the force acts (ours)
-        repulsion_max_step_percent: float = 1.0  # highest t / T at which the force acts (ours)
-        repulsion_interval: list[float] | None = (
-            None  # levels sigma / alpha in (low, high] with force; null: all (ours)
-        )
-        repulsion_every: int = 1  # the force acts in every k-th step (ours)
-        chunk_size: int | None = None  # particles decoded and differentiated at once; null: all (ours)
         # Loss and seed.
         # sum over the particles, with a mean over the views of each (ours), or mean over the batch (threestudio)
         loss_reduction: str = "sum"
@@ -88,10 +73,7 @@ class RepulsiveGuidance(SampleImages, BaseModule):
     def configure(self) -> None:
         cfg = self.cfg
         one_of("loss_reduction", cfg.loss_reduction, REDUCTIONS)
-        one_of("force_form", cfg.force_form, tuple(POTENTIALS))
-        in_range("repulsion_min_step_percent", cfg.repulsion_min_step_percent, 0.0, 1.0)
-        in_range("repulsion_max_step_percent", cfg.repulsion_max_step_percent, 0.0, 1.0)
-        in_range("repulsion_every", cfg.repulsion_every, 1)
+        check_repulsion(cfg)
         in_range("inner_steps", cfg.inner_steps, 1)
         if cfg.weighting_strategy == EXACT and cfg.timestep_schedule != "descending":
             raise UserError(
@@ -103,7 +85,6 @@ class RepulsiveGuidance(SampleImages, BaseModule):
                 f"inner_steps={cfg.inner_steps} holds the target of the gradient x - D; accepted with it: "
                 f"weighting_strategy='snr', not {cfg.weighting_strategy!r}."
             )
-        device = get_device()
         prior = configured_prior(cfg)
         object.__setattr__(self, "prior", prior)  # not a submodule: checkpoints never hold its weights
         self.seed = configured_seed(cfg.seed)
@@ -111,7 +92,7 @@ class RepulsiveGuidance(SampleImages, BaseModule):
         self.method = self.make_method()
         self.distillation = RepulsiveDistillation(
             self.method,
-            self._make_force(device),
+            make_force(cfg, prior, get_device()),
             cfg.kernel_input,
             cfg.weighting_strategy,
             cfg.force_scale,
@@ -119,25 +100,10 @@ class RepulsiveGuidance(SampleImages, BaseModule):
             interval_from("repulsion_interval", cfg.repulsion_interval),
         )
         self.noise = GuidanceNoise(cfg, self._refresh_rate, prior, self.seed)
+        self.held_force = HeldForce(cfg.repulsion_refresh) if cfg.repulsion_refresh > 1 else None
         self.held_target = HeldTarget(cfg.inner_steps) if cfg.inner_steps > 1 else None
         self.update_step(0, 0)
         info(f"Repulsive guidance on {prior.fingerprint}, gamma {cfg.gamma}, features {cfg.features}")
-
-    def _make_force(self, device: torch.device) -> RepulsiveForce | None:
-        """Repulsive force; None if gamma is always 0, so that no feature network is loaded."""
-        if self.cfg.gamma == 0:
-            return None
-        return RepulsiveForce(
-            load_features(self.cfg.features, bundled=self.prior.is_bundled, device=device),
-            RBFKernel(self.cfg.bandwidth),
-            decode=self._decode_unclamped,
-            include_self=self.cfg.include_self,
-            form=self.cfg.force_form,
-            chunk_size=self.cfg.chunk_size,
-        )
-
-    def _decode_unclamped(self, latents: Tensor) -> Tensor:
-        return self.prior.decode(latents, clamp=False)
 
     def update_step(self, epoch: int, global_step: int, on_load_weights: bool = False) -> None:
         """Evaluate the schedules at this step."""
@@ -193,7 +159,11 @@ class RepulsiveGuidance(SampleImages, BaseModule):
         else:
             noise = self.noise(self.step, particles.shape, v, t, self.max_t, embedding, cameras_of_batch)
             noise = self.particle_noise(noise, particles, t, embedding)
-            result = self.distillation(particles, t, noise, embedding, self._gamma_at(t), cameras, v, t_next)
+            gamma = 0.0 if self.cfg.feature_decoder == RENDER else self._gamma_at(t)
+            held = self._held_force(batch)
+            result = self.distillation(particles, t, noise, embedding, gamma, cameras, v, t_next, held)
+            if self.held_force is not None:
+                self.held_force.update(self.step, result.force)
             gradient = result.gradient
             self._note(result, t, v)
             force_norm = 0.0 if result.force is None else result.force.norm()
@@ -203,6 +173,9 @@ class RepulsiveGuidance(SampleImages, BaseModule):
         if self.grad_clip is not None:
             gradient = gradient.clamp(-self.grad_clip, self.grad_clip)
         loss = loss_with_gradient(particles, gradient)
+        if self.cfg.feature_decoder == RENDER:
+            render_loss, facts["force_norm"] = self._render_repulsion(rgb, rgb_as_latents, t, t_next, v)
+            loss = loss + render_loss
         loss = loss / (len(particles) if self.cfg.loss_reduction == "mean" else v)
         return {
             f"loss_{self.loss_name}": loss,
@@ -219,6 +192,40 @@ class RepulsiveGuidance(SampleImages, BaseModule):
         if result.force is not None:
             note("the repulsive force", result.force.unflatten(0, (-1, v)), t=t, lower="system.guidance.gamma")
         note("the gradient", result.gradient.unflatten(0, (-1, v)), t=t, lower="system.guidance.gamma")
+
+    def _held_force(self, batch: dict[str, Any]) -> Tensor | None:
+        """Force of an earlier step, where it is used again.
+
+        Raises:
+            UserError: the batch has cameras, which move between the steps.
+        """
+        if self.held_force is None:
+            return None
+        if "c2w" in batch:
+            raise UserError(
+                f"repulsion_refresh={self.cfg.repulsion_refresh} is impossible in 3D, where the cameras move between "
+                "the steps; accepted: 1."
+            )
+        return self.held_force.at(self.step)
+
+    def _render_repulsion(
+        self, rgb: Tensor, rgb_as_latents: bool, t: int, t_next: int | None, v: int
+    ) -> tuple[Tensor | float, Tensor | float]:
+        """Loss whose gradient is the repulsion between the renders (N V, H, W, 3) themselves, and the force's norm.
+
+        Raises:
+            UserError: they are latents, which a feature network cannot see.
+        """
+        if rgb_as_latents:
+            raise UserError(
+                "feature_decoder='render' needs images, and the particles are latents; accepted: full, resized, linear."
+            )
+        images = rgb.permute(0, 3, 1, 2).float()
+        repulsion = self.distillation.repulsion_gradient(images.detach(), t, self._gamma_at(t), v, t_next)
+        if repulsion is None:
+            return 0.0, 0.0
+        gradient, force = repulsion
+        return loss_with_gradient(images, gradient), force.norm()
 
     def _timesteps(self) -> tuple[int, int | None]:
         """Timesteps of the present target and of the next one; None after the last."""
@@ -257,9 +264,7 @@ class RepulsiveGuidance(SampleImages, BaseModule):
 
     def _gamma_at(self, t: int) -> float:
         """Repulsion weight at timestep t; 0 in steps and at timesteps without force."""
-        share = t / self.prior.num_train_timesteps
-        inside = self.cfg.repulsion_min_step_percent <= share <= self.cfg.repulsion_max_step_percent
-        return self.gamma if inside and self.step % self.cfg.repulsion_every == 0 else 0.0
+        return acting_gamma(self.cfg, self.gamma, self.step, t, self.prior.num_train_timesteps)
 
     def _embedding(
         self, prompt_utils: Any, elevation: Tensor, azimuth: Tensor, camera_distances: Tensor

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ...distillation import SVGD
+from ...distillation import SVGD, feature_decoder
 from ...errors import UserError
 from ...host import get_device, register
 from ...repulsion import RBFKernel, RepulsiveForce, load_features
@@ -40,10 +40,11 @@ class SVGDGuidance(EmptyPromptGuidance):
 
     def make_method(self) -> SVGD:
         euclidean = self.cfg.features == "euclidean"
+        features = load_features(self.cfg.features, bundled=self.prior.is_bundled, device=get_device())
         force = RepulsiveForce(
-            load_features(self.cfg.features, bundled=self.prior.is_bundled, device=get_device()),
+            features,
             RBFKernel(self.cfg.bandwidth),
-            decode=None if euclidean else self._decode_unclamped,
+            decode=None if euclidean else feature_decoder(self.cfg.feature_decoder, self.prior, features),
             form="sum",
             chunk_size=self.cfg.chunk_size,
         )

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from threestudio_rsd.distillation.noise import NoiseSource, couple_noise, refresh_noise
+from threestudio_rsd.distillation.noises import NoiseSource, couple_noise, refresh_noise
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.particles import particle_noise
 from threestudio_rsd.priors.noise_levels import NoiseLevelInterval

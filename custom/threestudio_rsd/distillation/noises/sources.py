@@ -6,8 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..errors import UserError, in_range, one_of
-from ..particles import particle_noise
+from ...errors import UserError, in_range, one_of
+from ...particles import particle_noise
 
 NOISE_KINDS = ("fresh", "fixed", "refreshed")
 

@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from ..priors import NoiseLevelInterval
-from .noise import NoiseSource
+from ...priors import NoiseLevelInterval
+from .sources import NoiseSource
 
 
 class WorldMapNoise:

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import in_range
-from ..priors import Prior, PromptEmbedding
+from ...errors import in_range
+from ...priors import Prior, PromptEmbedding
 
 CHUNK = 16  # candidates in the networks at once
 

@@ -1,0 +1,44 @@
+"""Noise predictions of many rows: in one network call, or in chunks where the GPU's memory is too small for it."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from .base import Prior
+
+
+def predict_rows(prior: "Prior", x_t: Tensor, t: int | Tensor, text: Tensor) -> Tensor:
+    """Noise prediction without gradient; when memory runs out the chunk size is halved, for later calls too.
+
+    Args:
+        prior: the diffusion model; `rows_per_call` holds its chunk size.
+        x_t: noisy particles, repeated for each prompt, (B, ...).
+        t: timestep, int or (B,).
+        text: text embeddings, (B, L, D).
+
+    Returns:
+        (B, ...)
+
+    Raises:
+        torch.cuda.OutOfMemoryError: one row is too much.
+    """
+    while True:
+        rows = min(prior.rows_per_call or len(x_t), len(x_t))
+        try:
+            return _predict(prior, x_t, t, text, rows)
+        except torch.cuda.OutOfMemoryError:
+            if rows == 1:
+                raise
+            prior.rows_per_call = (rows + 1) // 2
+        torch.cuda.empty_cache()
+
+
+def _predict(prior: "Prior", x_t: Tensor, t: int | Tensor, text: Tensor, rows: int) -> Tensor:
+    starts = range(0, len(x_t), rows)
+    parts = [
+        prior.raw_predict(x_t[i : i + rows], t if isinstance(t, int) else t[i : i + rows], text[i : i + rows])
+        for i in starts
+    ]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -64,7 +65,7 @@ def force_flops(prior: Prior, features: Any, model: str) -> dict[str, float]:
         "tiny": RepulsiveForce(features, decode=_not_from_leaf(random_tiny_decoder(model))),
         "linear": RepulsiveForce(features, decode=_not_from_leaf(random_linear_decoder())),
     }
-    counts = {label: count(lambda force=force: force(_particles(prior))) for label, force in forces.items()}
+    counts = {label: count(partial(force, _particles(prior))) for label, force in forces.items()}
     return counts | {f"{label}, every {refresh} steps": counts[label] / refresh for label, refresh in HELD}
 
 

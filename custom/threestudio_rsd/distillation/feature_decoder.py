@@ -114,7 +114,12 @@ class LinearDecoder(nn.Module):
         """Least-squares fit to the prior's encoder on `calibration_images`; the same for the same prior."""
         images = calibration_images(CALIBRATION_IMAGES, prior.image_size).to(prior.device)
         latents = torch.cat([prior.encode(image[None]) for image in images])
-        pixels = F.adaptive_avg_pool2d(images, latents.shape[-2:]).flatten(2).transpose(1, 2).flatten(0, 1)
+        pixels = (
+            F.adaptive_avg_pool2d(images, (latents.shape[-2], latents.shape[-1]))
+            .flatten(2)
+            .transpose(1, 2)
+            .flatten(0, 1)
+        )
         patches = F.unfold(latents, 3, padding=1).transpose(1, 2).flatten(0, 1)
         design = torch.cat([patches, torch.ones_like(patches[:, :1])], 1).double().cpu()
         solution = torch.linalg.lstsq(design, pixels.double().cpu()).solution.float().to(prior.device)

@@ -32,7 +32,7 @@ def clip_row_gradients(parameter: nn.Parameter, max_norm: float) -> Tensor:
         Norm of each particle's gradient before clipping, (N,).
     """
     assert parameter.grad is not None
-    norms = torch.linalg.vector_norm(parameter.grad.flatten(1), dim=1)
+    norms: Tensor = torch.linalg.vector_norm(parameter.grad.flatten(1), dim=1)
     scale = (max_norm / (norms + EPSILON)).clamp_max(1)
     parameter.grad.mul_(scale.view(-1, *[1] * (parameter.ndim - 1)))
     return norms

@@ -57,7 +57,7 @@ def claimed_folder(cfg: Any, mode: str, can_rename: bool, overwrite: bool) -> It
 def starts_now(config: str, overrides: Sequence[str]) -> bool:
     """Whether the name of the trial folder gets the present time, which the user has not set."""
     given = OmegaConf.load(config)
-    return given.get("timestamp") is None and not any(each.startswith("timestamp=") for each in overrides)
+    return OmegaConf.select(given, "timestamp") is None and not any(each.startswith("timestamp=") for each in overrides)
 
 
 def remove_results(folder: Path) -> None:

@@ -106,7 +106,7 @@ class BaseSystem(FiniteUpdates, pl.LightningModule, Updateable, SaverMixin):
         return self._resumed
 
     @property
-    def true_global_step(self) -> int:
+    def true_global_step(self) -> int:  # type: ignore[override]
         """Number of finished training steps, those of a loaded checkpoint in evaluation."""
         return self._resumed_eval_status["global_step"] if self._resumed_eval_status else self.global_step
 

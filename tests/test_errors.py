@@ -1,15 +1,50 @@
 """Messages of `UserError` and the checks that raise it."""
 
 import math
+import re
+from pathlib import Path
 
 import pytest
-from threestudio_rsd.errors import UserError, first_line, in_range, one_of, positive, require
+from threestudio_rsd.errors import PACKAGES, UserError, first_line, in_range, one_of, positive, require
+
+ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize(("extra", "package"), [("lpips", r"threestudio-rsd\[lpips\]"), (None, "no_such_module")])
-def test_a_missing_library_raises_with_the_package_to_install(extra: str | None, package: str) -> None:
-    with pytest.raises(UserError, match=f"no_such_module.*pip install {package}"):
-        require("no_such_module", extra)
+@pytest.mark.parametrize(
+    ("extra", "command"),
+    [
+        ("lpips", "run `pip install no_such_module`, or `pip install .[lpips]` in a checkout of threestudio-rsd."),
+        (None, "run `pip install no_such_module`."),
+    ],
+)
+def test_a_missing_library_raises_with_the_library_itself_and_the_extra(extra: str | None, command: str) -> None:
+    with pytest.raises(UserError, match=r"no_such_module\.part is not installed") as error:
+        require("no_such_module.part", extra)
+    assert str(error.value).endswith(command)
+
+
+def test_a_library_that_cannot_be_imported_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken_library.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match=r"broken_library is installed but cannot be imported \(libGL"):
+        require("broken_library")
+
+
+def test_every_extra_that_messages_name_installs_the_library() -> None:
+    """The calls of `require` against the extras of pyproject.toml."""
+    tomllib = pytest.importorskip("tomllib", reason="needs Python 3.11")
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    calls = [
+        call
+        for file in (ROOT / "custom/threestudio_rsd").rglob("*.py")
+        for call in re.findall(r'require\("([\w.]+)", "(\w+)"\)', file.read_text())
+    ]
+    assert len(calls) > 5
+    for module, extra in calls:
+        library = module.partition(".")[0]
+        package = PACKAGES.get(library, library).strip("'")
+        depends = [*extras[extra], "scipy"] if "scikit-image" in extras[extra] else extras[extra]
+        assert package in depends, (module, extra)
 
 
 def test_accepted_values_pass() -> None:

@@ -118,7 +118,7 @@ def test_too_few_images_and_unequal_dimensions_raise_user_error(measure) -> None
 
 def test_missing_torch_fidelity_names_the_extra(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "torch_fidelity", None)
-    with pytest.raises(UserError, match=r"pip install threestudio-rsd\[evaluate\]"):
+    with pytest.raises(UserError, match=r"pip install torch-fidelity`, or `pip install \.\[evaluate\]`"):
         load_inception()
 
 

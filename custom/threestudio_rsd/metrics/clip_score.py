@@ -8,7 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import UserError, first_line
-from ..quiet import quiet_transformers
+from ..log import warn
+from ..pretrained import find_pretrained, load_pretrained
+
+UNUSED = r"^(vision_model|visual_projection|logit_scale)\b"  # keys of the other half, in the file of a whole CLIP
 
 
 def clip_score(images: Tensor, texts: Tensor) -> Tensor:
@@ -26,7 +29,7 @@ def clip_score(images: Tensor, texts: Tensor) -> Tensor:
 
 
 def load_text_encoder(model_id: str, device: torch.device | str = "cpu") -> Callable[[Sequence[str]], Tensor]:
-    """The text half of a transformers CLIP: B prompts -> projected embeddings (B, D); what is too long is cut.
+    """The text half of a transformers CLIP: B prompts -> projected embeddings (B, D); warns of what it cuts off.
 
     Args:
         model_id: folder or hub id.
@@ -37,20 +40,24 @@ def load_text_encoder(model_id: str, device: torch.device | str = "cpu") -> Call
     """
     from transformers import AutoTokenizer, CLIPTextModelWithProjection
 
+    accepted = "a folder of a transformers CLIP, or a hub id that can be reached"
+    source = find_pretrained("CLIP's text half", model_id, "config.json", accepted)
+    network: Any = load_pretrained(CLIPTextModelWithProjection, source, unused=UNUSED)
     try:
-        with quiet_transformers():  # it would complain that the image half is not read
-            tokenizer: Any = AutoTokenizer.from_pretrained(model_id)
-            network: Any = CLIPTextModelWithProjection.from_pretrained(model_id)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"CLIP's text half {model_id!r} cannot be loaded ({first_line(error)}); "
-            "accepted: a folder of a transformers CLIP, or a hub id that can be reached."
-        ) from error
-    network = network.float().requires_grad_(False).eval().to(device)
+        revision = {} if source.is_folder else {"revision": source.commit}
+        tokenizer: Any = AutoTokenizer.from_pretrained(source.location, **revision)
+    except Exception as error:  # the tokenizers library raises bare Exceptions
+        raise source.error(f"its tokenizer cannot be loaded ({first_line(error)}); accepted: {accepted}") from error
+    network = network.float().requires_grad_(False).to(device)
     longest = network.config.max_position_embeddings
 
     @torch.no_grad()
     def encode(prompts: Sequence[str]) -> Tensor:
+        for prompt in dict.fromkeys(prompts):
+            ids = tokenizer(prompt, verbose=False).input_ids
+            if len(ids) > longest:
+                cut = tokenizer.decode(ids[longest - 1 : -1], skip_special_tokens=True)
+                warn(f"CLIP's text half takes {longest} tokens; of {prompt!r} it does not see {cut!r}.")
         tokens = tokenizer(list(prompts), padding=True, truncation=True, max_length=longest, return_tensors="pt")
         embeddings: Tensor = network(**tokens.to(device)).text_embeds
         return embeddings

@@ -74,7 +74,7 @@ class SaverMixin:
         """
         settings = (config_to_primitive(cfg_loggers) or {}).get("wandb") or {}
         if settings.get("enable"):
-            require("wandb", "wandb")
+            require("wandb")
             from pytorch_lightning.loggers import WandbLogger
 
             self._wandb_logger = WandbLogger(project=settings.get("project"), name=settings.get("name"))
@@ -344,6 +344,6 @@ class SaverMixin:
 
     def _log_media(self, path: str, name: str | None, step: int | None, video: bool = False) -> None:
         if name and self._wandb_logger:
-            wandb = require("wandb", "wandb")
+            wandb = require("wandb")
             media = wandb.Video(path) if video else wandb.Image(path)
             self._wandb_logger.experiment.log({name: media, "trainer/global_step": step})

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .errors import first_line
 
-PATIENCE = 3.0  # seconds to wait for the first answer; huggingface_hub alone retries for 24 s
+PATIENCE = 5.0  # seconds to wait for the first answer; huggingface_hub alone retries for 24 s
 MEMORY = 60.0  # seconds for which an answer, or its absence, is remembered
 HUB_ID = re.compile(r"[A-Za-z0-9_][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)  # OWNER/NAME
 
@@ -73,7 +73,7 @@ def hub_file_names(repo: str, commit: str) -> tuple[str, ...]:
     try:
         return tuple(list_repo_files(repo, revision=commit))
     except Exception as error:  # of the HTTP library, which differs between versions of huggingface_hub
-        raise OSError(f"the files of {repo} cannot be listed: {first_line(error)}") from error
+        raise OSError(first_line(error)) from error
 
 
 def _is_forbidden() -> bool:

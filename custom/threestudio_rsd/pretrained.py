@@ -59,14 +59,18 @@ class Pretrained:
         return f"{cached if self.is_folder else self.location}@{self.commit}"
 
     def file_names(self, part: str = "") -> list[str]:
-        """Names of the files in a subfolder."""
-        if self.is_folder:
-            folder = Path(self.location, part)
-            return sorted(path.name for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
+        """Names of the files in a subfolder.
+
+        Raises:
+            UserError: the folder cannot be read, or the Hub cannot be reached.
+        """
+        folder = Path(self.location, part)
         try:
+            if self.is_folder:
+                return sorted(path.name for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
             paths = [Path(name) for name in hub_file_names(self.location, self.commit or "main")]
         except OSError as error:
-            raise self.error(first_line(error)) from error
+            raise self.error(f"its files cannot be listed ({first_line(error)})") from error
         return sorted(path.name for path in paths if path.parent == Path(part))
 
     def read_json(self, path: str) -> dict[str, Any]:

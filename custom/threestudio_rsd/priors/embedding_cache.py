@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..errors import first_line
 from ..pretrained import Pretrained
 from .pipelines import is_bundled
 
@@ -60,12 +61,19 @@ def model_identity(
         classes: classes of tokenizer and text encoder.
         variant: variant of the weights, as chosen.
         dtype: precision of the text encoder.
+
+    Raises:
+        UserError: a file cannot be read.
     """
     model = source.name if is_bundled(source.name) else source.identity
+    files = []
     if source.commit is None:
-        files = [str(_file_identity(Path(source.location, part))) for part in PARTS]
+        try:
+            files = [str(_file_identity(Path(source.location, part))) for part in PARTS]
+        except OSError as error:
+            raise source.error(f"its text encoder cannot be read ({first_line(error)})") from error
     else:
-        files, revision = [], None  # the commit says it all
+        revision = None  # the commit says it all
     return [model, str(revision), *files, *classes, str(variant), str(dtype), *map(_installed, LIBRARIES)]
 
 

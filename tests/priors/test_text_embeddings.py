@@ -256,7 +256,7 @@ def test_what_is_cut_off_a_prompt_is_named_also_from_the_cache(cache: Path, warn
     assert not warnings.messages
     first = embed_prompts([LONG], "bundled")
     assert "it does not see" in warnings.messages[0]
-    assert warnings.messages[0].endswith("month of may'.")
+    assert warnings.messages[0].endswith("the month of may'.")
     warnings.clear()
     assert torch.equal(embed_prompts([LONG], "bundled"), first)
     assert "month of may" in warnings.messages[0]

@@ -54,10 +54,9 @@ def load_text_encoder(model_id: str, device: torch.device | str = "cpu") -> Call
     @torch.no_grad()
     def encode(prompts: Sequence[str]) -> Tensor:
         for prompt in dict.fromkeys(prompts):
-            ids = tokenizer(prompt, verbose=False).input_ids
-            if len(ids) > longest:
-                cut = tokenizer.decode(ids[longest - 1 : -1], skip_special_tokens=True)
-                warn(f"CLIP's text half takes {longest} tokens; of {prompt!r} it does not see {cut!r}.")
+            length = len(tokenizer(prompt, verbose=False).input_ids)
+            if length > longest:
+                warn(f"CLIP's text half takes {longest} tokens, not the {length} of {prompt!r}: the rest is cut off.")
         tokens = tokenizer(list(prompts), padding=True, truncation=True, max_length=longest, return_tensors="pt")
         embeddings: Tensor = network(**tokens.to(device)).text_embeds
         return embeddings

@@ -42,12 +42,11 @@ def fit_prompt(tokenizer: Any, prompt: str, limit: int, ending: str = "") -> tup
         >>> fit_prompt(tokenizer, "a red mushroom, front view", 7, ", front view")
         ('a red, front view', 'mushroom')
     """
-    ids = tokenizer(prompt, verbose=False).input_ids
-    if len(ids) <= limit:
+    if _length(tokenizer, prompt) <= limit:
         return prompt, ""
-    if ending and len(tokenizer(ending, verbose=False).input_ids) < limit:
+    if ending and _length(tokenizer, ending) < limit:
         return _shorten(tokenizer, prompt.removesuffix(ending), limit, ending)
-    return prompt, str(tokenizer.decode(ids[limit - 1 : -1], skip_special_tokens=True)).strip()
+    return prompt, _shorten(tokenizer, prompt, limit, "")[1]
 
 
 def _shorten(tokenizer: Any, text: str, limit: int, ending: str) -> tuple[str, str]:
@@ -55,9 +54,14 @@ def _shorten(tokenizer: Any, text: str, limit: int, ending: str) -> tuple[str, s
     low, high = 0, len(text)
     while low < high:  # the largest number of characters that fits
         middle = (low + high + 1) // 2
-        fits = len(tokenizer(text[:middle] + ending, verbose=False).input_ids) <= limit
+        fits = _length(tokenizer, text[:middle] + ending) <= limit
         low, high = (middle, high) if fits else (low, middle - 1)
     if low < len(text) and not text[low].isspace():
         low = text.rfind(" ", 0, low) if " " in text[:low] else low
     kept = text[:low].rstrip(" ,")
     return kept + ending, text[len(kept) :].strip(" ,")
+
+
+def _length(tokenizer: Any, text: str) -> int:
+    """Number of tokens, with those that mark start and end."""
+    return len(tokenizer(text, verbose=False).input_ids)

@@ -6,8 +6,13 @@ import os
 from collections.abc import Sequence
 from types import ModuleType
 
-# Packages whose names differ from those of their modules
-PACKAGES = {"skimage": "scikit-image", "imageio_ffmpeg": "imageio-ffmpeg", "torch_fidelity": "torch-fidelity"}
+# Name of a library's package on PyPI, where it is not that of its module
+PACKAGES = {
+    "deepinv": "'deepinv>=0.3'",
+    "imageio_ffmpeg": "imageio-ffmpeg",
+    "skimage": "scikit-image",
+    "torch_fidelity": "torch-fidelity",
+}
 LONGEST = 300  # characters of a value that an error shows
 
 
@@ -30,14 +35,19 @@ def require(module: str, extra: str | None = None) -> ModuleType:
         extra: extra of this package that installs it; None: a library that a bare threestudio may lack.
 
     Raises:
-        UserError: the library is not installed; says what to install.
+        UserError: the library is not installed, or cannot be imported; says what to install.
     """
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        package = PACKAGES.get(module.partition(".")[0], module.partition(".")[0])
-        further = "" if extra is None else f", or `pip install '.[{extra}]'` in a checkout of threestudio-rsd"
-        raise UserError(f"{package} is not installed ({error}): run `pip install {package}`{further}.") from error
+        library = module.partition(".")[0]
+        package = PACKAGES.get(library, library)
+        here = f", or `pip install '.[{extra}]'` in a checkout of threestudio-rsd" if extra else ""
+        raise UserError(f"{module} is not installed ({error}): run `pip install {package}`{here}.") from error
+    except (ImportError, OSError) as error:  # a compiled part that does not fit this machine
+        raise UserError(
+            f"{module} is installed but cannot be imported ({first_line(error)}); install it anew."
+        ) from error
 
 
 def one_of(key: str, value: object, accepted: Sequence[object]) -> None:

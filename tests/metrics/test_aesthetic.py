@@ -39,6 +39,13 @@ def test_other_weights_raise_user_error(content, tmp_path) -> None:
         load_aesthetic_head(str(tmp_path / "head.pth"))
 
 
+def test_weights_that_are_not_finite_raise_user_error(tmp_path) -> None:
+    weights = {"weight": torch.full((1, 4), float("nan")), "bias": torch.zeros(1)}
+    torch.save(weights, tmp_path / "head.pth")
+    with pytest.raises(UserError, match="its weights are not finite"):
+        load_aesthetic_head(str(tmp_path / "head.pth"))
+
+
 @pytest.mark.parametrize("source", ["nowhere.pth", "nobody/nothing/head.pth"])
 def test_missing_head_raises_user_error_with_instructions(source) -> None:
     with pytest.raises(UserError, match=f"{source}.*improved-aesthetic-predictor.*--aesthetic"):

@@ -1,7 +1,12 @@
 """CLIP score of the bundled CLIP against transformers' CLIPModel."""
 
+import logging
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.files import data_path
 from threestudio_rsd.metrics.clip_score import clip_score, load_text_encoder
@@ -45,3 +50,24 @@ def test_embedding_of_a_prompt_does_not_depend_on_the_batch() -> None:
 def test_missing_clip_model_raises_user_error() -> None:
     with pytest.raises(UserError, match="nobody/nothing"):
         load_text_encoder("nobody/nothing")
+
+
+def test_what_is_cut_off_a_prompt_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    logger = logging.getLogger("threestudio_rsd")
+    logger.addHandler(caplog.handler)
+    encode = load_text_encoder(FOLDER)
+    encode(["a mushroom"])
+    assert not caplog.messages
+    encode(["a red mushroom " * 10 + "in may"])
+    logger.removeHandler(caplog.handler)
+    assert "in may': the rest is cut off." in caplog.messages[0]
+
+
+def test_half_a_clip_is_refused(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(FOLDER, tmp_path / "clip"))
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    kept = {key: value for key, value in weights.items() if not key.startswith("text_model.encoder.layers.1.")}
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"weights of the network do not fit its config \(missing"):
+        load_text_encoder(str(folder))

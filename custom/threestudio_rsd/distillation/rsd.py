@@ -7,7 +7,7 @@ from torch import Tensor
 from ..errors import one_of
 from ..finite import note
 from ..priors import PromptEmbedding
-from ..priors.noise_levels import NoiseLevelInterval, is_inside
+from ..priors.noise_levels import NoiseLevelInterval, check_signal, is_inside
 from ..repulsion import RepulsiveForce
 from .kernel_input import KERNEL_INPUTS, select_kernel_input
 from .method import CameraCondition, Method, Step
@@ -114,6 +114,8 @@ class RepulsiveDistillation:
         """
         prior = self.method.prior
         x_0 = x_0.detach()
+        if self.kernel_input == "denoised" or self.weighting_strategy == "snr":
+            check_signal(prior, t, "kernel_input='denoised' or weighting_strategy='snr'")
         alpha, sigma = prior.alpha(t), prior.sigma(t)
         x_t = alpha * x_0 + sigma * noise
         is_guided = is_inside(self.guidance_interval, prior, t)

@@ -15,6 +15,7 @@ class PriorConfig:
     prior_type: str = "stable-diffusion"  # stable-diffusion or deep-floyd
     pretrained_model_name_or_path: str = "bundled"  # bundled, bundled-pixel, a diffusers folder or a hub id
     revision: str | None = None  # revision of the hub id
+    variant: str | None = None  # variant of the weight files, such as fp16; null: none, or the only one there is
     half_precision_weights: bool = True  # float16 on a GPU; a CPU always computes in float32
     channels_last: bool = False  # memory format of the networks; faster, and equal to rounding (ours)
     guidance_scale: float = 7.5  # w of (24); C.1
@@ -37,6 +38,7 @@ def configured_prior(cfg: PriorConfig) -> Prior:
         revision=cfg.revision,
         torch_dtype=torch.float16 if half else torch.float32,
         device=device,
+        variant=cfg.variant,
     )
     return prior.to(memory_format=torch.channels_last) if cfg.channels_last else prior
 

@@ -25,6 +25,7 @@ class RSDPromptProcessor(PromptProcessor):
         pretrained_model_name_or_path: str = "bundled"  # bundled, a diffusers folder or a hub id
         prior_type: str = "stable-diffusion"  # stable-diffusion (CLIP text encoder) or deep-floyd (T5)
         revision: str | None = None  # revision of the hub id
+        variant: str | None = None  # variant of the weight files, such as fp16; null: none, or the only one there is
 
     cfg: Config
 
@@ -38,6 +39,7 @@ class RSDPromptProcessor(PromptProcessor):
         """Embed all prompts at once, so that the text encoder is loaded once, or not at all if all are cached."""
         prompts = [self.prompt, self.negative_prompt, *self.prompts_vd, *self.negative_prompts_vd]
         prompts = list(dict.fromkeys(prompts))
+        endings = {prompt: self._view_words(prompt) for prompt in self.prompts_vd}
         embeddings = embed_prompts(
             prompts,
             self.cfg.pretrained_model_name_or_path,
@@ -45,8 +47,14 @@ class RSDPromptProcessor(PromptProcessor):
             revision=self.cfg.revision,
             torch_dtype=torch.float32,
             use_cache=self.cfg.use_cache,
+            variant=self.cfg.variant,
+            endings=endings,
         )
         self._embeddings = dict(zip(prompts, embeddings.to(self.device), strict=True))
+
+    def _view_words(self, prompt: str) -> str:
+        """Words for the direction of view at the end of a prompt, which survive where the prompt is too long."""
+        return prompt.removeprefix(self.prompt) if prompt.startswith(self.prompt) else ""
 
     def load_from_cache(self, prompt: str) -> Tensor:
         return self._embeddings[prompt]

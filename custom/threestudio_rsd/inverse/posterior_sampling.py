@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..priors import Prior
+from ..priors.noise_levels import first_sampling_timestep
 from .problem import Problem
 from .settings import SolverConfig
 from .solver import Solver, root_mean_square
@@ -19,7 +20,7 @@ class PosteriorSampler(Solver):
 
     def __init__(self, config: SolverConfig, problem: Problem, prior: Prior) -> None:
         super().__init__(config, problem, prior)
-        last = prior.num_train_timesteps - 1
+        last = first_sampling_timestep(prior)
         self.timesteps = torch.linspace(last, 0, config.n_steps).round().long().tolist()
         self.clips = config.clip_estimate and not prior.is_latent
 
@@ -79,7 +80,7 @@ class PosteriorSampler(Solver):
         spread = (
             self.config.number("stochasticity")
             * next_sigma
-            / sigma
+            / sigma.where(sigma > 0, torch.inf)
             * (sigma**2 - (alpha / next_alpha * next_sigma) ** 2).sqrt()
         )
         along = (next_sigma**2 - spread**2).clamp_min(0).sqrt()

@@ -63,7 +63,7 @@ class VariationalSolver(Solver):
             weight: lambda, by which sigma_t / alpha_t times the mean over the entries of z is multiplied.
         """
         prior, config = self.prior, self.config
-        t = self.timesteps(step, 0, prior.num_train_timesteps - 1)
+        t = self.timesteps(step, 0, prior.last_timestep)
         alpha, sigma = prior.alpha(t), prior.sigma(t)
         noise = self.noise("noise", step, prior.latent_shape)
         z = self.z.detach()

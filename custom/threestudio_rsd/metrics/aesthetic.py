@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import UserError, first_line
+from ..hub import hub_file
 from ..names import AESTHETIC_HEAD
 
 CLIP = "openai/clip-vit-large-patch14"  # network of the embeddings
@@ -52,7 +53,7 @@ def load_aesthetic_head(source: str = AESTHETIC_HEAD, device: torch.device | str
     Raises:
         UserError: the file is missing, the hub cannot be reached, or the weights are of another network.
     """
-    file = Path(source)
+    file = Path(source).expanduser()
     if not file.is_file():
         file = _download(source)
     try:
@@ -75,10 +76,8 @@ def _download(source: str) -> Path:
     )
     if not filename:
         raise UserError(f"the aesthetic head {source!r} is no file; {how}.")
-    from huggingface_hub import hf_hub_download
-
     try:
-        return Path(hf_hub_download(f"{owner}/{name}", filename))
+        return hub_file(f"{owner}/{name}", filename)
     except (OSError, ValueError) as error:
         raise UserError(f"the aesthetic head {source!r} cannot be loaded ({first_line(error)}); {how}.") from error
 
@@ -109,6 +108,8 @@ def _fold(weights: Mapping[str, Tensor]) -> nn.Linear:
         weight, bias = matrix @ weight, matrix @ bias + weights[f"{name}bias"].double()
     if weight.ndim != 2 or len(weight) != 1:
         raise ValueError(f"the last layer has {len(weight)} outputs")
+    if not (weight.isfinite().all() and bias.isfinite().all()):
+        raise ValueError("its weights are not finite")
     head = nn.Linear(weight.shape[1], 1)
     with torch.no_grad():
         head.weight.copy_(weight)

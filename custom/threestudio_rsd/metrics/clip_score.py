@@ -9,7 +9,10 @@ from torch import Tensor
 
 from ..errors import UserError, first_line
 from ..finite import require_finite
-from ..quiet import quiet_transformers
+from ..log import warn
+from ..pretrained import find_pretrained, load_pretrained
+
+UNUSED = r"^(vision_model|visual_projection|logit_scale)\b"  # keys of the other half, in the file of a whole CLIP
 
 
 def clip_score(images: Tensor, texts: Tensor) -> Tensor:
@@ -28,7 +31,7 @@ def clip_score(images: Tensor, texts: Tensor) -> Tensor:
 
 
 def load_text_encoder(model_id: str, device: torch.device | str = "cpu") -> Callable[[Sequence[str]], Tensor]:
-    """The text half of a transformers CLIP: B prompts -> projected embeddings (B, D); what is too long is cut.
+    """The text half of a transformers CLIP: B prompts -> projected embeddings (B, D); warns of what it cuts off.
 
     Args:
         model_id: folder or hub id.
@@ -39,20 +42,23 @@ def load_text_encoder(model_id: str, device: torch.device | str = "cpu") -> Call
     """
     from transformers import AutoTokenizer, CLIPTextModelWithProjection
 
+    accepted = "a folder of a transformers CLIP, or a hub id that can be reached"
+    source = find_pretrained("CLIP's text half", model_id, "config.json", accepted)
+    network: Any = load_pretrained(CLIPTextModelWithProjection, source, unused=UNUSED)
     try:
-        with quiet_transformers():  # it would complain that the image half is not read
-            tokenizer: Any = AutoTokenizer.from_pretrained(model_id)
-            network: Any = CLIPTextModelWithProjection.from_pretrained(model_id)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"CLIP's text half {model_id!r} cannot be loaded ({first_line(error)}); "
-            "accepted: a folder of a transformers CLIP, or a hub id that can be reached."
-        ) from error
-    network = network.float().requires_grad_(False).eval().to(device)
+        revision = {} if source.is_folder else {"revision": source.commit}
+        tokenizer: Any = AutoTokenizer.from_pretrained(source.location, **revision)
+    except Exception as error:  # the tokenizers library raises bare Exceptions
+        raise source.error(f"its tokenizer cannot be loaded ({first_line(error)}); accepted: {accepted}") from error
+    network = network.float().requires_grad_(False).to(device)
     longest = network.config.max_position_embeddings
 
     @torch.no_grad()
     def encode(prompts: Sequence[str]) -> Tensor:
+        for prompt in dict.fromkeys(prompts):
+            length = len(tokenizer(prompt, verbose=False).input_ids)
+            if length > longest:
+                warn(f"CLIP's text half takes {longest} tokens, not the {length} of {prompt!r}: the rest is cut off.")
         tokens = tokenizer(list(prompts), padding=True, truncation=True, max_length=longest, return_tensors="pt")
         embeddings: Tensor = network(**tokens.to(device)).text_embeds
         return embeddings

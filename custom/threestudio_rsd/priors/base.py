@@ -1,6 +1,7 @@
 """Interface of diffusion priors, with `PromptEmbedding` and `NoisePredictions`."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -93,6 +94,8 @@ class Prior(nn.Module):
         network_calls: evaluations of the noise network so far, one for each row of a batch: the conditional and the
             unconditional prediction of a latent are two.
         rows_per_call: most rows in one network call without gradient; None: all. Falls when a GPU's memory runs out.
+        prediction_type: quantity that the network predicts, one of PREDICTION_TYPES; None: an exact prior without
+            network.
     """
 
     num_train_timesteps: int
@@ -103,6 +106,7 @@ class Prior(nn.Module):
     is_latent: bool = False
     network_calls: int = 0
     rows_per_call: int | None = None
+    prediction_type: str | None = None
     unet: Any  # the noise network, where the prior has one
 
     @property
@@ -114,6 +118,14 @@ class Prior(nn.Module):
     def dtype(self) -> torch.dtype:
         """Precision of the weights; inputs and outputs are in single precision."""
         return next((parameter.dtype for parameter in self.parameters()), torch.float32)
+
+    @cached_property
+    def last_timestep(self) -> int:
+        """Largest timestep with alpha_t > 0, at which sampling starts: T - 1, or less with a zero terminal SNR.
+
+        Where alpha_t = 0, x_t is pure noise and sigma_t / alpha_t is infinite.
+        """
+        return next(t for t in range(self.num_train_timesteps - 1, -1, -1) if float(self.alpha(t)) > 0)
 
     def train(self, mode: bool = True) -> "Prior":
         """Stay in eval mode whatever `mode` is: a prior is never trained."""
@@ -231,12 +243,17 @@ class TabulatedPrior(Prior):
     Args:
         alphas_cumprod: alpha_t^2 for each t, (T,).
         latent_shape: shape of one particle.
+
+    Raises:
+        UserError: a level outside [0, 1], or only zeros.
     """
 
     alphas_cumprod: Tensor
 
     def __init__(self, alphas_cumprod: Tensor, latent_shape: tuple[int, ...]) -> None:
         super().__init__()
+        if not (((alphas_cumprod >= 0) & (alphas_cumprod <= 1)).all() and (alphas_cumprod > 0).any()):
+            raise UserError("alphas_cumprod is impossible; accepted: one number from 0 to 1 for each t, not all 0.")
         self.register_buffer("alphas_cumprod", alphas_cumprod.float())
         self.num_train_timesteps = len(alphas_cumprod)
         self.latent_shape = tuple(latent_shape)
@@ -275,4 +292,4 @@ def noise_from_output(output: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor,
         return output
     if prediction_type == "v_prediction":  # v = alpha eps - sigma x_0 (Salimans & Ho, 2022)
         return alpha * output + sigma * x_t
-    return (x_t - alpha * output) / sigma
+    return (x_t - alpha * output) / sigma.where(sigma > 0, torch.inf)  # without noise, the noise is 0

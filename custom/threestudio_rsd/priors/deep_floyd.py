@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from .diffusers_prior import DiffusersPrior
-from .pipelines import load_parts
+from .pipelines import find_pipeline
 
 
 class DeepFloydPrior(DiffusersPrior):
@@ -19,16 +19,17 @@ class DeepFloydPrior(DiffusersPrior):
         revision: str | None = None,
         torch_dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
+        variant: str | None = None,
     ) -> "DeepFloydPrior":
         """Load a prior; arguments as in `load_prior`.
 
         Raises:
             UserError: the pipeline cannot be loaded.
         """
-        from diffusers import UNet2DConditionModel
-
-        scheduler, unet = load_parts(model, revision, torch_dtype, unet=UNet2DConditionModel)
-        return cls(unet, scheduler, model, revision).to(device)
+        pipeline = find_pipeline(model, revision, "deep-floyd", variant)
+        scheduler = pipeline.load_scheduler()
+        unet = pipeline.load("unet", "UNet2DConditionModel", torch_dtype)
+        return cls(unet, scheduler, model, pipeline.source.commit or revision, variant).to(device)
 
     def encode(self, images: Tensor) -> Tensor:
         """See `Prior.encode`."""

@@ -19,6 +19,7 @@ def load_prior(
     revision: str | None = None,
     torch_dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
+    variant: str | None = None,
 ) -> Prior:
     """Load a prior by name, folder or hub id.
 
@@ -28,10 +29,12 @@ def load_prior(
         revision: revision of the hub id.
         torch_dtype: precision of the weights.
         device: device of the weights.
+        variant: variant of the weight files to prefer, such as `fp16`; None: files without a variant, or else the only
+            variant.
 
     Raises:
-        UserError: unknown prior type, a pipeline of another type, a folder without a pipeline, or a hub id that cannot
-            be reached.
+        UserError: unknown prior type, a pipeline of another type, a folder without a pipeline, a hub id that cannot
+            be reached, or a part that is of another class, does not fit its config, or is not finite.
 
     Example:
         >>> prior = load_prior("bundled")
@@ -46,5 +49,5 @@ def load_prior(
     if prior_type is not None:
         one_of("prior_type", prior_type, tuple(PRIOR_TYPES))
     prior_type = pipeline_type(model, revision, expected=prior_type)
-    prior: Prior = PRIOR_TYPES[prior_type].from_pretrained(model, revision, torch_dtype, device)
+    prior: Prior = PRIOR_TYPES[prior_type].from_pretrained(model, revision, torch_dtype, device, variant)
     return prior

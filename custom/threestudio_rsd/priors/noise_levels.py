@@ -57,6 +57,39 @@ def has_inside(interval: NoiseLevelInterval | None, prior: Prior) -> bool:
     return interval is None or any(map(interval.contains, _levels(prior)))
 
 
+def first_sampling_timestep(prior: Prior) -> int:
+    """Timestep at which sampling starts, `Prior.last_timestep`.
+
+    Raises:
+        UserError: the schedule ends in pure noise (alpha_T = 0), and the network predicts noise, which there says
+            nothing about the image; errors of it are multiplied by sigma / alpha (Lin et al., 2024, arXiv 2305.08891).
+    """
+    t = prior.last_timestep
+    if t < prior.num_train_timesteps - 1 and prior.prediction_type == "epsilon":
+        raise UserError(
+            f"the noise schedule of {prior.fingerprint} ends in pure noise (alpha_T = 0), from where a network with "
+            "prediction_type='epsilon' cannot sample; accepted: prediction_type v_prediction or sample, or a schedule "
+            "with rescale_betas_zero_snr=false."
+        )
+    return t
+
+
+def check_signal(prior: Prior, t: int | Tensor, key: str) -> None:
+    """Check that alpha_t > 0, where a value is divided by it.
+
+    Args:
+        prior: the diffusion model.
+        t: timestep, int or (N,).
+        key: setting that divides by alpha_t, for the message.
+
+    Raises:
+        UserError: t lies above `Prior.last_timestep`.
+    """
+    last = prior.last_timestep
+    if last < prior.num_train_timesteps - 1 and int(torch.as_tensor(t).max()) > last:
+        raise UserError(f"{key} needs alpha_t > 0, which is 0 at t={t}; accepted with this prior: t up to {last}.")
+
+
 def noise_level(prior: Prior, t: int) -> float:
     """lambda_t = sigma_t / alpha_t of a timestep; infinity where alpha_t = 0."""
     return _levels(prior)[t]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..errors import in_range
 from .base import Prior, PromptEmbedding
-from .noise_levels import NoiseLevelInterval, is_inside
+from .noise_levels import NoiseLevelInterval, first_sampling_timestep, is_inside
 
 
 @torch.no_grad()
@@ -43,7 +43,7 @@ def sample_ancestral(
         Samples, (N, *prior.latent_shape).
 
     Raises:
-        UserError: num_inference_steps < 1.
+        UserError: num_inference_steps < 1, or see `first_sampling_timestep`.
         ValueError: `noise` is for another number of particles.
 
     Example:
@@ -58,7 +58,7 @@ def sample_ancestral(
                 [1., 0.]])
     """
     in_range("num_inference_steps", num_inference_steps, 1)
-    timesteps = torch.linspace(prior.num_train_timesteps - 1, 0, num_inference_steps).round().long().tolist()
+    timesteps = torch.linspace(first_sampling_timestep(prior), 0, num_inference_steps).round().long().tolist()
     levels = [prior.sigma(t) / prior.alpha(t) for t in timesteps]
     levels.append(torch.zeros_like(levels[0]))
     start = noise(0).to(prior.device)
@@ -71,7 +71,7 @@ def sample_ancestral(
         estimate = prior.predict_noise(prior.alpha(t) * x, t, embedding, weight)
         if guide is not None:
             estimate = guide(t, x, estimate)
-        up = (s_next**2 * (s**2 - s_next**2) / s**2).sqrt()
+        up = (s_next**2 * (s**2 - s_next**2) / s**2).sqrt() if s > 0 else torch.zeros_like(s)
         down = (s_next**2 - up**2).sqrt()
         x = x + (down - s) * estimate
         if s_next > 0:
@@ -127,6 +127,8 @@ def sample_particle_guidance(
 
     def guide(t: int, x: Tensor, estimate: Tensor) -> Tensor:
         s = prior.sigma(t) / prior.alpha(t)
+        if s == 0:  # x is the sample itself, and no step is left
+            return estimate
         weight = strength * s**weight_power
         return estimate + s * weight * repulsion(x - s * estimate)
 

@@ -5,12 +5,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import positive
 from .diffusers_prior import DiffusersPrior
-from .pipelines import load_parts
+from .pipelines import KEY, find_pipeline
 
 
 class StableDiffusionPrior(DiffusersPrior):
     """Stable Diffusion; particles are scaled latents (4, h, w).
+
+    A VAE whose config has `force_upcast: true`, as one that overflows in half precision has, stays in single precision.
 
     Args:
         unet: see `DiffusersPrior`.
@@ -18,14 +21,28 @@ class StableDiffusionPrior(DiffusersPrior):
         scheduler: see `DiffusersPrior`.
         model: see `DiffusersPrior`.
         revision: see `DiffusersPrior`.
+        variant: see `DiffusersPrior`.
+
+    Raises:
+        UserError: U-Net and VAE do not fit each other, or see `DiffusersPrior`.
     """
 
     text_encoder_kind = "clip"
     is_latent = True
+    has_old_sizes = True
     vae: Any
 
-    def __init__(self, unet: Any, vae: Any, scheduler: Any, model: str, revision: str | None = None) -> None:
-        super().__init__(unet, scheduler, model, revision)
+    def __init__(
+        self,
+        unet: Any,
+        vae: Any,
+        scheduler: Any,
+        model: str,
+        revision: str | None = None,
+        variant: str | None = None,
+    ) -> None:
+        super().__init__(unet, scheduler, model, revision, variant, vae.config.latent_channels)
+        positive(f"{KEY}={model!r}: scaling_factor of its vae/config.json", vae.config.scaling_factor)
         self.vae = vae.requires_grad_(False).eval()
         self.image_size *= 2 ** (len(vae.config.block_out_channels) - 1)
 
@@ -36,16 +53,19 @@ class StableDiffusionPrior(DiffusersPrior):
         revision: str | None = None,
         torch_dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
+        variant: str | None = None,
     ) -> "StableDiffusionPrior":
         """Load a prior; arguments as in `load_prior`.
 
         Raises:
             UserError: the pipeline cannot be loaded.
         """
-        from diffusers import AutoencoderKL, UNet2DConditionModel
-
-        scheduler, unet, vae = load_parts(model, revision, torch_dtype, unet=UNet2DConditionModel, vae=AutoencoderKL)
-        return cls(unet, vae, scheduler, model, revision).to(device)
+        pipeline = find_pipeline(model, revision, "stable-diffusion", variant)
+        scheduler = pipeline.load_scheduler()
+        unet = pipeline.load("unet", "UNet2DConditionModel", torch_dtype)
+        overflows = torch_dtype == torch.float16 and pipeline.source.read_json("vae/config.json").get("force_upcast")
+        vae = pipeline.load("vae", "AutoencoderKL", torch.float32 if overflows else torch_dtype)
+        return cls(unet, vae, scheduler, model, pipeline.source.commit or revision, variant).to(device)
 
     def encode(self, images: Tensor) -> Tensor:
         """See `Prior.encode`; the mean of the VAE's posterior, which is deterministic."""

@@ -5,31 +5,25 @@ other parts of DeepFloyd IF together.
 """
 
 import gc
-import hashlib
-import os
-import tempfile
-from pathlib import Path
+from collections.abc import Mapping
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..errors import UserError, first_line, one_of, require
-from ..quiet import quiet_transformers
-from .pipelines import is_bundled, pipeline_type, resolve_model
+from ..log import warn
+from ..pretrained import Pretrained, choose_variant, load_pretrained
+from .embedding_cache import Entry, entry_path, model_identity, read_entry, write_entry
+from .pipelines import Pipeline, find_pipeline
+from .tokenizing import expand_tokens, fit_prompt
 
 KINDS = {"clip": "stable-diffusion", "t5": "deep-floyd"}  # type of the prior by the kind of its text encoder
-VOCABULARIES = ("vocab.json", "spiece.model", "tokenizer.json")
+CLASSES = {"clip": ("CLIPTokenizer", "CLIPTextModel"), "t5": ("AutoTokenizer", "T5EncoderModel")}
+VOCABULARIES = ("vocab.json", "spiece.model", "tokenizer.json", "vocab.txt", "sentencepiece.bpe.model")
 T5_LENGTH = 77  # tokens, as in the training of DeepFloyd IF
-
-
-def cache_folder() -> Path:
-    """Folder of cached embeddings: within $RSD_CACHE, or else within the user's cache folder."""
-    if "RSD_CACHE" in os.environ:
-        return Path(os.environ["RSD_CACHE"]) / "text_embeddings"
-    base = os.environ.get("LOCALAPPDATA") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "rsd" / "text_embeddings"
+UNUSED = r"^(vision_model|visual_projection|text_projection|logit_scale|decoder|lm_head|cls)\b"  # other half or heads
+SHOWN = 60  # characters of a prompt in a message
 
 
 def embed_prompts(
@@ -39,22 +33,27 @@ def embed_prompts(
     revision: str | None = None,
     torch_dtype: torch.dtype = torch.float32,
     use_cache: bool = True,
+    variant: str | None = None,
+    endings: Mapping[str, str] | None = None,
 ) -> Tensor:
-    """Text embeddings of prompts.
+    """Text embeddings of prompts. What a prompt loses because it is too long is named in a warning.
 
     Args:
-        prompts: at least one prompt, in any language; prompts longer than the tokenizer's limit are cut off.
+        prompts: at least one prompt, in any language; prompts longer than the text encoder takes are cut off.
         model: `bundled`, `bundled-pixel`, a diffusers folder or a hub id.
-        kind: text encoder of the model: `clip` (Stable Diffusion) or `t5` (DeepFloyd IF).
+        kind: kind of text encoder: `clip` (Stable Diffusion; any that the pipeline itself can use) or `t5` (DeepFloyd
+            IF).
         revision: revision of the hub id.
         torch_dtype: precision of the text encoder and of the result.
-        use_cache: read and write the cache.
+        use_cache: read and write the cache, see `embedding_cache`.
+        variant: variant of the weights to prefer; see `choose_variant`.
+        endings: the end of a prompt, such as ", front view", by the prompt; a prompt that is too long keeps it.
 
     Returns:
         (len(prompts), L, D), on the CPU.
 
     Raises:
-        UserError: no prompt, an unknown kind, or a model that has no such text encoder.
+        UserError: no prompt or one that is no valid text, an unknown kind, or a model that has no such text encoder.
 
     Example:
         >>> embed_prompts(["a mushroom", "a blue cup"], "bundled").shape
@@ -63,89 +62,125 @@ def embed_prompts(
     one_of("text encoder", kind, tuple(KINDS))
     if not prompts:
         raise UserError("prompts=[] is impossible; accepted: at least one prompt.")
-    files = {prompt: _cache_file(prompt, model, kind, revision, torch_dtype) for prompt in prompts}
-    cached = {prompt: _read(file) for prompt, file in files.items()} if use_cache else {}
-    known = {prompt: embedding for prompt, embedding in cached.items() if embedding is not None}
-    missing = [prompt for prompt in files if prompt not in known]
+    for prompt in prompts:
+        _check_text(prompt)
+    endings = endings or {}
+    pipeline = find_pipeline(model, revision, KINDS[kind], variant)
+    classes = _classes(pipeline, kind)
+    chosen = choose_variant(pipeline.source, "text_encoder", variant)
+    identity = model_identity(pipeline.source, revision, classes, chosen, torch_dtype)
+    files = {prompt: entry_path(identity, prompt, endings.get(prompt, "")) for prompt in prompts}
+    cached = {prompt: read_entry(file) for prompt, file in files.items()} if use_cache else {}
+    known = {prompt: entry for prompt, entry in cached.items() if entry is not None}
+    missing = {prompt: endings.get(prompt, "") for prompt in files if prompt not in known}
     if missing:
-        for prompt, embedding in zip(missing, _encode(missing, model, kind, revision, torch_dtype), strict=True):
-            known[prompt] = embedding
+        for prompt, entry in zip(missing, _encode(missing, pipeline, kind, classes, torch_dtype), strict=True):
+            known[prompt] = entry
             if use_cache:
-                _write(files[prompt], embedding)
-    return torch.stack([known[prompt] for prompt in prompts])
+                write_entry(files[prompt], entry)
+    _warn_of_cuts({prompt: known[prompt].cut for prompt in files})
+    return torch.stack([known[prompt].embedding for prompt in prompts])
 
 
-def _encode(prompts: list[str], model: str, kind: str, revision: str | None, torch_dtype: torch.dtype) -> Tensor:
-    from transformers import AutoTokenizer, CLIPTextModel, CLIPTokenizer, T5EncoderModel
+def _check_text(prompt: str) -> None:
+    try:
+        prompt.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"prompt={prompt!r} is no valid text ({error.reason}); accepted: Unicode text.") from error
 
-    pipeline_type(model, revision, expected=KINDS[kind])
-    location = resolve_model(model)
-    options = {}
+
+def _warn_of_cuts(cuts: dict[str, str]) -> None:
+    cut = {prompt: text for prompt, text in cuts.items() if text}
+    if cut:
+        prompt, text = next(iter(cut.items()))
+        start = prompt if len(prompt) <= SHOWN else f"{prompt[:SHOWN]}..."
+        more = f" (and of {len(cut) - 1} more prompts)" if len(cut) > 1 else ""
+        warn(f"The text encoder takes fewer tokens than the prompt {start!r} has; it does not see {text!r}{more}.")
+
+
+def _classes(pipeline: Pipeline, kind: str) -> tuple[str, str]:
+    """Names of the classes of tokenizer and text encoder, in transformers."""
+    tokenizer, encoder = (pipeline.class_name(part, "transformers") for part in ("tokenizer", "text_encoder"))
+    default_tokenizer, default_encoder = CLASSES[kind]
+    if kind == "t5":
+        pipeline.check_class("text_encoder", [encoder], (default_encoder,))
+        return default_tokenizer, default_encoder
+    return tokenizer or default_tokenizer, encoder or default_encoder
+
+
+def _encode(
+    prompts: dict[str, str], pipeline: Pipeline, kind: str, classes: tuple[str, str], torch_dtype: torch.dtype
+) -> list[Entry]:
+    """Embed prompts, given with their endings."""
+    tokenizer = _load_tokenizer(pipeline.source, kind, classes[0])
+    encoder = _load_encoder(pipeline, classes[1], torch_dtype)
+    limit = T5_LENGTH if kind == "t5" else _limit(tokenizer, encoder, pipeline.source)
+    fitted = []
+    for prompt, ending in prompts.items():
+        if kind == "t5":  # in lower case, as DeepFloyd IF was trained
+            fitted.append(fit_prompt(tokenizer, prompt.lower().strip(), limit, ending.lower().rstrip()))
+        else:
+            fitted.append(fit_prompt(tokenizer, expand_tokens(tokenizer, prompt), limit, ending))
+    texts = [text for text, _ in fitted]
+    tokens = tokenizer(texts, padding="max_length", max_length=limit, truncation=True, return_tensors="pt")
+    masked = kind == "t5" or getattr(encoder.config, "use_attention_mask", False)  # as diffusers' pipelines do
+    try:
+        with torch.no_grad():
+            output = encoder(tokens.input_ids, attention_mask=tokens.attention_mask if masked else None)
+            embeddings: Tensor = output[0].to(torch_dtype)
+    except (RuntimeError, IndexError, ValueError, TypeError) as error:
+        problem = f"its text_encoder, a {classes[1]}, cannot embed a prompt ({first_line(error)})"
+        raise pipeline.source.error(problem) from error
+    del encoder
+    gc.collect()
+    if embeddings.ndim != 3 or not embeddings.isfinite().all():
+        raise pipeline.source.error(
+            f"its text_encoder, a {classes[1]}, gives embeddings of shape {tuple(embeddings.shape)} that are "
+            f"{'finite' if embeddings.isfinite().all() else 'not finite'}; accepted: finite ones of shape (B, L, D)"
+        )
+    return [Entry(embedding, cut) for embedding, (_, cut) in zip(embeddings, fitted, strict=True)]
+
+
+def _limit(tokenizer: Any, encoder: Any, source: Pretrained) -> int:
+    """Number of tokens that a text encoder takes: the least of what tokenizer and text encoder name."""
+    positions = getattr(encoder.config, "max_position_embeddings", None)
+    limit = min(tokenizer.model_max_length, positions or tokenizer.model_max_length)
+    if not 2 < limit < 1e6:  # a tokenizer without model_max_length has 1e30
+        raise source.error(
+            f"its tokenizer_config.json has model_max_length={limit:g}; set it to the number of tokens of the text "
+            "encoder, such as 77"
+        )
+    return int(limit)
+
+
+def _load_tokenizer(source: Pretrained, kind: str, class_name: str) -> Any:
+    import transformers
+
+    options: dict[str, Any] = {} if source.is_folder else {"revision": source.commit}
+    names = source.file_names("tokenizer")
+    if not any(name in names for name in VOCABULARIES):  # transformers 5 would make an empty tokenizer
+        raise source.error(
+            f"its tokenizer cannot be loaded (none of {', '.join(VOCABULARIES)} in its folder 'tokenizer')"
+        )
     if kind == "t5":
         # Without tokenizer.json, the slow tokenizer, which needs only sentencepiece: older versions of transformers
         # need an old protobuf to convert it to a fast one.
-        options["use_fast"] = (Path(location) / "tokenizer" / "tokenizer.json").is_file()
+        options["use_fast"] = "tokenizer.json" in names
         if not options["use_fast"]:
             require("sentencepiece", "deepfloyd")
-        prompts = [prompt.lower().strip() for prompt in prompts]  # as DeepFloyd IF was trained
-    classes = (CLIPTokenizer, CLIPTextModel) if kind == "clip" else (AutoTokenizer, T5EncoderModel)
-    tokenizer_class, encoder_class = classes
+    tokenizer_class = getattr(transformers, class_name, transformers.AutoTokenizer)
     try:
-        _check_vocabulary(Path(location))
-        tokenizer = tokenizer_class.from_pretrained(
-            location, subfolder="tokenizer", revision=revision or "main", **options
-        )
-        with quiet_transformers():
-            encoder = encoder_class.from_pretrained(
-                location, subfolder="text_encoder", revision=revision or "main", torch_dtype=torch_dtype
-            )
+        return tokenizer_class.from_pretrained(source.location, subfolder="tokenizer", **options)
     except Exception as error:  # the tokenizers library raises bare Exceptions
-        raise UserError(
-            f"pretrained_model_name_or_path={model!r}: its text encoder cannot be loaded ({first_line(error)}); "
-            "accepted: bundled, bundled-pixel, a folder with a diffusers pipeline, or a hub id that can be reached."
-        ) from error
-    length = tokenizer.model_max_length if kind == "clip" else T5_LENGTH
-    tokens = tokenizer(prompts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
-    mask = tokens.attention_mask if kind == "t5" else None
-    with torch.no_grad():
-        embeddings: Tensor = encoder.eval()(tokens.input_ids, attention_mask=mask)[0].to(torch_dtype)
-    del encoder
-    gc.collect()
-    return embeddings
+        raise source.error(f"its tokenizer cannot be loaded as {class_name} ({first_line(error)})") from error
 
 
-def _check_vocabulary(location: Path) -> None:
-    """Raise OSError for a folder without tokenizer, for which transformers 5 would create an empty tokenizer."""
-    folder = location / "tokenizer"
-    if location.is_dir() and not any((folder / name).is_file() for name in VOCABULARIES):
-        raise OSError(f"none of {', '.join(VOCABULARIES)} in {folder}")
+def _load_encoder(pipeline: Pipeline, class_name: str, torch_dtype: torch.dtype) -> Any:
+    import transformers
 
-
-def _cache_file(prompt: str, model: str, kind: str, revision: str | None, torch_dtype: torch.dtype) -> Path:
-    location = Path(resolve_model(model))
-    identity = [model, revision or "main", kind, str(torch_dtype), prompt]
-    if location.is_dir():  # weights may be replaced by others of the same name
-        weights = sorted(location.glob("text_encoder/*.safetensors")) + sorted(location.glob("text_encoder/*.bin"))
-        identity[0] = model if is_bundled(model) else str(location.resolve())
-        identity += [f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in weights]
-    return cache_folder() / (hashlib.sha256("\0".join(identity).encode()).hexdigest() + ".safetensors")
-
-
-def _read(file: Path) -> Tensor | None:
-    """Read a cached embedding; None where there is none, or only a part of one, after an interrupted write."""
-    try:
-        return load_file(file)["embedding"]
-    except (OSError, SafetensorError, KeyError):
-        return None
-
-
-def _write(file: Path, embedding: Tensor) -> None:
-    """Write an embedding to the cache if possible, in one move: two processes may embed the same prompt."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=file.parent, suffix=".tmp")
-        os.close(handle)
-        save_file({"embedding": embedding.contiguous()}, temporary)
-        Path(temporary).replace(file)
-    except OSError:
-        return
+    encoder_class = getattr(transformers, class_name, None)
+    if encoder_class is None:
+        raise pipeline.source.error(f"its text_encoder is a {class_name}, which transformers does not have")
+    return load_pretrained(
+        encoder_class, pipeline.source, "text_encoder", pipeline.variant, UNUSED, torch_dtype=torch_dtype
+    )

@@ -5,18 +5,17 @@ network's training. Gradients flow to the images only.
 """
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import UserError, first_line, require
+from ..errors import UserError, require
 from ..files import data_path
 from ..metrics.lpips import load_lpips
 from ..names import FEATURE_NETWORKS
-from ..quiet import quiet_transformers
+from ..pretrained import Pretrained, find_pretrained, load_pretrained, local_path
 
 HUB_IDS = {
     "dino": "facebook/dino-vits16",  # the paper's g_DINO (Caron et al., 2021)
@@ -26,6 +25,13 @@ HUB_IDS = {
 BUNDLED = {"dino": "load/toyworld/dino", "clip": "load/toyworld/clip"}
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+# Model types of transformers whose first output token is a class token, and those with a projected image embedding.
+VITS = ("vit", "vit_msn", "deit", "dinov2", "dinov2_with_registers", "dinov3_vit")
+CLIPS = ("clip", "clip_vision_model")
+WITH_POOLER = ("vit", "deit")  # those with an optional pooler, which is not needed
+# Keys that a model's file may hold beside those of the network: the text half of a CLIP, and heads of a ViT.
+UNUSED = r"^(text_model|visual_projection|text_projection|logit_scale|\w*classifier|head|decoder)\b|mask_token$"
+
 OPENAI_CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 
 
@@ -50,7 +56,7 @@ def load_features(
         Callable from images (N, 3, H, W) in [0, 1] to features (N, D).
 
     Raises:
-        UserError: unknown name, a model that cannot be loaded, or a missing optional library.
+        UserError: unknown name, a model that cannot be loaded or is of an unknown type, or a missing optional library.
 
     Example:
         >>> dino = load_features("dino", bundled=True)
@@ -78,35 +84,47 @@ def _flatten(images: Tensor) -> Tensor:
 
 
 def _load_transformer(spec: str, model_id: str) -> "TransformerFeatures":
-    if spec not in HUB_IDS and "/" not in spec and not Path(spec).is_dir():
+    """Load a transformers model by its folder or hub id; `spec` names it in messages."""
+    if spec not in HUB_IDS and "/" not in spec and local_path(spec) is None:
         raise UserError(f"features={spec!r} is unknown; accepted: {', '.join(FEATURE_NETWORKS)}, a folder or a hub id.")
-    from transformers import AutoConfig, AutoModel, CLIPVisionModelWithProjection
+    accepted = f"{', '.join(FEATURE_NETWORKS)}, a folder of a transformers ViT or CLIP, or a hub id that can be reached"
+    source = find_pretrained("features", spec, "config.json", accepted, model=model_id)
+    config = source.read_json("config.json")
+    model_type = str(config.get("model_type"))
+    if model_type not in (*VITS, *CLIPS):
+        raise source.error(f"its model_type is {model_type!r}; accepted: {', '.join((*VITS, *CLIPS))}")
+    from transformers import AutoModel, CLIPVisionModelWithProjection
 
-    try:
-        config = AutoConfig.from_pretrained(model_id)
-        no_pooler: dict[str, Any] = {"add_pooling_layer": False} if config.model_type == "vit" else {}
-        network_class = CLIPVisionModelWithProjection if config.model_type == "clip" else AutoModel
-        with quiet_transformers():  # hides the warning that the text encoder of a CLIP is not loaded
-            network = network_class.from_pretrained(model_id, **no_pooler)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"features={spec!r}: the network {model_id!r} cannot be loaded ({first_line(error)}); "
-            f"accepted: {', '.join(FEATURE_NETWORKS)}, a folder of a transformers ViT or CLIP, or a hub id that can be "
-            "reached."
-        ) from error
-    mean, std = _normalization(model_id, config.model_type)
+    no_pooler: dict[str, Any] = {"add_pooling_layer": False} if model_type in WITH_POOLER else {}
+    is_projected = model_type == "clip" or "CLIPVisionModelWithProjection" in (config.get("architectures") or ())
+    network_class = CLIPVisionModelWithProjection if is_projected else AutoModel
+    network = load_pretrained(network_class, source, unused=UNUSED, **no_pooler)
+    vision = getattr(network.config, "vision_config", network.config)
+    if vision.num_channels != 3:
+        raise source.error(f"its config has num_channels={vision.num_channels}; accepted: 3, for RGB images")
+    mean, std = _normalization(source, model_type)
     return TransformerFeatures(network.float(), mean, std)
 
 
-def _normalization(model_id: str, model_type: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _normalization(source: Pretrained, model_type: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Channel mean and std of the training images: from the model's preprocessor file, else those of its family."""
-    from transformers.image_processing_utils import ImageProcessingMixin
+    family = OPENAI_CLIP if model_type in CLIPS else IMAGENET
+    if "preprocessor_config.json" not in source.file_names():
+        return family
+    values = source.read_json("preprocessor_config.json")
+    if values.get("do_normalize") is False:
+        return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    mean, std = values.get("image_mean", family[0]), values.get("image_std", family[1])
+    if not (_is_color(mean) and _is_color(std) and min(std) > 0):
+        raise source.error(
+            f"its preprocessor_config.json has image_mean={mean!r} and image_std={std!r}; accepted: three numbers "
+            "each, those of image_std above 0"
+        )
+    return tuple(mean), tuple(std)
 
-    try:
-        values, _ = ImageProcessingMixin.get_image_processor_dict(model_id)
-        return tuple(values["image_mean"]), tuple(values["image_std"])
-    except (OSError, KeyError):
-        return OPENAI_CLIP if model_type == "clip" else IMAGENET
+
+def _is_color(values: Any) -> bool:
+    return isinstance(values, list | tuple) and len(values) == 3 and all(isinstance(v, int | float) for v in values)
 
 
 class TransformerFeatures(nn.Module):
@@ -126,7 +144,8 @@ class TransformerFeatures(nn.Module):
         super().__init__()
         self.network = network.requires_grad_(False).eval()
         vision = getattr(network.config, "vision_config", network.config)
-        self.image_size = vision.image_size
+        size = vision.image_size
+        self.image_size = (size, size) if isinstance(size, int) else tuple(size)  # height, width
         self.register_buffer("mean", torch.tensor(mean)[:, None, None])
         self.register_buffer("std", torch.tensor(std)[:, None, None])
 
@@ -135,9 +154,8 @@ class TransformerFeatures(nn.Module):
         return super().train(False)
 
     def forward(self, images: Tensor) -> Tensor:
-        size = (self.image_size, self.image_size)
-        if images.shape[-2:] != size:
-            images = F.interpolate(images, size, mode="bicubic", align_corners=False, antialias=True)
+        if images.shape[-2:] != self.image_size:
+            images = F.interpolate(images, self.image_size, mode="bicubic", align_corners=False, antialias=True)
         output = self.network(pixel_values=(images.to(self.mean.dtype) - self.mean) / self.std)
         embedding: Tensor | None = getattr(output, "image_embeds", None)  # of a CLIP
         if embedding is None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..errors import UserError, first_line
 from ..process_map import process_map
-from ..quiet import quiet_transformers
+from ..quiet import quiet_models
 from .render import render_scenes
 from .world import Scene, sample_scenes
 
@@ -108,7 +108,7 @@ def _load_pipeline(folder: Path) -> Any:
 
     diffusers.utils.logging.disable_progress_bar()  # while loading
     try:
-        with quiet_transformers():
+        with quiet_models():
             pipeline = getattr(diffusers, MODELS[folder.name]).from_pretrained(folder)
     except (OSError, ValueError) as error:
         raise UserError(

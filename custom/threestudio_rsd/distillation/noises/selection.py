@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ...errors import in_range
 from ...priors import Prior, PromptEmbedding
+from ...priors.noise_levels import check_signal
 
 CHUNK = 16  # candidates in the networks at once
 
@@ -68,6 +69,7 @@ def select_noise(
     Raises:
         UserError: fewer candidates than particles.
     """
+    check_signal(prior, t, "noise_candidates")
     found = []
     for part in torch.split(candidates, CHUNK):
         x_t = prior.sigma(t) * part

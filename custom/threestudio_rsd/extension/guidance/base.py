@@ -109,7 +109,7 @@ class RepulsiveGuidance(SampleImages, BaseModule):
         """Evaluate the schedules at this step."""
         cfg = self.cfg
         self.step = global_step
-        last = self.prior.num_train_timesteps - 1
+        last = self.prior.last_timestep
         self.min_t = round(_scheduled("min_step_percent", cfg.min_step_percent, epoch, global_step, 1.0) * last)
         self.max_t = round(_scheduled("max_step_percent", cfg.max_step_percent, epoch, global_step, 1.0) * last)
         self.gamma = _scheduled("gamma", cfg.gamma, epoch, global_step)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...metrics.distribution import frechet_distance
 from ...metrics.reconstruction import psnr
-from ...quiet import quiet_transformers
+from ...quiet import quiet_models
 from ..captions import caption
 from ..judge import ToyworldJudge
 from ..truth import (
@@ -186,7 +186,7 @@ def clip_rows(folder: Path, held_out: Labeled) -> list[CheckRow]:
     """Accuracy of a CLIP in choosing the caption of a render among 64, one for each class and color."""
     from transformers import CLIPModel, CLIPTokenizer
 
-    with quiet_transformers():
+    with quiet_models():
         clip = CLIPModel.from_pretrained(folder).float().eval()
     processor = json.loads((folder / "preprocessor_config.json").read_text())
     mean, std = (torch.tensor(processor[name])[:, None, None] for name in ("image_mean", "image_std"))

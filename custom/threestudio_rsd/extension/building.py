@@ -18,7 +18,7 @@ def build(key: str, name: str, config: Any, kind: type) -> Any:
     Raises:
         UserError: the name is that of another kind of module, or the config does not fit.
     """
-    found = find(name)
+    found: Any = find(name)
     if not issubclass(found, kind):
         raise UserError(f"{key}={name!r} is a {found.__name__}; accepted: the registered name of a {kind.__name__}.")
     return found(config)

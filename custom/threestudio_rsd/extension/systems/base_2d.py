@@ -87,7 +87,7 @@ class EnsembleSystem(BaseSystem):
         in_range("particles.n_particles", self.ensemble.n_particles, 1)
         if self.ensemble.init == "images" and not self.ensemble.init_path:
             raise UserError("particles.init_path is empty; particles.init=images needs an image file or a folder.")
-        check_view_prompts(self.cfg.prompt_processor, self.cfg.get("guidance"))
+        check_view_prompts(self.cfg.prompt_processor, getattr(self.cfg, "guidance", None))
         self.prompt_processor = build(
             "system.prompt_processor_type", self.cfg.prompt_processor_type, self.cfg.prompt_processor, PromptProcessor
         )

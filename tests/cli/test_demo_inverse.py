@@ -124,7 +124,7 @@ def test_missing_deepinv_is_one_line(tmp_path, monkeypatch, capsys):
     error = capsys.readouterr().err
     assert error.startswith("rsd: error: deepinv is not installed")
     assert error.count("\n") == 1
-    assert "threestudio-rsd[inverse]" in error
+    assert "pip install deepinv`, or `pip install '.[inverse]'" in error
     assert not (tmp_path / "new").exists()
 
 

@@ -211,7 +211,7 @@ def test_a_folder_is_a_reference_and_inception_is_left_out_in_a_line(tmp_path, m
     shown = capsys.readouterr().out
     assert found["metrics"] == {}
     assert "Left out: frechet, coverage: " in shown
-    assert "threestudio-rsd[evaluate]" in shown
+    assert "pip install torch-fidelity`, or `pip install '.[evaluate]'" in shown
     (found,) = run(tmp_path, *arguments, "--reference-features", "judge")
     assert found["metrics"]["coverage"]["mean"] == 1
     assert found["metrics"]["frechet"]["mean"] == pytest.approx(0, abs=1e-3)

@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
         (b'{"prompt": 3}', "prompt is 3, not a text"),
         (b'{"n_particles": true}', "n_particles is True, not an integer"),
         (b'{"mean": [1]}', "mean is .1., not an object"),
-        (b'{"diversity": {"dino": NaN}}', "diversity.dino is nan"),
+        (b'{"diversity": {"dino": -Infinity}}', "diversity.dino is -inf"),
         (b'{"psnr": 1e999}', "psnr is inf"),
     ],
 )

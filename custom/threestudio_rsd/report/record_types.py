@@ -19,7 +19,7 @@ def check_types(record: Any, kind: Any = None, where: str = "") -> None:
         where: name of `record`, for the error.
 
     Raises:
-        TypeError: a value has another type than its annotation, or is a number that is not finite.
+        TypeError: a value has another type than its annotation, or is an infinite number.
 
     Example:
         >>> from threestudio_rsd.report.study import Missing
@@ -50,7 +50,7 @@ def _is_a(value: Any, kind: Any) -> bool:
     if kind in (int, float) and isinstance(value, bool):
         return False
     if kind is float:
-        return isinstance(value, int | float) and abs(value) <= sys.float_info.max  # NaN is not
+        return isinstance(value, int | float) and not abs(value) > sys.float_info.max  # NaN: could not be measured
     return isinstance(value, kind)
 
 

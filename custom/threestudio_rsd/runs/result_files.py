@@ -71,7 +71,8 @@ def read_metrics(folder: Path) -> dict[str, Any] | None:
     """Content of save/metrics.json in a trial folder; None where it is missing, because the run has not finished.
 
     Raises:
-        UserError: it is damaged, an entry has a wrong type, or a number is not finite.
+        UserError: it is damaged, an entry has a wrong type, or a number is infinite. NaN stands for what could not be
+            measured, in runs of earlier versions.
     """
     file = folder / "save" / "metrics.json"
     if not file.is_file():
@@ -84,7 +85,7 @@ def read_metrics(folder: Path) -> dict[str, Any] | None:
         if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
             raise damaged(file, f"{key} is {shorten(repr(value))}, not {description}")
     for key, value in flatten(metrics).items():
-        if isinstance(value, float) and not math.isfinite(value):
+        if isinstance(value, float) and math.isinf(value):
             raise damaged(file, f"{key} is {value}")
     return metrics
 

@@ -230,7 +230,7 @@ def test_a_resumed_run_along_the_flow_equals_an_uninterrupted_one(view_noise: st
     ],
 )
 def test_mistakes_are_found_before_anything_is_written(override: str, words: str, tmp_path: Path, capsys: Any) -> None:
-    view_independent = ["system.guidance.view_dependent_prompting=false"] if "front" in override else []
-    launch(tmp_path, *TINY, *view_independent, override, code=2)
+    further = {"front": "system.guidance.view_dependent_prompting=false", "geometry": "data.n_particles=2"}
+    launch(tmp_path, *TINY, *(value for word, value in further.items() if word in override), override, code=2)
     assert words in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

@@ -24,7 +24,7 @@ class Matrix:
         return torch.linalg.solve(system, (z + gamma * self.A_adjoint(y)).T).T
 
 
-# A measurement of the first value, which all four modes explain: weights, means and covariances differ.
+# A measurement of the first value, which three of the four modes explain.
 MEANS = torch.tensor([[0.5, -0.9, 0.4], [0.3, 0.1, -0.8], [0.6, 0.9, 0.6], [-0.9, 0.9, 0.0]])
 PRIOR = GaussianMixturePrior(MEANS, torch.full((4,), 0.02), torch.tensor([0.2, 0.3, 0.4, 0.1]))
 MATRIX, MEASUREMENT, DEVIATION = torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([0.45]), 0.05

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UserError
 from ..files import make_folder
 from ..text_tables import format_figure, format_table
+from . import reproduce_calibration
 from .options import CommandParser, Parsers, add_command, add_option, default_device
 from .sweep import add_worker_arguments, check_worker_arguments, make_workers
 
@@ -33,7 +34,7 @@ def add_parser(commands: Parsers) -> None:
 
 
 def _add_commands(parser: CommandParser) -> None:
-    from ..reproduce.definitions import list_experiments, read_settings
+    from ..reproduce.definitions import list_experiments, list_studies, read_settings
 
     parser.add_argument(
         "--list",
@@ -48,8 +49,9 @@ def _add_commands(parser: CommandParser) -> None:
         "runs": (run_experiment, _add_experiment_arguments),
         "inverse": (run_solver_table, _add_solver_table_arguments),
         "toy": (run_toy, _add_toy_arguments),
+        "calibration": (reproduce_calibration.run, reproduce_calibration.add_arguments),
     }
-    for name in list_experiments():
+    for name in (*list_experiments(), *list_studies()):
         content = read_settings(name)
         run, add_arguments = kinds[content["kind"]]
         add_command(
@@ -65,9 +67,9 @@ def _add_commands(parser: CommandParser) -> None:
 
 def list_needs(args: argparse.Namespace) -> int:
     """Print the needs of each figure and table."""
-    from ..reproduce.definitions import list_experiments, read_settings
+    from ..reproduce.definitions import list_experiments, list_studies, read_settings
 
-    contents = {name: read_settings(name) for name in list_experiments()}
+    contents = {name: read_settings(name) for name in (*list_experiments(), *list_studies())}
     width = max(map(len, contents))
     for name, content in contents.items():
         needs = content["needs"]

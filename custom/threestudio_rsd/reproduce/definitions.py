@@ -2,6 +2,7 @@
 
 The key `kind` of a file says which class describes it: `runs` (`Experiment`, the default), `inverse` (`SolverTable`)
 or `toy` (`ToyFigure`). `load/paper/shared` has the methods and lists of prompts that several files name.
+`load/studies` has comparisons that the paper does not make, of kind `inverse` or `calibration` (`CalibrationStudy`).
 """
 
 from dataclasses import dataclass, field, replace
@@ -16,10 +17,10 @@ from ..files import data_path
 from ..inverse import SolverConfig
 from ..inverse.operators import OperatorConfig
 
-FOLDER = "load/paper"
+FOLDER, STUDIES = "load/paper", "load/studies"
 SHARED = f"{FOLDER}/shared"
 ROLES = ("method", "bound", "independent", "rival")
-KINDS = ("runs", "inverse", "toy")
+KINDS = ("runs", "inverse", "toy", "calibration")
 PAPER_PRIOR, BUNDLED = "paper", "bundled"  # values of --prior
 
 
@@ -233,17 +234,22 @@ def list_experiments() -> list[str]:
     return sorted(names, key=lambda name: (name.rstrip("0123456789"), int(name.lstrip("abcdefghijklmnopqrstuvwxyz"))))
 
 
+def list_studies() -> list[str]:
+    """Names of the comparisons that the paper does not make."""
+    return sorted(path.stem for path in data_path(STUDIES).glob("*.yaml"))
+
+
 def read_settings(name: str) -> dict[str, Any]:
-    """Content of `load/paper/NAME.yaml`, with the default of `kind` filled in.
+    """Content of the file of a figure, table or study, with the default of `kind` filled in.
 
     Args:
-        name: figure or table, such as `fig3`.
+        name: figure or table, such as `fig3`, or study, such as `calibration`.
 
     Raises:
         UserError: unknown name or kind.
     """
-    one_of("NAME", name, tuple(list_experiments()))
-    content = _read(f"{FOLDER}/{name}.yaml")
+    one_of("NAME", name, (*list_experiments(), *list_studies()))
+    content = _read(f"{STUDIES if name in list_studies() else FOLDER}/{name}.yaml")
     kind = content.setdefault("kind", KINDS[0])
     one_of(f"{name}: kind", kind, KINDS)
     return content

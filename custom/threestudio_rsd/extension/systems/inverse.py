@@ -254,7 +254,7 @@ class InverseSystem(BaseSystem):
 class LatentInverseSystem(InverseSystem):
     """Solvers in the latent space of a prior with a decoder."""
 
-    solvers = ("rsd", "proximal", "latent-reddiff", "psld", "daps", "resample")
+    solvers = ("rsd", "latent-reddiff", "psld", "proximal", "daps", "resample")
 
     def check_prior(self, prior: Any) -> None:
         if not prior.is_latent:
@@ -268,7 +268,7 @@ class LatentInverseSystem(InverseSystem):
 class PixelInverseSystem(InverseSystem):
     """Solvers in the pixel space of a prior without a decoder."""
 
-    solvers = ("reddiff", "dps", "proximal", "daps", "rsd")
+    solvers = ("reddiff", "dps", "rsd", "proximal", "daps")
 
     def check_prior(self, prior: Any) -> None:
         if prior.is_latent:

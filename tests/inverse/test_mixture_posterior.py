@@ -1,5 +1,6 @@
 """Solvers against the posterior of a Gaussian mixture, which is known in closed form."""
 
+import pytest
 import torch
 from threestudio_rsd.inverse import solve
 from threestudio_rsd.inverse.mixture_posterior import mixture_posterior
@@ -31,11 +32,11 @@ MATRIX, MEASUREMENT, DEVIATION = torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([
 POSTERIOR = mixture_posterior(PRIOR, MATRIX, MEASUREMENT, DEVIATION)
 
 
-def answers(n_particles: int = 1000, n_steps: int = 100, **settings: object) -> Tensor:
+def answers(n_particles: int = 400, n_steps: int = 60, **settings: object) -> Tensor:
     """Samples (N, 3) of a solver."""
     solution = solve(
         MEASUREMENT[None], Matrix(MATRIX), PRIOR, n_particles, features="euclidean", progress=False,
-        measurement_deviation=DEVIATION, n_steps=n_steps, **settings,
+        measurement_deviation=DEVIATION, n_steps=n_steps, clip_estimate=False, **settings,
     )  # fmt: skip
     return solution.latents[0]
 
@@ -62,3 +63,26 @@ def test_posterior_equals_bayes_rule_on_a_grid() -> None:
     torch.testing.assert_close(posterior.mean, mean, rtol=1e-3, atol=1e-3)
     covariance = (grid - mean).T @ (density[:, None] * (grid - mean))
     torch.testing.assert_close(posterior.covariance, covariance, rtol=1e-3, atol=1e-3)
+
+
+def within_modes(samples: Tensor) -> list[float]:
+    """Spread within each mode of weight, over that of the posterior."""
+    modes = POSTERIOR.nearest_mode(samples)
+    squares = (samples - POSTERIOR.means[modes]).square().sum(1)
+    return [float(squares[modes == k].mean() / POSTERIOR.covariances[k].trace()) for k in range(3)]
+
+
+@pytest.mark.slow
+def test_proximal_solver_with_fixed_noise_samples_the_posterior() -> None:
+    samples = answers(name="proximal", noise="fixed", correction_memory=1.0, prior_deviation=1.0)
+    assert weight_error(samples) < 0.12
+    assert float((samples.mean(0) - POSTERIOR.mean).norm()) < 0.2
+    assert 0.8 < float(torch.cov(samples.T).trace() / POSTERIOR.covariance.trace()) < 1.1
+    assert 0.5 < min(within_modes(samples)) <= max(within_modes(samples)) < 1.2
+
+
+@pytest.mark.slow
+def test_fresh_noise_in_every_step_loses_more_than_half_of_the_variance_within_modes() -> None:
+    samples = answers(name="proximal", noise="fresh", prior_deviation=1.0)
+    assert max(within_modes(samples)) < 0.5
+    assert weight_error(samples) < 0.25

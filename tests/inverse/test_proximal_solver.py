@@ -75,7 +75,7 @@ def test_estimates_that_agree_with_the_measurement_are_not_changed_by_the_autoen
 
     y = torch.tensor([[0.3, 0.6]])
     exact, lossy = (
-        solved(kind_mixture, y, THREE_VALUES, n_steps=6, measurement_deviation=1e6)
+        solved(kind_mixture, y, THREE_VALUES, n_steps=6, measurement_deviation=1e6, noise="refreshed")
         for kind_mixture in (mixture(DecodedMixture), mixture(LossyMixture))
     )
     torch.testing.assert_close(lossy, exact, rtol=1e-4, atol=1e-4)
@@ -93,7 +93,7 @@ def test_latent_answers_agree_with_the_measurement(noise: str) -> None:
 
 def test_repulsion_increases_the_distances_of_particles() -> None:
     def spread(gamma: float) -> float:
-        settings = {"n_steps": 40, "n_particles": 6, "gamma": gamma, "prior_deviation": 1.0}
+        settings = {"n_steps": 40, "n_particles": 6, "gamma": gamma, "prior_deviation": 1.0, "noise": "refreshed"}
         latents = solved(mixture(), torch.tensor([[0.5]]), FirstValues(1), **settings)[0]
         return float(torch.pdist(latents).mean())
 
@@ -103,7 +103,7 @@ def test_repulsion_increases_the_distances_of_particles() -> None:
 @pytest.mark.parametrize("coupled", [False, True])
 def test_particles_depend_on_their_number_only_with_coupled_noise(coupled: bool) -> None:
     y = torch.tensor([[0.5], [0.4], [0.6]])
-    settings = {"n_steps": 5, "noise_coupled": coupled}
+    settings = {"n_steps": 5, "noise": "refreshed", "noise_coupled": coupled}
     many = solved(mixture(), y, FirstValues(1), n_particles=4, **settings)
     few = solved(mixture(), y[:2], FirstValues(1), n_particles=2, **settings)
     assert torch.allclose(few, many[:2, :2], rtol=1e-5, atol=1e-6) is not coupled
@@ -112,7 +112,7 @@ def test_particles_depend_on_their_number_only_with_coupled_noise(coupled: bool)
 @pytest.mark.parametrize(
     "settings",
     [
-        {"name": "proximal", "gamma": 2.0, "correction_memory": 0.5},
+        {"name": "proximal", "noise": "refreshed", "gamma": 2.0, "correction_memory": 0.5},
         {"name": "proximal", "noise": "fixed", "noise_coupled": True},
         {"name": "daps", "langevin_steps": 3},
         {"name": "resample", "consistency_every": 2, "consistency_steps": 3},

@@ -40,7 +40,7 @@ class SolverConfig:
     resampling: float | None = None  # resample: gamma, scale of the resampling variance
     initial_scale: float | None = None  # standard deviation of the initial z; 1 is pure noise, as in Alg. 2
     clip_estimate: bool = True  # dps, proximal: clip the estimate of x_0 in pixel space to [-1, 1], as DPS's code does
-    noise: str = "refreshed"  # proximal: noise of the next level, fresh, fixed or refreshed
+    noise: str = "fresh"  # proximal: noise of the next level, fresh, fixed or refreshed
     # proximal: share g of the noise's variance that is drawn anew at each level; a number, or pairs
     # [noise level sigma / alpha, g] with ascending levels, linear in between in the logarithm of the level
     noise_refresh_rate: Any = 0.3

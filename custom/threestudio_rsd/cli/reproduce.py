@@ -1,14 +1,15 @@
 """`rsd reproduce NAME`: a figure or table of the paper, its numbers beside ours."""
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import UserError
 from ..files import make_folder
-from ..text_tables import format_figure, format_table
+from . import reproduce_calibration
+from .experiment_table import print_experiment
 from .options import CommandParser, Parsers, add_command, add_option, any_path, usable_device
 from .sweep import add_worker_arguments, check_worker_arguments, make_workers
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from ..reproduce.planning import Choice, PlannedCase
     from ..reproduce.run_tables import Panel, Reproduction
 
-IN_FILE_ONLY = ("kid", "vendi_dino", "vendi_clip", "recall")  # metrics that the terminal's table leaves out
 OUTPUT = "outputs/reproduce"
 
 
@@ -33,7 +33,7 @@ def add_parser(commands: Parsers) -> None:
 
 
 def _add_commands(parser: CommandParser) -> None:
-    from ..reproduce.experiment_files import list_experiments, read_settings
+    from ..reproduce.experiment_files import list_experiments, list_studies, read_settings
 
     parser.add_argument(
         "--list",
@@ -48,8 +48,9 @@ def _add_commands(parser: CommandParser) -> None:
         "runs": (run_experiment, _add_experiment_arguments),
         "inverse": (run_solver_table, _add_solver_table_arguments),
         "toy": (run_toy, _add_toy_arguments),
+        "calibration": (reproduce_calibration.run, reproduce_calibration.add_arguments),
     }
-    for name in list_experiments():
+    for name in (*list_experiments(), *list_studies()):
         content = read_settings(name)
         run, add_arguments = kinds[content["kind"]]
         add_command(
@@ -65,9 +66,9 @@ def _add_commands(parser: CommandParser) -> None:
 
 def list_needs(args: argparse.Namespace) -> int:
     """Print the needs of each figure and table."""
-    from ..reproduce.experiment_files import list_experiments, read_settings
+    from ..reproduce.experiment_files import list_experiments, list_studies, read_settings
 
-    contents = {name: read_settings(name) for name in list_experiments()}
+    contents = {name: read_settings(name) for name in (*list_experiments(), *list_studies())}
     width = max(map(len, contents))
     for name, content in contents.items():
         needs = content["needs"]
@@ -173,7 +174,7 @@ def complete(reproduction: "Reproduction", panel: "Panel", args: argparse.Namesp
     if args.run and (stopped := _compute(reproduction, args)):
         return stopped
     print("Measuring", flush=True)
-    _print(reproduction.measure(panel))
+    print_experiment(reproduction.measure(panel))
     print(f"Results: {folder / 'reproduction.json'}\n{write_report(folder)}")
     return 1 if reproduction.of_state(FAILED) else 0
 
@@ -226,58 +227,6 @@ def _check_folders(cases: "Sequence[PlannedCase]") -> None:
 
     for run in {case.setting.label: case.runs[0] for case in reversed(cases)}.values():
         run.check_folder(load_config(run.config, cli_args=run.overrides(), n_gpus=1))
-
-
-def _print(record: Mapping[str, Any]) -> None:
-    """Print the table and the remarks of a reproduction.json."""
-    print(f"\n{format_table(*_table(record))}\n")
-    print("Means over prompts and seeds; in brackets: 95 % bootstrap intervals over both.")
-    for line in _comparisons(record):
-        print(line)
-    for each in record["left_out"]:
-        print(f"Left out: {', '.join(each['metrics'])}: {each['why']}")
-    if record["claim"]:
-        print(f"The paper: {record['claim']}")
-
-
-def _table(record: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Headings and rows, one for each setting."""
-    from ..metrics.names import metric_info
-    from ..reproduce.run_tables import KEYS
-
-    measured = {key for setting in record["settings"] for key in setting["figures"]}
-    keys = [key for key in KEYS if key in measured and key not in IN_FILE_ONLY]
-    rows = []
-    for setting in record["settings"]:
-        paper = ", ".join(f"{key} {value:g}" for key, value in setting["paper"].items())
-        cells = [_cell(key, setting["figures"].get(key)) for key in keys]
-        rows.append([setting["label"], str(len(setting["runs"])), *cells, paper or "-"])
-    headings = ["setting", "cases", *(metric_info(key).title for key in keys), "paper"]
-    if not any(setting["paper"] for setting in record["settings"]):
-        headings, rows = headings[:-1], [row[:-1] for row in rows]
-    return headings, rows
-
-
-def _comparisons(record: Mapping[str, Any]) -> list[str]:
-    """Lines about the quality of two curves at equal diversity."""
-    from ..metrics.names import metric_info
-
-    lines = []
-    for each in record["comparisons"]:
-        first, second = each["curves"]
-        low, high = each["range"]
-        figure = {"mean": each["difference"], "interval": each["interval"]}
-        lines.append(
-            f"At {metric_info(each['diversity']).title} from {low:.2f} to {high:.2f}: "
-            f"{metric_info(each['quality']).title} of {first!r} minus {second!r}: {_cell(each['quality'], figure)}"
-        )
-    return lines
-
-
-def _cell(key: str, figure: Mapping[str, Any] | None) -> str:
-    from ..metrics.names import metric_info
-
-    return format_figure(figure, f".{metric_info(key).digits}f")
 
 
 def _add_experiment_arguments(name: str, parser: CommandParser) -> None:

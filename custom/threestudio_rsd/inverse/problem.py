@@ -18,10 +18,13 @@ class Problem:
         measurement: y, (M, ...).
         physics: a `deepinv.physics.Physics`, or any object whose `A` is a differentiable map from images (M, C, H, W)
             in [0, 1] to (M, ...).
+        deviation: standard deviation of the noise, in units of y; read by `proximal` and `daps`, not by the solvers
+            whose data step has a weight of its own.
     """
 
     measurement: Tensor
     physics: Any
+    deviation: float = 0.001  # of Table 1
 
     def check(self, prior: Prior) -> None:
         """Check that the operator maps the prior's images to the shape of the measurement.

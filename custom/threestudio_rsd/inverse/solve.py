@@ -4,22 +4,34 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from ..errors import UserError
 from ..priors import Prior
 from ..repulsion import load_features
+from .daps_solver import DecoupledAnnealingSolver
 from .posterior_sampling import LatentPosteriorSampler, PosteriorSampler
 from .problem import Problem
+from .proximal_solver import ProximalSolver
 from .red_diff_solver import RedDiffSolver
+from .resample_solver import ResampleSolver
 from .rsd_solver import AugmentedSolver
 from .settings import SolverConfig
 from .solver import Solver
 from .variational_solver import Features
 
-# Solvers that need a latent or a pixel-space prior; `rsd` takes both.
-LATENT, PIXEL = ("latent-reddiff", "psld"), ("reddiff", "dps")
+# Solvers that need a latent or a pixel-space prior, and those that take both.
+LATENT, PIXEL, BOTH = ("latent-reddiff", "psld", "resample"), ("reddiff", "dps"), ("rsd", "proximal", "daps")
+
+# Solvers of independent particles, which take no feature network.
+INDEPENDENT: dict[str, type[Solver]] = {
+    "psld": LatentPosteriorSampler,
+    "dps": PosteriorSampler,
+    "daps": DecoupledAnnealingSolver,
+    "resample": ResampleSolver,
+}
 
 
 @dataclass
@@ -31,12 +43,26 @@ class Solution:
         auxiliary: x of the augmented solver, shaped like the reconstructions; None for the other solvers.
         latents: z, (M, N, *latent_shape).
         history: values that the steps returned, by name, each a list of `n_steps` numbers.
+        mean: pixel-wise mean of the reconstructions of each image, (M, C, H, W).
+        standard_deviation: pixel-wise standard deviation of the reconstructions, with N - 1 in the denominator,
+            (M, C, H, W); 0 for one particle.
     """
 
     reconstructions: Tensor
     auxiliary: Tensor | None
     latents: Tensor
     history: dict[str, list[float]]
+
+    @property
+    def mean(self) -> Tensor:
+        """Pixel-wise mean of the reconstructions: of posterior samples, the estimate of least squared error."""
+        return self.reconstructions.mean(1)
+
+    @property
+    def standard_deviation(self) -> Tensor:
+        """Pixel-wise standard deviation of the reconstructions."""
+        n = self.reconstructions.shape[1]
+        return self.reconstructions.std(1) if n > 1 else torch.zeros_like(self.mean)
 
 
 def make_solver(
@@ -58,15 +84,14 @@ def make_solver(
     """
     name = config.name
     if name in LATENT and not prior.is_latent:
-        raise UserError(f"name={name!r} needs a prior with a decoder; accepted here: rsd, {', '.join(PIXEL)}.")
+        raise UserError(f"name={name!r} needs a prior with a decoder; accepted here: {', '.join(BOTH + PIXEL)}.")
     if name in PIXEL and prior.is_latent:
-        raise UserError(f"name={name!r} needs a prior in pixel space; accepted here: rsd, {', '.join(LATENT)}.")
-    if name == "psld":
-        return LatentPosteriorSampler(config, problem, prior)
-    if name == "dps":
-        return PosteriorSampler(config, problem, prior)
+        raise UserError(f"name={name!r} needs a prior in pixel space; accepted here: {', '.join(BOTH + LATENT)}.")
+    if name in INDEPENDENT:
+        return INDEPENDENT[name](config, problem, prior)
     network = load_features(features, prior.is_bundled, prior.device) if config.gamma > 0 else "euclidean"
-    return (AugmentedSolver if name == "rsd" else RedDiffSolver)(config, problem, prior, network)
+    kinds: dict[str, type[AugmentedSolver | ProximalSolver]] = {"rsd": AugmentedSolver, "proximal": ProximalSolver}
+    return kinds.get(name, RedDiffSolver)(config, problem, prior, network)
 
 
 def solve(
@@ -76,6 +101,7 @@ def solve(
     n_particles: int = 4,
     gamma: float = 0.0,
     features: Features = "dino",
+    measurement_deviation: float = 0.001,
     progress: bool = True,
     callback: Callable[[int, Solver], object] | None = None,
     **settings: Any,
@@ -89,6 +115,7 @@ def solve(
         n_particles: number N of reconstructions of each image.
         gamma: repulsion weight.
         features: feature network of the repulsion, a name or a callable.
+        measurement_deviation: standard deviation of the noise of y, in units of y.
         progress: show a progress bar.
         callback: called after each step with its index and the solver.
         **settings: further fields of `SolverConfig`, such as name="psld" or n_steps=300.
@@ -116,7 +143,7 @@ def solve(
             f"{', '.join(sorted(unknown))}: no such setting; accepted: {', '.join(SolverConfig.__dataclass_fields__)}."
         )
     config = SolverConfig(n_particles=n_particles, gamma=gamma, **settings)
-    solver = make_solver(config, Problem(measurement, physics), prior, features)
+    solver = make_solver(config, Problem(measurement, physics, measurement_deviation), prior, features)
     history: dict[str, list[float]] = {}
     with tqdm(range(solver.n_steps), desc="Solving", disable=not progress, leave=False) as bar:
         for step in bar:

@@ -108,6 +108,20 @@ class Solver:
         """
         return self._decode(z, clamp=False)
 
+    def encode(self, images: Tensor) -> Tensor:
+        """Particles of images, (M, N, C, H, W) in [0, 1] -> (M, N, ...)."""
+        parts = [self.prior.encode(part) for part in self._chunks(images.flatten(0, 1))]
+        particles: Tensor = torch.cat(parts).unflatten(0, images.shape[:2])
+        return particles
+
+    def data_gradient(self, z: Tensor) -> Tensor:
+        """Gradient of |y - A(D(z))|^2 / 2, a sum over the entries of y, with respect to z (M, N, ...)."""
+        leaf = z.detach().requires_grad_()
+        with torch.enable_grad():
+            loss = self.residual(self.decode(leaf)).abs().square().sum() / 2
+            (gradient,) = torch.autograd.grad(loss, leaf)
+        return gradient
+
     def residual(self, images: Tensor) -> Tensor:
         """Residual y - A(x) of images x (M, N, C, H, W): (M, N, ...)."""
         return self.measurement[:, None] - self.problem.apply_all(images)

@@ -27,6 +27,7 @@ STREAMS = (
     "renderer",
     "views",
     "world_map",
+    "langevin",
 )
 
 

@@ -79,6 +79,7 @@ class DiffusersPrior(TabulatedPrior):
         dtype = self.unet.dtype
         output = self.unet(x_t.to(dtype), t, encoder_hidden_states=text.to(dtype)).sample.float()
         output = output[:, : x_t.shape[1]]
+        assert self.prediction_type is not None
         return noise_from_output(output, x_t, self.alpha(t), self.sigma(t), self.prediction_type)
 
     def resize(self, images: Tensor) -> Tensor:

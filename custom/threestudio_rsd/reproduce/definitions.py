@@ -2,6 +2,7 @@
 
 The key `kind` of a file says which class describes it: `runs` (`Experiment`, the default), `inverse` (`SolverTable`)
 or `toy` (`ToyFigure`). `load/paper/shared` has the methods and lists of prompts that several files name.
+`load/studies` has comparisons that the paper does not make, of kind `inverse` or `calibration` (`CalibrationStudy`).
 """
 
 from collections.abc import Sequence

@@ -7,7 +7,7 @@ order of the rows can be compared with them.
 import json
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,15 +25,14 @@ from ..images import save_grid
 from ..images.reading import list_images, read_image
 from ..inverse import solve
 from ..inverse.operators import OperatorConfig, build_operator, measure
-from ..metrics.names import metric_info
-from ..metrics.statistics import estimate
 from ..priors import Prior, load_prior
 from ..repulsion import load_features
-from ..text_tables import format_figure, format_table
+from ..text_tables import format_table
 from ..toyworld.render import render_scenes
 from ..toyworld.world import CLASSES, choose_scenes
 from .definitions import SolverRow, SolverTable, read_solver_table
-from .experiment_files import BUNDLED, PAPER_PRIOR, list_experiments
+from .experiment_files import BUNDLED, PAPER_PRIOR, list_experiments, list_studies
+from .solver_table_text import KEYS, remarks, table_cells
 
 # Seeds of renders; training used none of them.
 IMAGE_SEED = 60_000  # restored images
@@ -42,8 +41,6 @@ REFERENCE_SEED = 70_000  # reference of the Frechet distance
 REFERENCES = 1000  # renders in the reference
 BATCH = 10  # images restored at once on a bundled prior; on a large one it is one
 SHEET_IMAGES = 6  # images on a contact sheet
-KEYS = ("psnr", "ssim", "lpips", "diversity_dino", "diversity_clip", "class_accuracy", "colors")  # with intervals
-PAPER_KEYS = ("psnr", "lpips", "frechet", "diversity")
 UNFINISHED = "unfinished"  # folder of answers whose row is not finished
 
 
@@ -175,8 +172,8 @@ def run(
     }
     write_json(folder / "table.json", record)
     print(f"\n{table.title}; {len(task.images)} images, {task.n_particles} answers each, {task.steps} steps\n")
-    print(format_table(*_table(rows, results)))
-    print("\n".join(["\nIn brackets: 95 % bootstrap intervals.", *_remarks(record, instruments.left_out)]))
+    print(format_table(*table_cells(rows, results)))
+    print("\n".join(["\nIn brackets: 95 % bootstrap intervals.", *remarks(record, REFERENCES, instruments.left_out)]))
     if left_out:
         print(
             f"Left out: {', '.join(row.label for row in left_out)}: they solve in pixel space and need a pixel prior; "
@@ -232,7 +229,8 @@ def _take_over(made_with: dict[str, Any], file: Path, output: Path) -> None:
         if json.loads(file.read_text())["made_with"] != made_with:
             raise UserError(f"{str(file)!r} was made with other settings; choose another --output or remove it.")
         return
-    for other in (each for name in list_experiments() for each in sorted((output / name).glob("*.json"))):
+    names = (*list_experiments(), *list_studies())
+    for other in (each for name in names for each in sorted((output / name).glob("*.json"))):
         sheet = other.with_suffix(".png")  # no other JSON file has one
         if sheet.is_file() and json.loads(other.read_text())["made_with"] == made_with:
             shutil.copyfile(sheet, file.with_suffix(".png"))
@@ -302,41 +300,12 @@ def _solve(
         started = time.perf_counter()
         # Each batch has its own seed, since the solver's noise depends only on the place of an image in the batch.
         settings = {"n_steps": task.steps, **row.settings, "n_particles": task.n_particles, "seed": task.seed + first}
+        settings["measurement_deviation"] = task.operator.sigma
         answers = solve(y, physics, prior, features=features, **settings).reconstructions.contiguous()
         seconds = time.perf_counter() - started
         save_file({"answers": answers}, file.with_suffix(".part"), {"made_with": made_with, "seconds": str(seconds)})
         file.with_suffix(".part").replace(file)
         yield answers, seconds
-
-
-def _table(rows: Sequence[SolverRow], results: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Headings and rows."""
-    keys = [key for key in KEYS if key in next(iter(results.values()))["values"]]
-    lines = []
-    for row in rows:
-        result = results[row.label]
-        estimates = [(estimate(result["values"][key]).record(), f".{metric_info(key).digits}f") for key in keys]
-        cells = [row.label, *(format_figure(found, form) for found, form in estimates)]
-        cells += [
-            metric_info("frechet").format(result["frechet"]),
-            f"{1000 * result['seconds_per_step_and_image']:.0f}",
-        ]
-        cells.append(" / ".join(f"{row.paper[key]:g}" if key in row.paper else "-" for key in PAPER_KEYS))
-        lines.append(cells)
-    titles = [metric_info(key).title for key in (*keys, "frechet")]
-    return ["solver", *titles, "ms/step", "paper: PSNR / LPIPS / FID / diversity"], lines
-
-
-def _remarks(record: dict[str, Any], left_out: dict[str, list[str]]) -> list[str]:
-    """Lines below the table: the reference of the Frechet distance, and metrics that were left out."""
-    lines = []
-    if record["floor_frechet"] is not None:
-        lines.append(
-            f"Frechet distance to {REFERENCES} renders; of as many renders it is {record['floor_frechet']:.1f}."
-        )
-    elif any(row["frechet"] is not None for row in record["rows"].values()):
-        lines.append("Frechet distance to the images themselves, in Inception's features.")
-    return lines + [f"Left out: {', '.join(keys)}: {why}" for why, keys in left_out.items()]
 
 
 def _sheet(answers: Tensor, images: Tensor) -> Tensor:

@@ -70,6 +70,10 @@ def numbers(tree: Any) -> Iterator[float]:
         ("half-box-psld", [], (4, 16, 16), False),
         ("half-box-dps", [], (3, SIDE, SIDE), False),
         ("half-box-reddiff", [], (3, SIDE, SIDE), False),
+        ("half-box-proximal", [], (4, 16, 16), False),
+        ("hdr", [*PIXEL, "system.solver.name=proximal"], (3, SIDE, SIDE), False),
+        ("half-box-daps", ["system.solver.langevin_steps=1", "system.solver.ode_steps=1"], (4, 16, 16), False),
+        ("half-box-resample", ["system.solver.consistency_steps=1"], (4, 16, 16), False),
     ],
 )
 def test_every_solver_writes_all_results(

@@ -101,7 +101,8 @@ class InverseSystem(RunCost, BaseSystem):
         if data.cfg.batch_size is not None and self.settings.chunk_size is None:
             self.settings.chunk_size = data.cfg.batch_size * self.settings.n_particles
         self.data = data
-        self.solver = make_solver(self.settings, Problem(data.measurement, data.physics), self.prior, self.cfg.features)
+        problem = Problem(data.measurement, data.physics, data.operator.sigma)
+        self.solver = make_solver(self.settings, problem, self.prior, self.cfg.features)
 
     def setup(self, stage: str) -> None:
         if self.solver is None:
@@ -307,7 +308,7 @@ class InverseSystem(RunCost, BaseSystem):
 class LatentInverseSystem(InverseSystem):
     """Solvers in the latent space of a prior with a decoder."""
 
-    solvers = ("rsd", "latent-reddiff", "psld")
+    solvers = ("rsd", "latent-reddiff", "psld", "proximal", "daps", "resample")
 
     def check_prior(self, prior: Any) -> None:
         if not prior.is_latent:
@@ -321,7 +322,7 @@ class LatentInverseSystem(InverseSystem):
 class PixelInverseSystem(InverseSystem):
     """Solvers in the pixel space of a prior without a decoder."""
 
-    solvers = ("reddiff", "dps", "rsd")
+    solvers = ("reddiff", "dps", "rsd", "proximal", "daps")
 
     def check_prior(self, prior: Any) -> None:
         if prior.is_latent:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from ..errors import UserError
 from ..files import make_folder
 from . import reproduce_calibration
-from .experiment_table import print_experiment
 from .options import CommandParser, Parsers, add_command, add_option, any_path, usable_device
 from .sweep import add_worker_arguments, check_worker_arguments, make_workers
 
@@ -165,6 +164,7 @@ def complete(reproduction: "Reproduction", panel: "Panel", args: argparse.Namesp
         UserError: a folder has results of another config.
     """
     from ..report.page import write_report
+    from ..reproduce.experiment_text import print_experiment
     from ..runs.run_set import FAILED, FINISHED
 
     title, folder = reproduction.experiment.title, reproduction.output

@@ -23,7 +23,7 @@ def print_experiment(record: Mapping[str, Any]) -> None:
 def _table(record: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Headings and rows, one for each setting."""
     from ..metrics.names import metric_info
-    from ..reproduce.run_tables import KEYS
+    from .run_tables import KEYS
 
     measured = {key for setting in record["settings"] for key in setting["figures"]}
     keys = [key for key in KEYS if key in measured and key not in IN_FILE_ONLY]

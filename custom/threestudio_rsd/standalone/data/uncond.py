@@ -28,6 +28,7 @@ RANGES: dict[str, tuple[Callable[[float, float], bool], str]] = {
     "fovy_range": (lambda low, high: low > 0 and high < 180, "degrees between 0 and 180"),
     "light_distance_range": (lambda low, high: low >= 0, "distances of at least 0"),
 }
+PERTURBATIONS = ("camera_perturb", "center_perturb", "up_perturb", "light_position_perturb")
 RAY = 24  # bytes of the origin and the direction of a pixel's ray
 COUNTS = ("eval_height", "eval_width", "n_val_views", "n_test_views")
 # Open intervals. A camera straight above the object would have no upward direction.
@@ -263,8 +264,10 @@ def _check(cfg: Any) -> None:
     one_of("data.light_sample_strategy", cfg.light_sample_strategy, LIGHTS)
     for name, (keeps, accepted) in RANGES.items():
         low, high = cfg[name]
-        if not low <= high or not keeps(low, high):
+        if not (math.isfinite(low) and math.isfinite(high) and low <= high and keeps(low, high)):
             raise UserError(f"data.{name}={[low, high]} is impossible; accepted: [lowest, highest], {accepted}.")
+    for name in PERTURBATIONS:
+        in_range(f"data.{name}", cfg[name], 0.0)
     for name in COUNTS:
         in_range(f"data.{name}", cfg[name], 1)
     for name in ("n_val_views", "n_test_views"):

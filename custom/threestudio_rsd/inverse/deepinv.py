@@ -17,7 +17,7 @@ from deepinv.models import Reconstructor  # noqa: E402 after the check, which na
 ESTIMATES = ("mean", "sample")
 
 
-class PosteriorReconstructor(Reconstructor):  # type: ignore[misc] deepinv has no types
+class PosteriorReconstructor(Reconstructor):  # type: ignore[misc]  # deepinv has no types
     """N answers to each measurement by one of the solvers, as a `deepinv.models.Reconstructor`.
 
     The call returns one image for each measurement, for deepinv's metrics and `deepinv.test`; `sample` returns mean and

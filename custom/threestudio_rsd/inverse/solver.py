@@ -94,7 +94,8 @@ class Solver:
     def encode(self, images: Tensor) -> Tensor:
         """Particles of images, (M, N, C, H, W) in [0, 1] -> (M, N, ...)."""
         parts = [self.prior.encode(part) for part in self._chunks(images.flatten(0, 1))]
-        return torch.cat(parts).unflatten(0, images.shape[:2])
+        particles: Tensor = torch.cat(parts).unflatten(0, images.shape[:2])
+        return particles
 
     def data_gradient(self, z: Tensor) -> Tensor:
         """Gradient of |y - A(D(z))|^2 / 2, a sum over the entries of y, with respect to z (M, N, ...)."""

@@ -36,7 +36,8 @@ class MixturePosterior:
 
     def nearest_mode(self, samples: Tensor) -> Tensor:
         """Index of the mode whose mean is nearest, (S, D) -> (S,)."""
-        return torch.cdist(samples, self.means).argmin(1)
+        nearest: Tensor = torch.cdist(samples, self.means).argmin(1)
+        return nearest
 
 
 def mixture_posterior(

@@ -158,7 +158,7 @@ def _to_scenes(continuous: Tensor, discrete: Tensor) -> Scene:
 def _move(continuous: Tensor, generator: torch.Generator) -> Tensor:
     """Proposals: symmetric steps along differences of the population, and turns of some objects."""
     n = len(continuous)
-    first, second = torch.randint(n, (2, n), generator=generator)
+    first, second = torch.randint(n, (2, n), generator=generator).unbind()
     difference = continuous[first] - continuous[second]
     azimuth = CONTINUOUS.index("azimuth")
     difference[:, azimuth] = _wrap(difference[:, azimuth])

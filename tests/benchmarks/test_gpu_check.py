@@ -14,7 +14,7 @@ def results(folder: Path) -> dict:
 
 
 def run(folder: Path, *options: str) -> int:
-    return command.main(["--tiny", "--device", "cpu", "--output", str(folder), *options])
+    return command.main(["--tiny", "--device", "cpu", "--minutes", "60", "--output", str(folder), *options])
 
 
 def test_tiny_check_measures_every_row(tmp_path: Path) -> None:

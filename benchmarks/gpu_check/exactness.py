@@ -22,6 +22,9 @@ def rows(settings: Settings) -> Iterator[Row]:
     torch.backends.cudnn.allow_tf32 = False
     device = settings.device
     yield "force in float64: chunked and whole", lambda: chunked_force(device)
+    if settings.tiny:
+        yield "SDS with repulsion: device and CPU", lambda: _compared(gradient(SDS, device), gradient(SDS, "cpu"))
+        return
     yield "force: default chunks and whole", lambda: default_chunks(device)
     for kind in ("full", "linear"):
         yield (

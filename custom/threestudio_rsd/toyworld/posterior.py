@@ -150,8 +150,10 @@ def _to_tables(scenes: Scene) -> tuple[Tensor, Tensor]:
 
 
 def _to_scenes(continuous: Tensor, discrete: Tensor) -> Scene:
+    object_class, color, accent, background = discrete.unbind(1)
     size, height, azimuth, elevation, distance, fovy = continuous.unbind(1)
-    return Scene(*discrete.unbind(1), size, height, Camera(azimuth, elevation, distance, fovy))
+    camera = Camera(azimuth, elevation, distance, fovy)
+    return Scene(object_class, color, accent, background, size, height, camera)
 
 
 def _move(continuous: Tensor, generator: torch.Generator) -> Tensor:

@@ -150,9 +150,10 @@ def _to_tables(scenes: Scene) -> tuple[Tensor, Tensor]:
 
 
 def _to_scenes(continuous: Tensor, discrete: Tensor) -> Scene:
-    size, height, azimuth, elevation, distance, fovy = continuous.unbind(1)
     object_class, color, accent, background = discrete.unbind(1)
-    return Scene(object_class, color, accent, background, size, height, Camera(azimuth, elevation, distance, fovy))
+    size, height, azimuth, elevation, distance, fovy = continuous.unbind(1)
+    camera = Camera(azimuth, elevation, distance, fovy)
+    return Scene(object_class, color, accent, background, size, height, camera)
 
 
 def _move(continuous: Tensor, generator: torch.Generator) -> Tensor:

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 from threestudio_rsd.errors import UserError
-from threestudio_rsd.priors import embed_prompts, embedding_cache, load_prior, text_embeddings
+from threestudio_rsd.priors import embed_prompts, load_prior
+from threestudio_rsd.priors.text import cache as embedding_cache
+from threestudio_rsd.priors.text import embeddings as text_embeddings
 
 from tests.tiny_models import tiny_deep_floyd, tiny_stable_diffusion
 

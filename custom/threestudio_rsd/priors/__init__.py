@@ -9,7 +9,7 @@ from .perp_neg import WeightedNegatives
 from .pipelines import is_bundled
 from .sampling import sample_ancestral, sample_particle_guidance
 from .stable_diffusion import StableDiffusionPrior
-from .text_embeddings import embed_prompts
+from .text import embed_prompts
 
 __all__ = [
     "DeepFloydPrior",

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..errors import UserError
 from .base import PromptEmbedding, TabulatedPrior, noise_from_output
 from .pipelines import KEY, is_bundled
-from .text_embeddings import embed_prompts
+from .text import embed_prompts
 from .unet_config import check_unet, sample_size, text_width
 
 

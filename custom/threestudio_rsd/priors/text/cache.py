@@ -20,9 +20,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..errors import first_line
-from ..pretrained import Pretrained
-from .pipelines import is_bundled
+from ...errors import first_line
+from ...pretrained import Pretrained
+from ..pipelines import is_bundled
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "sentencepiece")
 WEIGHTS = {".safetensors", ".bin"}  # files that are too large to be read for a digest

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import UserError, first_line, one_of, require
-from ..log import warn
-from ..pretrained import Pretrained, choose_variant, load_pretrained
-from .embedding_cache import Entry, entry_path, model_identity, read_entry, write_entry
-from .pipelines import Pipeline, find_pipeline
+from ...errors import UserError, first_line, one_of, require
+from ...log import warn
+from ...pretrained import Pretrained, choose_variant, load_pretrained
+from ..pipelines import Pipeline, find_pipeline
+from .cache import Entry, entry_path, model_identity, read_entry, write_entry
 from .tokenizing import expand_tokens, fit_prompt
 
 KINDS = {"clip": "stable-diffusion", "t5": "deep-floyd"}  # type of the prior by the kind of its text encoder

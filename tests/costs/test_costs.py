@@ -4,6 +4,7 @@ import json
 import time
 from types import SimpleNamespace
 
+import pytest
 import torch
 from threestudio_rsd.cli import bench
 from threestudio_rsd.costs import FlopRow, interleaved_seconds, peak_memory, random_features, random_prior
@@ -20,6 +21,7 @@ def test_operations_of_a_convolution_are_counted_for_each_particle() -> None:
     assert count(lambda: torch.autograd.grad(convolution(x.view_as(x)).sum(), x)) == 2 * forward  # none of the weight
 
 
+@pytest.mark.slow
 def test_cheaper_forces_take_fewer_operations() -> None:
     prior = random_prior("tiny")
     forces = force_flops(prior, random_features("tiny"), "tiny")
@@ -27,6 +29,7 @@ def test_cheaper_forces_take_fewer_operations() -> None:
     assert 8 * forces["exact, every 8 steps"] == forces["exact"]
 
 
+@pytest.mark.slow
 def test_base_methods_call_the_network_as_often_as_they_should() -> None:
     prior = random_prior("tiny")
     x, text = torch.zeros(N, *prior.latent_shape, device="meta"), prior.embed("").conditional.expand(N, -1, -1)
@@ -35,6 +38,7 @@ def test_base_methods_call_the_network_as_often_as_they_should() -> None:
     assert method_flops(VSD(prior)) > 4.5 * one_branch  # and two of eps_phi, one with a backward pass
 
 
+@pytest.mark.slow
 def test_clean_kernel_of_the_inverse_solver_shares_its_decode() -> None:
     row = inverse_row("tiny")
     assert row.without < row.options["clean"] < row.options["noisy"]

@@ -42,6 +42,15 @@ def test_samplers_end_in_the_modes(prior: GaussianMixturePrior) -> None:
         assert ((guided[:, 0].abs() - 1).abs() < 0.5).float().mean() > 0.9
 
 
+def test_a_last_level_that_rises_is_sampled() -> None:
+    """As with diffusers' EulerDiscreteScheduler, whose last alpha^2 is 2^-24 with a zero terminal SNR."""
+    levels = scaled_linear_alphas_cumprod()
+    levels[-2], levels[-1] = 2.0**-25, 2.0**-24
+    prior = GaussianMixturePrior(MODES, torch.full((2,), 0.01), torch.ones(2), alphas_cumprod=levels)
+    samples = sample_ancestral(prior, prior.embed(), 20, noise_of, num_inference_steps=1000)
+    assert ((samples[:, 0].abs() - 1).abs() < 0.5).float().mean() > 0.9
+
+
 def test_other_schedules_start_at_the_last_timestep() -> None:
     assert mixture().last_timestep == 999
     assert mixture(last=0.0).last_timestep == 998

@@ -46,6 +46,10 @@ SCHEDULERS = (
     "UniPCMultistepScheduler",
 )
 
+RISE = (
+    1e-6  # accepted rise of alphas_cumprod; with a zero terminal SNR, Euler's last level is 2^-24 after a smaller one
+)
+
 
 def is_bundled(model: str) -> bool:
     """Whether a model's name is that of a prior shipped with this package."""
@@ -138,7 +142,7 @@ class Pipeline:
                 f"its scheduler has prediction_type={prediction_type!r}; accepted: {', '.join(PREDICTION_TYPES)}"
             )
         levels = scheduler.alphas_cumprod
-        if not (levels.isfinite().all() and (levels.diff() <= 0).all() and levels[0] <= 1 and levels[-1] >= 0):
+        if not (levels.isfinite().all() and (levels.diff() <= RISE).all() and levels[0] <= 1 and levels[-1] >= 0):
             raise self.source.error(
                 "the noise levels of its scheduler are impossible (alphas_cumprod must fall within [0, 1]); check its "
                 "betas in scheduler/scheduler_config.json"

@@ -71,7 +71,7 @@ def sample_ancestral(
         estimate = prior.predict_noise(prior.alpha(t) * x, t, embedding, weight)
         if guide is not None:
             estimate = guide(t, x, estimate)
-        up = (s_next**2 * (s**2 - s_next**2) / s**2).sqrt() if s > 0 else torch.zeros_like(s)
+        up = (s_next**2 * (s**2 - s_next**2).clamp_min(0) / s**2).sqrt() if s > 0 else torch.zeros_like(s)
         down = (s_next**2 - up**2).sqrt()
         x = x + (down - s) * estimate
         if s_next > 0:

@@ -8,7 +8,6 @@ from types import ModuleType
 
 # Name of a library's package on PyPI, where it is not that of its module
 PACKAGES = {
-    "deepinv": "'deepinv>=0.3'",
     "imageio_ffmpeg": "imageio-ffmpeg",
     "skimage": "scikit-image",
     "torch_fidelity": "torch-fidelity",

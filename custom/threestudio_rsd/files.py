@@ -14,7 +14,7 @@ from .errors import NonFiniteError, UserError
 
 LOCK = ".lock"  # file by which a folder is owned
 LOCK_POLL = 0.1  # seconds
-UNFINISHED = ".part"  # ending of files that are being written
+UNFINISHED = ".part"  # before the suffix of files that are being written
 
 
 def data_path(relative: str) -> Path:
@@ -119,7 +119,8 @@ def whole_file(path: Path) -> Iterator[Path]:
         ...     (Path(folder) / "a.txt").read_text()
         'all of it'
     """
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}{UNFINISHED}")
+    # The suffix stays the last, because writers of images and videos choose the format by it.
+    unfinished = path.with_name(f"{path.stem}.{os.getpid()}{UNFINISHED}{path.suffix}")
     try:
         yield unfinished
         unfinished.replace(path)

@@ -247,7 +247,7 @@ def stop_before_work(monkeypatch: pytest.MonkeyPatch) -> None:
     import subprocess
 
     from threestudio_rsd.evaluation.instruments import Instruments
-    from threestudio_rsd.reproduce import definitions
+    from threestudio_rsd.reproduce import definitions, experiment_files
     from threestudio_rsd.runs.run_set import RunSet
 
     for name in ("fit", "validate", "test", "predict"):
@@ -266,7 +266,9 @@ def stop_before_work(monkeypatch: pytest.MonkeyPatch) -> None:
         "threestudio_rsd.cli.toyworld_train.rebuild",
     ):
         monkeypatch.setattr(target, _stop)
-    monkeypatch.setattr(definitions, "_read", _copied(functools.cache(definitions._read)))
+    read = _copied(functools.cache(experiment_files.read_file))
+    monkeypatch.setattr(experiment_files, "read_file", read)
+    monkeypatch.setattr(definitions, "read_file", read)
     _load_once(monkeypatch)
 
 

@@ -13,7 +13,7 @@ CUSTOM = Path(__file__).parents[2] / "custom"
 HEAVY = ("torch", "pytorch_lightning", "diffusers", "transformers", "matplotlib", "omegaconf", "numpy")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["lunch"], ["demo", "--gamma", "0"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["lunch"], ["demo", "3d", "--gamma", "0"]])
 def test_help_and_mistakes_import_no_heavy_library(arguments) -> None:
     program = (
         "import sys\n"
@@ -37,7 +37,7 @@ def test_help_and_mistakes_import_no_heavy_library(arguments) -> None:
     ("arguments", "message"),
     [
         (["demo", "-n", "0"], "--n-particles=0 is impossible; accepted: an integer of at least 1."),
-        (["demo", "--gamma", "nan"], "--gamma=nan is impossible; accepted: a number above 0."),
+        (["demo", "3d", "--gamma", "nan"], "--gamma=nan is impossible; accepted: a number above 0."),
         (["demo", "3d", "--seed", "1.5"], "--seed=1.5 is impossible; accepted: an integer of at least 0."),
         (["sweep", "--config", "a", "--backend", "b"], "--backend='b' is unknown; accepted: local, slurm."),
         (["launch", "--train"], "The following arguments are required: --config; `rsd launch --help` lists"),

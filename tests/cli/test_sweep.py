@@ -245,7 +245,7 @@ def test_mistakes_are_one_sentence_and_start_nothing(arguments, message, stand_i
 
 def test_slurm_without_submitit_names_the_extra(stand_in, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "submitit", None)
-    with pytest.raises(UserError, match=r"threestudio-rsd\[sweep\]"):
+    with pytest.raises(UserError, match=r"pip install '\.\[sweep\]'"):
         sweep(stand_in, "--gamma", "0", "--backend", "slurm")
 
 

@@ -91,7 +91,7 @@ def test_lpips_network_gets_images_in_minus_1_to_1(random_lpips) -> None:
 
 def test_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lpips", None)
-    with pytest.raises(UserError, match=r"threestudio-rsd\[lpips\]"):
+    with pytest.raises(UserError, match=r"pip install '\.\[lpips\]'"):
         lpips_distance(pictures(1), pictures(1))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from threestudio_rsd.distillation import SDS, RepulsiveDistillation, exact_step
-from threestudio_rsd.distillation.noise_selection import select_noise
+from threestudio_rsd.distillation.noises import select_noise
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.priors import GaussianMixturePrior, load_prior, sample_ancestral, sample_particle_guidance
 from threestudio_rsd.priors.base import noise_from_output

@@ -7,13 +7,12 @@ from threestudio_rsd.errors import UserError
 from threestudio_rsd.reproduce.definitions import (
     ROLES,
     Experiment,
-    list_experiments,
     parse,
     read_demo,
     read_experiment,
     read_methods,
-    read_settings,
 )
+from threestudio_rsd.reproduce.experiment_files import list_experiments, read_settings
 from threestudio_rsd.reproduce.planning import Choice, plan
 from threestudio_rsd.runs.launching import register_modules
 from threestudio_rsd.standalone.engine.launch import prepare

@@ -57,7 +57,7 @@ def test_metrics_are_those_of_the_images(tmp_path, monkeypatch) -> None:
             for run, color in zip(case.runs, ["red", "red"], strict=True):
                 write_run(run, [color])
     made = Reproduction("fig0", described, cases, tmp_path / "fig0", "rsd reproduce fig0", "bundled", False)
-    made.measure(run_tables.Panel(True, None, "cpu"))
+    made.measure(run_tables.Panel(True, "bundled", "cpu"))
 
     record = json.loads((tmp_path / "fig0" / "reproduction.json").read_text())
     first, second, third = record["settings"]

@@ -56,6 +56,7 @@ def feature_decoder(kind: str, prior: Prior, features: Any = None) -> Decoder:
 
 def _resized(prior: Prior, features: Any) -> Decoder:
     size = getattr(features, "image_size", prior.image_size)
+    size = size if isinstance(size, int) else max(size)  # of height and width
     latent_size = prior.latent_shape[-1]
     pixels = prior.image_size // latent_size  # of one latent pixel, along a side
     target = min(-(-size // pixels), latent_size)

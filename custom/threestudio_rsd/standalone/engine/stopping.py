@@ -58,6 +58,8 @@ class StopSignals(Callback):
             signal.signal(number, self.handle)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, *args: Any) -> None:
+        if self.is_stopping:  # else Lightning writes the values of the step after this callback
+            trainer._logger_connector.update_train_step_metrics()
         self._stop()
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:

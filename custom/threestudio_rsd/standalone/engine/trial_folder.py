@@ -101,7 +101,7 @@ def _check_results(cfg: Any, mode: str, overwrite: bool) -> None:
 
 def _remove_unfinished(folder: Path) -> None:
     """Remove files that a killed process was writing."""
-    for file in folder.rglob(f"*{UNFINISHED}"):
+    for file in folder.rglob(f"*{UNFINISHED}*"):
         file.unlink(missing_ok=True)
 
 

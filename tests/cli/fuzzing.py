@@ -257,6 +257,9 @@ def stop_before_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subprocess, "run", _stop)
     monkeypatch.setattr(subprocess, "Popen", _stop)
     for target in (
+        "threestudio_rsd.costs.count_flops",
+        "threestudio_rsd.costs.step_times",
+        "threestudio_rsd.costs.force_memory",
         "threestudio_rsd.reproduce.gaussian_toy.simulate",
         "threestudio_rsd.reproduce.solver_tables.load_prior",
         "threestudio_rsd.toyworld.model_card.save_renders",
@@ -278,12 +281,14 @@ def _copied(function: Callable) -> Callable:
 
 def _load_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from threestudio_rsd.extension import prior_config
-    from threestudio_rsd.extension.guidance import base
+    from threestudio_rsd.extension.guidance import noise, repulsion, svgd
     from threestudio_rsd.priors import load_prior
     from threestudio_rsd.repulsion import load_features
 
-    for module, name, function in ((prior_config, "load_prior", load_prior), (base, "load_features", load_features)):
-        monkeypatch.setattr(module, name, functools.cache(function))
+    monkeypatch.setattr(prior_config, "load_prior", functools.cache(load_prior))
+    cached = functools.cache(load_features)
+    for module in (noise, repulsion, svgd):
+        monkeypatch.setattr(module, "load_features", cached)
 
 
 def _hang(*_: Any) -> None:

@@ -224,7 +224,8 @@ def test_what_cannot_be_loaded_is_left_out_and_the_rest_goes_on(tmp_path, mushro
     assert list(found["metrics"]) == ["similarity_euclidean", "diversity_euclidean", "vendi_euclidean"]
     shown = capsys.readouterr().out
     assert "Left out: similarity_nobody/nothing, diversity_nobody/nothing" in shown
-    assert "Left out: clip_score: CLIP's text half 'no/clip'" in shown
+    assert "Left out: clip_score: " in shown
+    assert "'no/clip'" in shown
     assert "Left out: aesthetic: " in shown
     assert "frechet, kid, recall, coverage (--reference); psnr, ssim, lpips (--truth)" in shown
 

@@ -1,5 +1,6 @@
 """Planning of an experiment's runs: which runs, with which overrides, in which folders."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,7 +111,14 @@ def _overrides(
     # Runs that two experiments share need one name: it has all of SHOWN_KEYS, else only what differs from the config.
     shown = {key: OmegaConf.select(loaded, key) for key in SHOWN_KEYS}
     further = {key: value for key, value in overrides.items() if value != OmegaConf.select(loaded, key)}
-    return str(data_path(config)), {key: value for key, value in {**shown, **further}.items() if value is not None}
+    values = {key: value for key, value in {**shown, **further}.items() if value is not None}
+    return str(data_path(config)), {key: _resolved(value, values, loaded) for key, value in values.items()}
+
+
+def _resolved(value: Any, values: Mapping[str, Any], loaded: Any) -> Any:
+    """A value `${key}` replaced by that of the key: overrides are plain text, in which nothing is interpolated."""
+    found = re.fullmatch(r"\$\{([\w.]+)\}", value) if isinstance(value, str) else None
+    return value if found is None else values.get(found[1], OmegaConf.select(loaded, found[1]))
 
 
 def _prior_overrides(experiment: Experiment, loaded: Any, prior: str) -> dict[str, Any]:

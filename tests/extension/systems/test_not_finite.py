@@ -48,8 +48,9 @@ def test_the_noise_prediction(monkeypatch, tmp_path):
 
 def test_the_decoder_of_the_kernel(monkeypatch):
     spoil_prior(monkeypatch, "decode", step=1)
+    settings = [*IMAGES, "system.guidance.repulsion_refresh=1", "system.guidance.feature_decoder=full"]
     with pytest.raises(NonFiniteError, match=r"Step 1: the features of particle 1 is nan"):
-        launch(find_config("configs/text2image/sds.yaml"), "train", list(IMAGES))
+        launch(find_config("configs/text2image/sds.yaml"), "train", settings)
 
 
 def test_a_network_of_vsd_that_diverges():

@@ -53,7 +53,7 @@ def complaint(rsd, workplace, *arguments, mode="train", config="toy.yaml"):
         ("trainer.max_steps=[", ["trainer.max_steps=["]),
         ("system.fail_at=???", ["system.fail_at", "no value"]),
         ("nonsense", ["'nonsense'", "trainer.max_steps=100"]),
-        ("--nonsense", ["'--nonsense'"]),
+        ("--nonsense", ["Unknown arguments: --nonsense"]),
         ("--gpu=one", ["--gpu='one'", "0 or 1,2"]),
     ],
 )

@@ -79,7 +79,7 @@ def launch(
     try:
         with StopSignals() as signals:
             run = prepare(config, mode, overrides, n_gpus, signals)
-            can_rename = starts_now(config, overrides)
+            can_rename = bool(run.cfg.use_timestamp) and starts_now(config, overrides)
             with claimed_folder(run.cfg, mode, can_rename, overwrite) as is_renamed:
                 if is_renamed:
                     run = _moved(run, mode, signals)

@@ -16,19 +16,20 @@ from .config import config_to_primitive, literal
 TEXTS = frozenset(
     {
         "albedo_activation", "background_type", "camera_condition", "color_activation", "context_type", "data_type",
-        "density_activation", "description", "estimator", "exp_dir", "exp_root_dir", "exporter_type", "features", "fmt",
-        "force_form", "force_scale", "geometry_convert_from", "geometry_type", "guidance_type", "image_path", "init",
-        "init_path", "isosurface_method", "kernel_input", "loss_reduction", "mask_path", "material_type", "name",
-        "negative_prompt", "noise", "normal_type", "particle_type", "pretrained_model_name_or_path",
-        "pretrained_model_name_or_path_prompt_debiasing", "prior_type", "prompt", "prompt_back", "prompt_front",
-        "prompt_overhead", "prompt_processor_type", "prompt_side", "renderer_type", "resume", "revision", "save_name",
-        "side", "space", "svgd_base", "system_type", "tag", "texture_format", "timestamp", "timestep_schedule",
-        "trial_dir", "trial_name", "view_noise", "vsd_network", "weighting_strategy", "weights", "x_step",
+        "density_activation", "description", "estimator", "exp_dir", "exp_root_dir", "exporter_type",
+        "feature_decoder", "features", "fmt", "force_form", "force_scale", "geometry_convert_from", "geometry_type",
+        "guidance_type", "image_path", "init", "init_path", "isosurface_method", "kernel_input", "loss_reduction",
+        "mask_path", "material_type", "name", "negative_prompt", "noise", "nonfinite", "normal_type", "particle_type",
+        "pretrained_model_name_or_path", "pretrained_model_name_or_path_prompt_debiasing", "prior_type", "prompt",
+        "prompt_back", "prompt_front", "prompt_overhead", "prompt_processor_type", "prompt_side", "reference",
+        "renderer_type", "resume", "revision", "save_name", "side", "space", "svgd_base", "system_type", "tag",
+        "texture_format", "timestamp", "timestep_schedule", "trial_dir", "trial_name", "variant", "view_noise",
+        "vsd_network", "weighting_strategy", "weights", "x_step",
     }
 )  # fmt: skip
 PATHS = frozenset(
     {
-        "exp_root_dir", "features", "geometry_convert_from", "image_path", "init_path", "mask_path",
+        "exp_root_dir", "feature_decoder", "features", "geometry_convert_from", "image_path", "init_path", "mask_path",
         "pretrained_model_name_or_path", "pretrained_model_name_or_path_prompt_debiasing", "resume", "weights",
     }
 )  # fmt: skip

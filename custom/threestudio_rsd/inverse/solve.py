@@ -11,12 +11,11 @@ from tqdm import tqdm
 from ..errors import UserError
 from ..priors import Prior
 from ..repulsion import load_features
-from .daps_solver import DecoupledAnnealingSolver
 from .posterior_sampling import LatentPosteriorSampler, PosteriorSampler
 from .problem import Problem
 from .proximal_solver import ProximalSolver
 from .red_diff_solver import RedDiffSolver
-from .resample_solver import ResampleSolver
+from .rivals import DecoupledAnnealingSolver, ResampleSolver
 from .rsd_solver import AugmentedSolver
 from .settings import SolverConfig
 from .solver import Solver

@@ -11,12 +11,12 @@ where x' is DDIM's next latent and c = gamma sigma'^2 / alpha^2 (1 - alpha^2 / a
 import torch
 from torch import Tensor
 
-from ..errors import UserError
-from ..priors import Prior
-from .data_step import data_step
-from .problem import Problem
-from .settings import SolverConfig
-from .solver import Solver, root_mean_square
+from ...errors import UserError
+from ...priors import Prior
+from ..data_step import data_step
+from ..problem import Problem
+from ..settings import SolverConfig
+from ..solver import Solver, root_mean_square
 
 PIXEL_WEIGHT = 1e4  # weight of y in the optimization in pixels, which is to fit y
 BETAS = (0.9, 0.999)  # of Adam

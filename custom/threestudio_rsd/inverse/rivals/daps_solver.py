@@ -10,11 +10,11 @@ import math
 import torch
 from torch import Tensor
 
-from ..priors import Prior
-from ..priors.noise_levels import noise_level
-from .problem import Problem
-from .settings import SolverConfig
-from .solver import Solver, root_mean_square
+from ...priors import Prior
+from ...priors.noise_levels import noise_level
+from ..problem import Problem
+from ..settings import SolverConfig
+from ..solver import Solver, root_mean_square
 
 LOWEST_DEVIATION = 0.01  # beta, deviation of y in the Langevin steps, at least: the authors' value (their tau)
 

@@ -17,6 +17,7 @@ def run(folder: Path, *options: str) -> int:
     return command.main(["--tiny", "--device", "cpu", "--minutes", "60", "--output", str(folder), *options])
 
 
+@pytest.mark.slow
 def test_tiny_check_measures_every_row(tmp_path: Path) -> None:
     sections = ("exactness", "stable diffusion", "inverse", "scenes")
     assert run(tmp_path, "--sections", *sections) == 0

@@ -226,6 +226,7 @@ def test_both_modes_of_a_known_posterior_are_found(settings: dict) -> None:
     assert 0.15 < high < 0.85
 
 
+@pytest.mark.slow
 def test_posterior_sampler_with_zero_likelihood_step_samples_the_prior() -> None:
     deviation = 0.15  # far above sigma_0 = 0.03, below which no sampler of this schedule resolves anything
     means, weights = torch.tensor([[0.5, -1.0], [0.5, 1.0]]), torch.tensor([0.5, 0.5])

@@ -99,6 +99,7 @@ def test_deep_floyd_is_a_pixel_space_prior_and_drops_the_learned_variance(tmp_pa
     assert noise.shape == (2, 3, 16, 16)
 
 
+@pytest.mark.slow
 def test_samples_of_the_bundled_prior_show_the_prompt(bundled: StableDiffusionPrior) -> None:
     judge = ToyworldJudge.from_folder(data_path("load/toyworld/judge"))
     for prompt, name in (("a mushroom", "mushroom"), ("a blue cup", "cup")):

@@ -50,6 +50,7 @@ def test_tables_use_all_classes_and_four_seeds(name) -> None:
     assert len(experiment.bundled.seeds or []) == 4
 
 
+@pytest.mark.slow
 def test_every_run_on_the_bundled_prior_can_be_built(tmp_path) -> None:
     register_modules()
     seen = set()

@@ -218,6 +218,7 @@ def test_results_of_other_settings_are_not_overwritten(tmp_path, monkeypatch, ca
     assert "other settings" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_quick_is_two_images_and_few_steps_of_every_solver(tmp_path, monkeypatch, few_references) -> None:
     pytest.importorskip("deepinv")
     steps = []
@@ -250,6 +251,7 @@ def local_networks(monkeypatch) -> None:
         monkeypatch.setitem(features.HUB_IDS, name, str(data_path(folder)))
 
 
+@pytest.mark.slow
 def test_another_prior_restores_the_users_images(tmp_path, photographs, local_networks, monkeypatch, capsys) -> None:
     pytest.importorskip("deepinv")
     prior = tiny_stable_diffusion(tmp_path / "tiny")

@@ -200,6 +200,7 @@ def test_card_shows_samples_on_the_left() -> None:
     torch.testing.assert_close(rows, torch.tensor([0.2] * SIDE + [1.0] + [0.7] * SIDE).expand(SIDE, -1))
 
 
+@pytest.mark.slow
 def test_card_command_writes_a_picture_per_class(tmp_path, monkeypatch) -> None:
     def draw(requests, folder, workers):
         return {name: torch.rand(len(request.prompts), 3, 64, 64) for name, request in requests.items()}

@@ -67,6 +67,7 @@ def test_main_color_is_visible_from_all_cameras(name: str) -> None:
     assert changed.float().mean((1, 2)).min() > 0.01  # 40 pixels; under its hat, a snowman shows 58
 
 
+@pytest.mark.slow
 def test_only_a_few_of_the_largest_objects_touch_the_border() -> None:
     scenes = sample_scenes(600, torch.Generator().manual_seed(3))
     images = render_scenes(scenes)

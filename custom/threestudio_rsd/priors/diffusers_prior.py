@@ -29,6 +29,7 @@ class DiffusersPrior(TabulatedPrior):
     """
 
     text_encoder_kind: str
+    prediction_type: str
     has_old_sizes = False  # whether sizes of old files are wrong; see `sample_size`
 
     def __init__(

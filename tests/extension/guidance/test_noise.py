@@ -61,6 +61,7 @@ def test_resumed_equals_uninterrupted_to_the_bit(options: list[str], tmp_path: P
     assert not torch.equal(particles(first), particles(whole))
 
 
+@pytest.mark.slow
 def test_a_target_held_for_many_steps_of_adam_is_the_exact_step(tmp_path: Path) -> None:
     exact = particles(launch("flow", tmp_path / "exact", "trainer.max_steps=1", *SHORT))
     held = particles(

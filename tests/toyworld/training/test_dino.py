@@ -105,6 +105,7 @@ def test_teacher_has_no_gradients_and_is_a_moving_average() -> None:
     assert torch.equal(trained.model.layernorm.bias, after)
 
 
+@pytest.mark.slow
 def test_teacher_does_not_collapse(tmp_path) -> None:
     trained = task()
     network = trainer.train(trained, OPTIMIZATION, tmp_path)
@@ -117,6 +118,7 @@ def test_teacher_does_not_collapse(tmp_path) -> None:
             assert (targets * targets.log()).sum(1).mean() > -0.9 * math.log(dino.PROTOTYPES)  # nor all for each
 
 
+@pytest.mark.slow
 def test_resumed_training_equals_uninterrupted_training(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trainer, "CHECKPOINT_EVERY", 2)
     optimization = Optimization(steps=4, batch_size=8, learning_rate=1e-3, warmup=2, evaluate_every=1000)

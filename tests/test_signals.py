@@ -75,7 +75,7 @@ def report_and_sleep(folder: str) -> None:
     time.sleep(60)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_workers_of_a_pool_end_when_their_program_is_killed(tmp_path) -> None:
     program = tmp_path / "main.py"
     program.write_text(POOL)

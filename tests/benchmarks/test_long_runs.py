@@ -39,7 +39,7 @@ def test_the_table_compares_the_largest_later_value_with_the_first():
     assert describe([first, peak, last]) == ["1", "2.000", "1.100", "1.000", "5 to 7", "2 to 2", "0 to 1", "2.00"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_nothing_grows_after_the_first_steps(name):
     first, *later = train_in_new_process(name, 240, 80)

@@ -94,7 +94,7 @@ def test_damaged_result_folders(workplace: Path) -> None:
     damaged_folders(60, 1, workplace)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_thousands_of_cases(workplace: Path) -> None:
     launch_with_odd_values(2000, 2)
     any_command(2000, 2)

@@ -72,7 +72,7 @@ def within_modes(samples: Tensor) -> list[float]:
     return [float(squares[modes == k].mean() / POSTERIOR.covariances[k].trace()) for k in range(3)]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_proximal_solver_with_fixed_noise_samples_the_posterior() -> None:
     samples = answers(name="proximal", noise="fixed", correction_memory=1.0, prior_deviation=1.0)
     assert weight_error(samples) < 0.12
@@ -81,7 +81,7 @@ def test_proximal_solver_with_fixed_noise_samples_the_posterior() -> None:
     assert 0.5 < min(within_modes(samples)) <= max(within_modes(samples)) < 1.2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_fresh_noise_in_every_step_loses_more_than_half_of_the_variance_within_modes() -> None:
     samples = answers(name="proximal", noise="fresh", prior_deviation=1.0)
     assert max(within_modes(samples)) < 0.5

@@ -33,7 +33,7 @@ def test_hidden_pixels_are_those_of_the_mask() -> None:
     assert bool(hidden_pixels(build_operator(OperatorConfig("decolorize"), (3, 8, 8)), truth).all())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_quick_command_writes_table_and_plot_and_reuses_finished_rows(tmp_path: Path, monkeypatch, capsys) -> None:
     command = ["reproduce", "calibration", "--quick", "--problems", "left half hidden", "--output", str(tmp_path)]
     assert main(command) == 0

@@ -1,7 +1,6 @@
 """`rsd bench`: cost of a step with and without repulsion."""
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -36,9 +35,9 @@ def run(args: argparse.Namespace) -> int:
     }
     record = {part: [asdict(row) for row in tables[part](args)] for part in args.parts}
     if args.output is not None:
-        from ..files import write_whole
+        from ..files import write_json
 
-        write_whole(args.output, json.dumps(record, indent=2) + "\n")
+        write_json(args.output, record)
     return 0
 
 

@@ -7,9 +7,7 @@ Both follow the gradient of |y - A(x_0)| at the one-step estimate x_0, through t
 import torch
 from torch import Tensor
 
-from ..errors import UserError
 from ..priors import Prior
-from ..priors.noise_levels import first_sampling_timestep
 from .problem import Problem
 from .settings import SolverConfig
 from .solver import Solver, root_mean_square
@@ -20,8 +18,7 @@ class PosteriorSampler(Solver):
 
     def __init__(self, config: SolverConfig, problem: Problem, prior: Prior) -> None:
         super().__init__(config, problem, prior)
-        last = first_sampling_timestep(prior)
-        self.timesteps = torch.linspace(last, 0, config.n_steps).round().long().tolist()
+        self.timesteps = self.descending_timesteps()
         self.clips = config.clip_estimate and not prior.is_latent
 
     def step(self, step: int) -> dict[str, float]:
@@ -95,11 +92,7 @@ class LatentPosteriorSampler(PosteriorSampler):
     """
 
     def __init__(self, config: SolverConfig, problem: Problem, prior: Prior) -> None:
-        if not problem.is_linear:
-            raise UserError(
-                f"name='psld' needs a linear operator, {type(problem.physics).__name__} is not; "
-                "accepted: rsd, latent-reddiff."
-            )
+        problem.require_linear("psld", "rsd, latent-reddiff")
         super().__init__(config, problem, prior)
 
     def loss(self, estimate: Tensor, images: Tensor, residual: Tensor) -> Tensor:

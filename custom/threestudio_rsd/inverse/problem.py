@@ -70,6 +70,21 @@ class Problem:
         """
         return torch.stack([self.apply(images[:, index]) for index in range(images.shape[1])], dim=1)
 
+    def require_linear(self, name: str, accepted: str) -> None:
+        """Check that the operator is linear, as a solver needs.
+
+        Args:
+            name: name of the solver.
+            accepted: names of the solvers that take any operator, for the message.
+
+        Raises:
+            UserError: it is not linear.
+        """
+        if not self.is_linear:
+            raise UserError(
+                f"name={name!r} needs a linear operator, {type(self.physics).__name__} is not; accepted: {accepted}."
+            )
+
     @property
     def is_linear(self) -> bool:
         """True if the operator has an adjoint and a proximal map, as deepinv's linear operators have."""

@@ -45,8 +45,7 @@ class ProximalSolver(Solver):
 
     def __init__(self, config: SolverConfig, problem: Problem, prior: Prior, features: Features = "euclidean") -> None:
         super().__init__(config, problem, prior)
-        last = prior.num_train_timesteps - 1
-        self.timesteps = torch.linspace(last, 0, config.n_steps).round().long().tolist()
+        self.timesteps = self.descending_timesteps()
         self.sources = [
             NoiseSource("fresh", coupled=config.noise_coupled, seed=seed, stream="sampling") for seed in self.seeds
         ]
@@ -107,11 +106,8 @@ class ProximalSolver(Solver):
             images: decoded estimates, (M, N, C, H, W).
             deviation: r, standard deviation of the estimate in units of the images.
         """
-        config = self.config
-        n = config.n_particles if config.n_repelled is None else config.n_repelled
-        if config.gamma > 0 and n > 1:
-            force = self.force(images[:, :n].flatten(0, 1), self.n_images).unflatten(0, (-1, n))
-            images = torch.cat([images[:, :n] - config.gamma * deviation**2 * force, images[:, n:]], 1)
+        if self.config.gamma > 0:
+            images = images - self.config.gamma * deviation**2 * self.repulsion(self.force, images)
         return data_step(self.problem, images, (deviation / max(self.problem.deviation, SMALLEST_DEVIATION)) ** 2)
 
     def _renew(self, noise: Tensor, step: int, level: float) -> Tensor:

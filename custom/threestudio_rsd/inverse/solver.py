@@ -12,6 +12,8 @@ from ..errors import fits_memory
 from ..finite import StepCheck, note
 from ..particles import particle_noise
 from ..priors import Prior
+from ..priors.noise_levels import first_sampling_timestep
+from ..repulsion import RepulsiveForce
 from .problem import Problem
 from .settings import SolverConfig
 
@@ -82,6 +84,27 @@ class Solver:
         """Resume from a state."""
         with torch.no_grad():
             self.z.copy_(state["z"])
+
+    def descending_timesteps(self) -> list[int]:
+        """Timestep of each step: evenly spaced from the first from which the prior can sample down to 0.
+
+        Raises:
+            UserError: see `first_sampling_timestep`.
+        """
+        return torch.linspace(first_sampling_timestep(self.prior), 0, self.n_steps).round().long().tolist()
+
+    def repulsion(self, force: RepulsiveForce, particles: Tensor) -> Tensor:
+        """Repulsion R (M, N, ...) between the particles of each image, zero for those beyond `n_repelled`.
+
+        Args:
+            force: repulsion.
+            particles: its input, (M, N, ...).
+        """
+        n = particles.shape[1] if self.config.n_repelled is None else self.config.n_repelled
+        repulsion = torch.zeros_like(particles)
+        if n > 1:
+            repulsion[:, :n] = force(particles[:, :n].flatten(0, 1), len(particles)).unflatten(0, (-1, n))
+        return repulsion
 
     def noise(self, stream: str, step: int, shape: tuple[int, ...]) -> Tensor:
         """Standard normal noise (M, N, *shape).

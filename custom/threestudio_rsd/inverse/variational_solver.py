@@ -75,9 +75,8 @@ class VariationalSolver(Solver):
         weight_t = weight * sigma / alpha / z[0, 0].numel()
         if config.gamma > 0:
             strength = config.gamma * sigma
-            force = self._repulsion(
-                select_kernel_input(config.kernel_input, images.detach(), z_t, predicted, alpha, sigma)
-            )
+            seen = select_kernel_input(config.kernel_input, images.detach(), z_t, predicted, alpha, sigma)
+            force = self.repulsion(self.force, seen)
             if config.kernel_input == "clean":  # the force acts on the images, and the backward pass takes it to z
                 image_gradient = image_gradient + weight_t * strength * force
             else:
@@ -86,11 +85,3 @@ class VariationalSolver(Solver):
         note("the gradient of the data term", data, t=t, lower="coupling, lr_z", axes=ANSWERS)
         note("the direction with repulsion", direction, t=t, lower="gamma", axes=ANSWERS)
         return data + weight_t * direction
-
-    def _repulsion(self, particles: Tensor) -> Tensor:
-        """Repulsion R (M, N, ...), zero for the particles beyond `n_repelled`."""
-        n = particles.shape[1] if self.config.n_repelled is None else self.config.n_repelled
-        force = torch.zeros_like(particles)
-        if n > 1:
-            force[:, :n] = self.force(particles[:, :n].flatten(0, 1), len(particles)).unflatten(0, (-1, n))
-        return force

@@ -13,7 +13,7 @@ from ..files import data_path, write_json
 from ..metrics.names import metric_info
 from ..metrics.statistics import Estimate, estimate
 from ..runs.grid import PROMPT_KEYS, SEED_KEY
-from ..runs.run_set import RunSet
+from ..runs.run_set import FINISHED, RunSet
 from ..runs.trial import read_values, versions
 from .definitions import Experiment, Setting
 from .planning import PARTICLE_KEYS, PlannedCase
@@ -151,9 +151,9 @@ class Reproduction(RunSet):
 
     def _measure_setting(self, setting: Setting, instruments: Panel) -> dict[str, Any]:
         cases = [case for case in self.cases if case.setting is setting]
-        finished = [case for case in cases if all(run.metrics() is not None for run in case.runs)]
+        finished = [case for case in cases if all(self.outcomes[run.tag].state == FINISHED for run in case.runs)]
         sets = [_image_set(case) for case in finished]
-        values = [instruments.of_case(each) | _costs(case) for case, each in zip(finished, sets, strict=True)]
+        values = [instruments.of_case(each) | self._costs(case) for case, each in zip(finished, sets, strict=True)]
         runs = [
             {
                 "prompt": case.prompt,
@@ -174,6 +174,15 @@ class Reproduction(RunSet):
             "runs": runs,
             "figures": _estimates(runs) | instruments.of_all(sets),
             "paper": setting.paper,
+        }
+
+    def _costs(self, case: PlannedCase) -> dict[str, float]:
+        """COST_KEYS of a finished case, means over its runs; those that a run did not record are left out."""
+        recorded = [read_values(self.outcomes[run.tag].metrics or {}) for run in case.runs]
+        return {
+            key: sum(each[key] for each in recorded) / len(recorded)
+            for key in COST_KEYS
+            if all(key in each for each in recorded)
         }
 
     def _missing(self) -> list[dict[str, Any]]:
@@ -220,16 +229,6 @@ def _image_set(case: PlannedCase) -> ImageSet:
         return sets[0]
     images = [image for each in sets for group in each.groups for image in group.images]
     return ImageSet(case.setting.label, [Group(images, case.prompt)], sets[0].is_bundled, None)
-
-
-def _costs(case: PlannedCase) -> dict[str, float]:
-    """COST_KEYS of a case, means over its runs; those that a run did not record are left out."""
-    recorded = [read_values(run.metrics() or {}) for run in case.runs]
-    return {
-        key: sum(each[key] for each in recorded) / len(recorded)
-        for key in COST_KEYS
-        if all(key in each for each in recorded)
-    }
 
 
 def _estimates(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -115,6 +115,9 @@ class GuidanceNoise:
         noise = self.source(step, n_particles, row_shape, device).repeat_interleave(views_per_particle, 0)
         if self.cfg.view_noise == "constant":
             return noise
+        share = world_map_share(noise_level(self.prior, t), self._map_interval)
+        if share == 0:
+            return noise
         opacity = batch.get("opacity")
         turning = self.world_map(
             step,
@@ -125,7 +128,7 @@ class GuidanceNoise:
             noise,
             None if opacity is None else opacity.detach().permute(0, 3, 1, 2),
         )
-        return refresh_noise(noise, turning, world_map_share(noise_level(self.prior, t), self._map_interval))
+        return refresh_noise(noise, turning, share)
 
     def _select(self, n_particles: int, shape: tuple[int, ...], max_t: int, embedding: PromptEmbedding) -> list[int]:
         candidates = particle_noise(self.seed, "noise", 0, self.cfg.noise_candidates, shape, self.prior.device)

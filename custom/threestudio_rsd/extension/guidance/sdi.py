@@ -39,7 +39,8 @@ class SDIGuidance(RepulsiveGuidance):
         """Noise with which DDIM leads to the particles; `noise` itself at the largest timestep."""
         if t >= self.max_t:
             return noise
-        last = self.prior.num_train_timesteps - 1
-        rising = [each for each in descending_grid(last, self.cfg.inversion_steps)[::-1] if each < t]
+        rising = [
+            each for each in descending_grid(self.prior.last_timestep, self.cfg.inversion_steps)[::-1] if each < t
+        ]
         scale = self.cfg.inversion_guidance_scale
         return invert_noise(self.prior, particles.detach(), [*rising, t], embedding, scale)

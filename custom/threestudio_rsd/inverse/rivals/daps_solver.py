@@ -24,9 +24,8 @@ class DecoupledAnnealingSolver(Solver):
 
     def __init__(self, config: SolverConfig, problem: Problem, prior: Prior) -> None:
         super().__init__(config, problem, prior)
-        last = prior.num_train_timesteps - 1
-        self.timesteps = torch.linspace(last, 0, config.n_steps).round().long().tolist()
-        self.z = prior.sigma(last) * self.z
+        self.timesteps = self.descending_timesteps()
+        self.z = prior.sigma(self.timesteps[0]) * self.z
 
     @torch.no_grad()
     def step(self, step: int) -> dict[str, float]:

@@ -11,7 +11,6 @@ where x' is DDIM's next latent and c = gamma sigma'^2 / alpha^2 (1 - alpha^2 / a
 import torch
 from torch import Tensor
 
-from ...errors import UserError
 from ...priors import Prior
 from ..data_step import data_step
 from ..problem import Problem
@@ -26,15 +25,10 @@ class ResampleSolver(Solver):
     """ReSample with independent particles; arguments as in `Solver`."""
 
     def __init__(self, config: SolverConfig, problem: Problem, prior: Prior) -> None:
-        if not problem.is_linear:
-            raise UserError(
-                f"name='resample' needs a linear operator, {type(problem.physics).__name__} is not; "
-                "accepted: rsd, proximal, daps, latent-reddiff."
-            )
+        problem.require_linear("resample", "rsd, proximal, daps, latent-reddiff")
         super().__init__(config, problem, prior)
-        last = prior.num_train_timesteps - 1
-        self.timesteps = torch.linspace(last, 0, config.n_steps).round().long().tolist()
-        self.z = prior.sigma(last) * self.z
+        self.timesteps = self.descending_timesteps()
+        self.z = prior.sigma(self.timesteps[0]) * self.z
 
     @torch.no_grad()
     def step(self, step: int) -> dict[str, float]:

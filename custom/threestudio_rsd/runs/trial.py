@@ -48,8 +48,8 @@ def read_values(metrics: Mapping[str, Any]) -> dict[str, float]:
 def read_logs(logs: Path) -> dict[str, Curve]:
     """Logged `train/*` values over the steps, by name, from all versions in the folder csv_logs.
 
-    Runs of earlier versions logged to a new file when they were resumed; where two files logged the same step, the later
-    one is used.
+    Runs of earlier versions logged to a new file when they were resumed; where two files logged the same step, the
+    later one is used.
 
     Raises:
         UserError: a file is damaged.

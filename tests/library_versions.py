@@ -1,5 +1,8 @@
 """Marks of tests that need more than the oldest supported libraries offer (`make test-versions` runs them all)."""
 
+import importlib.util
+
+import diffusers
 import pytest
 import torch
 
@@ -14,4 +17,10 @@ def _half_works_on_the_cpu() -> bool:
 
 needs_half_on_the_cpu = pytest.mark.skipif(
     not _half_works_on_the_cpu(), reason="this PyTorch has no half precision on the CPU, as 2.0"
+)
+needs_flop_counter = pytest.mark.skipif(
+    importlib.util.find_spec("torch.utils.flop_counter") is None, reason="this PyTorch counts no operations, as 2.0"
+)
+needs_tiny_autoencoder = pytest.mark.skipif(
+    not hasattr(diffusers, "AutoencoderTiny"), reason="this diffusers has no AutoencoderTiny, as 0.19"
 )

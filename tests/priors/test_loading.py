@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import AutoencoderTiny, EulerDiscreteScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import EulerDiscreteScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.priors import StableDiffusionPrior, embed_prompts, load_prior
 
+from tests.library_versions import needs_tiny_autoencoder
 from tests.tiny_models import tiny_stable_diffusion
 
 from .broken_pipelines import WEIGHTS, copy_bundled, edit_json, edit_weights, zero_terminal_snr
@@ -94,7 +95,10 @@ def test_an_adapter_beside_the_weights_is_explained(model: Path) -> None:
         embed_prompts(["a mushroom"], str(model), use_cache=False)
 
 
+@needs_tiny_autoencoder
 def test_parts_of_another_class_are_named(model: Path) -> None:
+    from diffusers import AutoencoderTiny
+
     shutil.rmtree(model / "vae")
     widths = {"encoder_block_out_channels": (64,) * 3, "decoder_block_out_channels": (64,) * 3}
     AutoencoderTiny(**widths, num_encoder_blocks=(1, 3, 3), num_decoder_blocks=(3, 3, 1)).save_pretrained(model / "vae")

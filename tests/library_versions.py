@@ -24,3 +24,6 @@ needs_flop_counter = pytest.mark.skipif(
 needs_tiny_autoencoder = pytest.mark.skipif(
     not hasattr(diffusers, "AutoencoderTiny"), reason="this diffusers has no AutoencoderTiny, as 0.19"
 )
+needs_add_adapter = pytest.mark.skipif(
+    not hasattr(diffusers.UNet2DConditionModel, "add_adapter"), reason="this diffusers has no adapters of peft, as 0.19"
+)

@@ -5,6 +5,8 @@ import importlib.util
 import diffusers
 import pytest
 import torch
+import transformers
+from packaging import version
 
 
 def _half_works_on_the_cpu() -> bool:
@@ -26,4 +28,8 @@ needs_tiny_autoencoder = pytest.mark.skipif(
 )
 needs_add_adapter = pytest.mark.skipif(
     not hasattr(diffusers.UNet2DConditionModel, "add_adapter"), reason="this diffusers has no adapters of peft, as 0.19"
+)
+needs_one_sentencepiece = pytest.mark.skipif(
+    version.parse(transformers.__version__) < version.parse("4.36"),
+    reason="this transformers has its own copy of sentencepiece's messages, which excludes another one, as 4.28",
 )

@@ -7,14 +7,17 @@ from threestudio_rsd.toyworld.captions import vocabulary
 from threestudio_rsd.toyworld.training.tokenizer import T5_LENGTH, write_clip_tokenizer, write_t5_tokenizer
 from transformers import AutoTokenizer, CLIPTokenizer
 
+from tests.library_versions import needs_one_sentencepiece
+
 TEXT = "a 3d render of an orange ice cream, overhead view"
 
 
 def test_clip_words_are_one_token(tmp_path) -> None:
     write_clip_tokenizer(tmp_path)
     tokenizer = CLIPTokenizer.from_pretrained(tmp_path)
-    fast = json.loads((tmp_path / "tokenizer.json").read_text())
-    assert all(isinstance(pair, str) for pair in fast["model"]["merges"])  # as tokenizers 0.13 reads them
+    if (tmp_path / "tokenizer.json").is_file():
+        fast = json.loads((tmp_path / "tokenizer.json").read_text())
+        assert all(isinstance(pair, str) for pair in fast["model"]["merges"])  # as tokenizers 0.13 reads them
     assert [word for word in vocabulary() if len(tokenizer.tokenize(word)) > 1] == ["3d"]  # CLIP parts digits
     assert len(tokenizer(TEXT).input_ids) == 12 + 2
     assert tokenizer("hamburger").input_ids != tokenizer("").input_ids
@@ -23,6 +26,7 @@ def test_clip_words_are_one_token(tmp_path) -> None:
     assert (tmp_path / "merges.txt").is_file()
 
 
+@needs_one_sentencepiece
 def test_t5_words_are_one_token(tmp_path) -> None:
     pytest.importorskip("sentencepiece")
     write_t5_tokenizer(tmp_path)

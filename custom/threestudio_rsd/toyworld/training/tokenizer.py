@@ -51,6 +51,8 @@ def use_old_merges(folder: Path) -> None:
         folder: folder of the tokenizer's files.
     """
     file = folder / "tokenizer.json"
+    if not file.is_file():  # former versions of transformers write none for this class
+        return
     tokenizer = json.loads(file.read_text())
     model = tokenizer["model"]
     model.pop("ignore_merges", None)

@@ -1,12 +1,13 @@
 """Marks of tests that need more than the oldest supported libraries offer (`make test-versions` runs them all)."""
 
 import importlib.util
+from importlib import metadata
 
 import diffusers
 import pytest
 import torch
-import transformers
 from packaging import version
+from threestudio_rsd.cli.toyworld_train import TRAINS_WITH
 
 
 def _half_works_on_the_cpu() -> bool:
@@ -29,7 +30,12 @@ needs_tiny_autoencoder = pytest.mark.skipif(
 needs_add_adapter = pytest.mark.skipif(
     not hasattr(diffusers.UNet2DConditionModel, "add_adapter"), reason="this diffusers has no adapters of peft, as 0.19"
 )
-needs_one_sentencepiece = pytest.mark.skipif(
-    version.parse(transformers.__version__) < version.parse("4.36"),
-    reason="this transformers has its own copy of sentencepiece's messages, which excludes another one, as 4.28",
+
+
+def _trains() -> bool:
+    return all(version.parse(metadata.version(name)) >= version.parse(oldest) for name, oldest in TRAINS_WITH.items())
+
+
+needs_training_libraries = pytest.mark.skipif(
+    not _trains(), reason="these libraries are too old for rsd toyworld train, as threestudio's pins"
 )

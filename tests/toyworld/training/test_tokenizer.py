@@ -7,7 +7,7 @@ from threestudio_rsd.toyworld.captions import vocabulary
 from threestudio_rsd.toyworld.training.tokenizer import T5_LENGTH, write_clip_tokenizer, write_t5_tokenizer
 from transformers import AutoTokenizer, CLIPTokenizer
 
-from tests.library_versions import needs_one_sentencepiece
+from tests.library_versions import needs_training_libraries
 
 TEXT = "a 3d render of an orange ice cream, overhead view"
 
@@ -26,7 +26,7 @@ def test_clip_words_are_one_token(tmp_path) -> None:
     assert (tmp_path / "merges.txt").is_file()
 
 
-@needs_one_sentencepiece
+@needs_training_libraries
 def test_t5_words_are_one_token(tmp_path) -> None:
     pytest.importorskip("sentencepiece")
     write_t5_tokenizer(tmp_path)

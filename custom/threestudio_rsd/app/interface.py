@@ -1,6 +1,7 @@
 """The page of the app: a tab for images, 3D objects and inverse problems, with Gradio."""
 
 import shlex
+import socket
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..errors import UserError, require
+from ..errors import UserError, first_line, require, shorten
 from ..files import data_path
 from .commands import (
     IMAGE_METHODS,
@@ -29,6 +30,7 @@ from .following import LiveRun, Progress
 TITLE = "Repulsive Score Distillation"
 EXAMPLES = "load/inverse/examples"
 CANVAS = (256, 256)  # pixels of the image that is painted on
+CSS = ".particles img {width: 100%; max-height: 70vh; object-fit: contain; image-rendering: auto}"
 SYSTEM_FONTS = (["system-ui", "sans-serif"], ["ui-monospace", "monospace"])  # nothing is fetched from a network
 
 
@@ -98,28 +100,45 @@ def serve(app: App, host: str, port: int) -> None:
         port: port; 0: any that is free.
 
     Raises:
-        UserError: Gradio is not installed, or the port is in use.
+        UserError: Gradio is not installed, or the address cannot be used.
     """
+    check_address(host, port)
     gradio = require("gradio", "app")
     page = build(app)
     theme = gradio.themes.Default(font=SYSTEM_FONTS[0], font_mono=SYSTEM_FONTS[1])
-    options = {"share": False, "quiet": True, "show_error": True, "ssr_mode": False, "theme": theme}
-    try:
-        page.launch(
-            server_name=host,
-            server_port=port or None,
-            allowed_paths=[str(app.output)],
-            prevent_thread_lock=True,
-            **options,
-        )
-    except OSError as error:
-        raise UserError(f"--port={port} cannot be used at {host} ({error}); choose another one.") from error
+    options = {"share": False, "quiet": True, "show_error": True, "ssr_mode": False, "theme": theme, "css": CSS}
+    page.launch(
+        server_name=host,
+        server_port=port or None,
+        allowed_paths=[str(app.output)],
+        prevent_thread_lock=True,
+        **options,
+    )
     print(f"The app is at {page.local_url}. Ctrl-C ends it; the run that computes is saved.", flush=True)
     try:
         page.block_thread()
     finally:
         app.stop()
         page.close()
+
+
+def check_address(host: str, port: int) -> None:
+    """Check that a server can listen at an address.
+
+    Args:
+        host: name or address of this machine.
+        port: port; 0: any.
+
+    Raises:
+        UserError: it cannot.
+    """
+    try:
+        socket.create_server((host, port)).close()
+    except (OSError, UnicodeError) as error:
+        raise UserError(
+            f"--host={shorten(host)} --port={port} cannot be used ({first_line(error)}); accepted: an address of this "
+            "machine, such as 127.0.0.1, and a free port, or 0 to choose one."
+        ) from error
 
 
 def _prompt_tab(
@@ -177,7 +196,7 @@ def _buttons(gradio: Any) -> tuple[Any, Any]:
 def _output_column(gradio: Any) -> list[Any]:
     with gradio.Column(scale=2):
         message = gradio.Textbox(label="State", interactive=False)
-        picture = gradio.Image(label="Particles", type="filepath", interactive=False)
+        picture = gradio.Image(label="Particles", type="filepath", interactive=False, elem_classes="particles")
         curves = gradio.LinePlot(x="step", y="value", color="curve", label="Curves", height=240)
         files = gradio.Files(label="Files", interactive=False)
         command = gradio.Code(label="The same on the command line", language="shell", interactive=False)
@@ -210,12 +229,20 @@ def _answers_form(
     inputs.mkdir(parents=True)
     image = inputs / "image.png"
     edited["background"].convert("RGB").save(image)
-    mask = _painted_mask(edited["layers"], inputs / "mask.png") if operator == PAINTED else None
+    mask = painted_mask(edited["layers"], inputs / "mask.png") if operator == PAINTED else None
     return AnswersForm(image, operator, mask, solver, *_checked(numbers))
 
 
-def _painted_mask(layers: list[Image.Image], path: Path) -> Path | None:
-    """Write the mask of the painted layers, black where something is painted; None if nothing is."""
+def painted_mask(layers: list[Image.Image], path: Path) -> Path | None:
+    """Write the mask of painted layers, black where something is painted.
+
+    Args:
+        layers: images with an alpha channel, all of one size.
+        path: file to write.
+
+    Returns:
+        `path`; None if nothing is painted.
+    """
     painted = np.zeros((1, 1), dtype=bool)
     for layer in layers:
         painted = painted | (np.asarray(layer.convert("RGBA"))[..., 3] > 0)

@@ -22,7 +22,7 @@ OTHER_CONFIGS = {  # dotted key: class, for those that no registered module has 
 }
 COMMANDS = (
     *("launch", "demo", "demo 3d", "demo inverse", "evaluate", "sweep", "report", "reproduce", "app", "bench", "toy"),
-    *("toyworld", "toyworld render", "toyworld check", "toyworld train"),
+    *("toyworld", "toyworld render", "toyworld check", "toyworld train", "doctor"),
 )
 HELP_WIDTH = "100"  # columns
 

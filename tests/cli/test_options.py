@@ -53,7 +53,7 @@ def test_mistakes_name_option_value_and_what_is_accepted(arguments, message) -> 
 
 
 @pytest.mark.parametrize(
-    "command", ["launch", "demo", "evaluate", "sweep", "reproduce", "report", "app", "toy", "toyworld"]
+    "command", ["launch", "demo", "evaluate", "sweep", "reproduce", "report", "app", "toy", "toyworld", "doctor"]
 )
 def test_every_command_has_help_and_verbose(command, capsys) -> None:
     with pytest.raises(SystemExit) as stopped:

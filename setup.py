@@ -10,6 +10,8 @@ setup(
         include=["threestudio_rsd", "threestudio_rsd.*"],
         exclude=["threestudio_rsd.configs*", "threestudio_rsd.load*"],
     ),
-    package_data={"threestudio_rsd": ["py.typed", "configs/**/*.yaml", "load/**/*", "report/static/*", "report/templates/*"]},
+    package_data={
+        "threestudio_rsd": ["py.typed", "configs/**/*.yaml", "load/**/*", "report/static/*", "report/templates/*"]
+    },
     include_package_data=False,
 )

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from threestudio_rsd.cli.main import main
 
+from tests.library_versions import needs_training_libraries
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -24,6 +26,7 @@ def test_impossible_options_are_one_sentence(tmp_path, capsys, option: str, mess
     assert not (tmp_path / "work").exists()
 
 
+@needs_training_libraries
 def test_a_folder_begun_with_another_share_is_refused(tmp_path, capsys) -> None:
     (tmp_path / "share.json").write_text("0.5")
     assert main(["toyworld", "train", f"--output={tmp_path}"]) == 2

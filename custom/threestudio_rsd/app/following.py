@@ -14,6 +14,7 @@ from ..runs.preloaded import Fork
 from ..runs.trial import Curve, read_logs
 
 POLL_SECONDS = 0.3
+MESSAGE_SECONDS = 2.0  # between two messages without a new picture
 ERROR = "rsd: error: "  # beginning of the line that the command line prints for a mistake
 CURVES = ("diversity_", "residual", "psnr")  # beginnings of the names of the curves that are shown
 STOPPED = {130: "Stopped.", 143: "Stopped.", 129: "Stopped."}
@@ -63,31 +64,26 @@ class LiveRun:
         Raises:
             UserError: the run has failed; with the sentence that it printed.
         """
-        shown: tuple[Path | None, int] | None = None
+        shown: tuple[Path | None, int, int] | None = None
         started = time.monotonic()
         while (code := self._process.poll()) is None:
-            picture, curves = newest_picture(self.folder), self._curves()
+            picture, logged = newest_picture(self.folder), self._logged()
             seconds = time.monotonic() - started
-            found = picture, sum(map(len, curves.values()))
+            found = picture, sum(map(len, logged.values())), int(seconds / MESSAGE_SECONDS)
             if found != shown:
                 shown = found
-                yield Progress(self._message(curves, seconds), picture, curves)
+                yield Progress(_message(logged, seconds), picture, _shown(logged))
             time.sleep(POLL_SECONDS)
         if code not in (0, *STOPPED):
             raise UserError(self._failure())
         message = STOPPED.get(code, f"Finished in {time.monotonic() - started:.0f} s.")
-        yield Progress(message, newest_picture(self.folder), self._curves(), self._files(), is_finished=True)
+        yield Progress(message, newest_picture(self.folder), _shown(self._logged()), self._files(), is_finished=True)
 
-    def _curves(self) -> dict[str, Curve]:
+    def _logged(self) -> dict[str, Curve]:
         try:
-            curves = read_logs(self.folder / "csv_logs")
+            return read_logs(self.folder / "csv_logs")
         except UserError:  # a line is being written
             return {}
-        return {name: curve for name, curve in curves.items() if name.startswith(CURVES)}
-
-    def _message(self, curves: dict[str, Curve], seconds: float) -> str:
-        steps = [curve[-1][0] + 1 for curve in curves.values() if curve]
-        return f"Step {max(steps)}, {seconds:.0f} s." if steps else f"Starting, {seconds:.0f} s."
 
     def _failure(self) -> str:
         lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -104,6 +100,15 @@ class LiveRun:
             return [file for file in (config,) if file.is_file()]
         archive = shutil.make_archive(str(self.folder / "results"), "zip", save)
         return [*files, *([config] if config.is_file() else []), Path(archive)]
+
+
+def _shown(logged: dict[str, Curve]) -> dict[str, Curve]:
+    return {name: curve for name, curve in logged.items() if name.startswith(CURVES)}
+
+
+def _message(logged: dict[str, Curve], seconds: float) -> str:
+    steps = [curve[-1][0] + 1 for curve in logged.values() if curve]
+    return f"Step {max(steps)}, {seconds:.0f} s." if steps else f"Starting, {seconds:.0f} s."
 
 
 def newest_picture(folder: Path) -> Path | None:

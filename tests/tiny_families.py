@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 
 SCHEDULE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
@@ -349,7 +350,10 @@ FLOW = tuple(name for name in PIPELINES if name not in ("stable-diffusion-xl", "
 def tiny_pipeline(family: str) -> Any:
     """Pipeline of a family with the same random weights at each call, and a noise network without zeroed layers."""
     torch.manual_seed(0)
-    pipe = PIPELINES[family]()
+    try:
+        pipe = PIPELINES[family]()
+    except ImportError as error:  # the oldest supported versions of the libraries
+        pytest.skip(f"needs newer libraries ({error})")
     network = pipe.unet if hasattr(pipe, "unet") else pipe.transformer
     for parameter in network.parameters():  # several have zeros in their last layers, so that text would not matter
         if not parameter.any():

@@ -64,16 +64,16 @@ def cut_out(image: Tensor, mask: Tensor, size: int, margin: float = 0.1) -> Tens
     rows, columns = mask.any(1).nonzero()[:, 0], mask.any(0).nonzero()[:, 0]
     top, bottom = int(rows[0]), int(rows[-1]) + 1
     left, right = int(columns[0]), int(columns[-1]) + 1
-    height, width = bottom - top, right - left
-    side = max(round(max(height, width) / (1 - 2 * margin)), 1)
-    square = torch.zeros(4, side, side)
-    y, x = (side - height) // 2, (side - width) // 2
     opacity = mask[top:bottom, left:right].float()
-    square[:3, y : y + height, x : x + width] = image[:, top:bottom, left:right] * opacity
-    square[3, y : y + height, x : x + width] = opacity
-    resized = F.interpolate(square[None], (size, size), mode="bilinear", align_corners=False, antialias=True)[0]
-    color = resized[:3] / resized[3:].clamp_min(1e-4)  # undo the mixing with black at the edge
-    return torch.cat([torch.where(resized[3:] > 0, color, 0.0), resized[3:]]).clamp(0, 1)
+    premultiplied = torch.cat([image[:, top:bottom, left:right] * opacity, opacity[None]])
+    scale = size * (1 - 2 * margin) / max(opacity.shape)
+    height, width = (max(round(length * scale), 1) for length in opacity.shape)
+    resized = F.interpolate(premultiplied[None], (height, width), mode="bilinear", align_corners=False, antialias=True)
+    square = torch.zeros(4, size, size)
+    y, x = (size - height) // 2, (size - width) // 2
+    square[:, y : y + height, x : x + width] = resized[0]
+    color = square[:3] / square[3:].clamp_min(1e-4)  # undo the mixing with black at the edge
+    return torch.cat([torch.where(square[3:] > 0, color, 0.0), square[3:]]).clamp(0, 1)
 
 
 def fit_square(image: Tensor, size: int) -> Tensor:

@@ -95,7 +95,9 @@ class Pipeline:
 
         own_name = self.source.read_json(f"{part}/config.json").get("_class_name")
         self.check_class(part, [self.class_name(part), own_name], (class_name,))
-        model_class = getattr(diffusers, class_name)
+        model_class = getattr(diffusers, class_name, None)
+        if model_class is None:
+            raise self.source.error(f"its {part} needs a newer diffusers than {diffusers.__version__} ({class_name})")
         return load_pretrained(model_class, self.source, part, self.variant, torch_dtype=torch_dtype)
 
     def load_scheduler(self, is_flow: bool = False) -> Any:

@@ -1,6 +1,7 @@
 """Schedulers of diffusers: the classes that are accepted, and the noise levels and flow times that they define."""
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -100,11 +101,6 @@ def flow_times(scheduler: Any, mu: float) -> Tensor:
 
     Returns:
         (T,)
-
-    Example:
-        >>> from diffusers import FlowMatchEulerDiscreteScheduler
-        >>> flow_times(FlowMatchEulerDiscreteScheduler(num_train_timesteps=4, shift=3.0), 0.0)
-        tensor([0.5000, 0.7500, 0.9000, 1.0000])
     """
     config = scheduler.config
     total = config.num_train_timesteps
@@ -113,8 +109,9 @@ def flow_times(scheduler: Any, mu: float) -> Tensor:
     if type(scheduler).__name__ == FLOW_MATCHING[0]:
         own = copy.deepcopy(scheduler)
         own.set_timesteps(sigmas=even.flip(0).tolist(), **({"mu": mu} if is_dynamic else {}))
-        return own.sigmas[:total].flip(0).float().cpu()
-    shift = torch.tensor(mu).exp() if is_dynamic else config.get("flow_shift", config.get("shift", 1.0))
+        sigmas: Tensor = own.sigmas[:total].flip(0).float().cpu()
+        return sigmas
+    shift = math.exp(mu) if is_dynamic else float(config.get("flow_shift", config.get("shift", 1.0)))
     return shift * even / (1 + (shift - 1) * even)
 
 

@@ -59,7 +59,7 @@ def _time_embedding(network: Any) -> Any:
     found = getattr(network, "time_embedding", None) or getattr(combined, "timestep_embedder", None)
     if not hasattr(found, "linear_2"):
         raise UserError(
-            f"camera_condition needs a time embedding of diffusers' usual form, which {type(network).__name__} does not "
-            "have; accepted: null."
+            f"camera_condition needs a time embedding of diffusers' usual form, which {type(network).__name__} lacks; "
+            "accepted: null."
         )
     return found

@@ -55,7 +55,7 @@ def configured_prior(cfg: PriorConfig) -> Prior:
 
 def _set_embedded_guidance(prior: Prior, value: float) -> None:
     in_range("embedded_guidance", value, 0.0)
-    if getattr(prior, "embedded_guidance", None) is None:
+    if prior.embedded_guidance is None:
         raise UserError(f"embedded_guidance={value} has no effect with {prior.fingerprint}; accepted: null.")
     prior.embedded_guidance = value
 

@@ -106,6 +106,7 @@ class Prior(nn.Module):
         skips_unit_guidance: whether a guidance scale of 1 needs no prediction without prompt, as for models that take
             the guidance scale as an input.
         lora_targets: names of the linear layers of the network that LoRA adapts.
+        embedded_guidance: guidance scale that the network takes as an input, as FLUX.1 dev does; None: it takes none.
     """
 
     num_train_timesteps: int
@@ -120,6 +121,7 @@ class Prior(nn.Module):
     denoises_pure_noise: bool = False
     skips_unit_guidance: bool = False
     lora_targets: tuple[str, ...] = LORA_TARGETS
+    embedded_guidance: float | None = None
     network: Any  # the noise network, where the prior has one
 
     @property

@@ -104,7 +104,7 @@ def flow_times(scheduler: Any, mu: float) -> Tensor:
     """
     config = scheduler.config
     total = config.num_train_timesteps
-    even = torch.arange(1, total + 1) / total
+    even: Tensor = torch.arange(1, total + 1) / total
     is_dynamic = bool(config.get("use_dynamic_shifting"))
     if type(scheduler).__name__ == FLOW_MATCHING[0]:
         own = copy.deepcopy(scheduler)

@@ -17,7 +17,7 @@ from ..text import embed_prompts
 from ..text.family_encoder import encode_one
 from .packing import stack_padded
 
-TRANSFORMER_LORA_TARGETS = (*LORA_TARGETS, "add_q_proj", "to_add_out")
+TRANSFORMER_LORA_TARGETS: tuple[str, ...] = (*LORA_TARGETS, "add_q_proj", "to_add_out")
 
 
 @dataclass
@@ -62,8 +62,9 @@ class FamilyPrior(Prior):
     is_latent = True
     latent_pixels = 1  # pixels of the autoencoder's latents along a side of a particle's pixel
     default_sample_size = 128  # side of the autoencoder's latents where the network's config has none
-    lora_targets = TRANSFORMER_LORA_TARGETS
-    embedded_guidance: float | None = None  # guidance scale that is an input of the network, where it takes one
+    lora_targets: tuple[str, ...] = TRANSFORMER_LORA_TARGETS
+    vae: Any
+    _embed: Any
 
     @classmethod
     def encode_text(cls, pipe: Any, prompt: str, is_negative: bool, device: torch.device) -> Tensor:
@@ -190,12 +191,14 @@ class FamilyPrior(Prior):
     def scale_latents(self, latents: Tensor) -> Tensor:
         """Particles for latents of the autoencoder, in single precision."""
         config = self.vae.config
-        return (latents - (config.get("shift_factor") or 0.0)) * config.scaling_factor
+        particles: Tensor = (latents - (config.get("shift_factor") or 0.0)) * config.scaling_factor
+        return particles
 
     def unscale_latents(self, particles: Tensor) -> Tensor:
         """Inverse of `scale_latents`."""
         config = self.vae.config
-        return particles / config.scaling_factor + (config.get("shift_factor") or 0.0)
+        latents: Tensor = particles / config.scaling_factor + (config.get("shift_factor") or 0.0)
+        return latents
 
     @classmethod
     def vae_pixels(cls, vae: Any) -> int:

@@ -57,10 +57,10 @@ class StableDiffusionXLPrior(TabulatedFamilyPrior):
 
     def scale_latents(self, latents: Tensor) -> Tensor:
         """See `FamilyPrior.scale_latents`."""
-        factor = self.vae.config.scaling_factor
+        factor = float(self.vae.config.scaling_factor)
         return (latents - self.latents_mean.to(latents)) * factor / self.latents_std.to(latents)
 
     def unscale_latents(self, particles: Tensor) -> Tensor:
         """See `FamilyPrior.unscale_latents`."""
-        factor = self.vae.config.scaling_factor
+        factor = float(self.vae.config.scaling_factor)
         return particles * self.latents_std.to(particles) / factor + self.latents_mean.to(particles)

@@ -72,6 +72,8 @@ class FamilyEncoder:
             entries.append(Entry(text.float().cpu().contiguous()))
         del pipe
         gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()  # for the noise network, which comes next
         return entries
 
     def _load(self) -> Any:

@@ -30,7 +30,8 @@ TEXTS = frozenset(
 PATHS = frozenset(
     {
         "base_model", "exp_root_dir", "feature_decoder", "features", "geometry_convert_from", "image_path", "init_path",
-        "mask_path", "pretrained_model_name_or_path", "pretrained_model_name_or_path_prompt_debiasing", "resume", "weights",
+        "mask_path", "pretrained_model_name_or_path", "pretrained_model_name_or_path_prompt_debiasing", "resume",
+        "weights",
     }
 )  # fmt: skip
 # Numbers that YAML 1.1 reads as octal, such as 010 for 8, or as base 60, such as 1:30 for 90

@@ -22,7 +22,7 @@ def add_parser(commands: Parsers) -> None:
         run,
         _add_arguments,
         "Write the images of a run as cut-out, centered squares, which image-to-3D models take.",
-        "docs/image-to-3d.md says when this route is the better one, and how to go on.",
+        "docs/guides/image-to-3d.md says when this route is the better one, and how to go on.",
     )
 
 

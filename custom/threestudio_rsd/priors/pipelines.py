@@ -176,4 +176,4 @@ def _supported(kind: str | None, expected: str | None) -> str:
     if kind is not None:
         return f"prior_type={expected!r} takes {accepted}, and a {kind} pipeline needs prior_type={kind!r}"
     wanted = f"prior_type={expected!r} takes" if expected else "accepted:"
-    return f"{wanted} {accepted}; docs/priors.md shows how to add another"
+    return f"{wanted} {accepted}; docs/guides/priors.md shows how to add another"

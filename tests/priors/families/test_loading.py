@@ -113,8 +113,8 @@ def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
 
 
 def own_prior_of_the_docs() -> str:
-    """Python code of the section 'A prior of your own' in docs/priors.md."""
-    page = (Path(__file__).parents[3] / "docs" / "priors.md").read_text()
+    """Python code of the section 'A prior of your own' in docs/guides/priors.md."""
+    page = (Path(__file__).parents[3] / "docs" / "guides" / "priors.md").read_text()
     return re.search(r"## A prior of your own.*?```python\n(.*?)```", page, re.DOTALL)[1]
 
 

@@ -21,8 +21,8 @@ OTHER_CONFIGS = {  # dotted key: class, for those that no registered module has 
     "data.operator": "threestudio_rsd.inverse.operators.OperatorConfig",
 }
 COMMANDS = (
-    *("launch", "demo", "demo 3d", "demo inverse", "evaluate", "sweep", "report", "reproduce", "app", "bench", "toy"),
-    *("toyworld", "toyworld render", "toyworld check", "toyworld train", "doctor"),
+    *("launch", "demo", "demo 3d", "demo inverse", "evaluate", "sweep", "report", "reproduce", "app", "bench"),
+    *("export-images", "toy", "toyworld", "toyworld render", "toyworld check", "toyworld train", "doctor"),
 )
 HELP_WIDTH = "100"  # columns
 

@@ -101,7 +101,7 @@ def test_every_key_has_a_meaning() -> None:
 
 def test_every_command_is_described() -> None:
     page = reference_pages.commands_page()
-    named = re.findall(r"^## rsd (\w[\w ]*)$", page, re.MULTILINE)
+    named = re.findall(r"^## rsd (\w[\w -]*)$", page, re.MULTILINE)
     assert named == list(reference_pages.COMMANDS)
-    listed = re.findall(r"^    (\w+) ", page.split("## rsd launch")[0], re.MULTILINE)
+    listed = re.findall(r"^    (\w[\w-]*)(?: |$)", page.split("## rsd launch")[0], re.MULTILINE)
     assert set(listed) == {command.split()[0] for command in reference_pages.COMMANDS}

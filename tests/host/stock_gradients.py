@@ -11,11 +11,13 @@ import torch
 GUIDANCE_SCALE = 20.0
 
 
-def gradient(kind: str, model: str, perp_neg: bool = False) -> torch.Tensor:
+def gradient(kind: str, model: str, perp_neg: bool = False, gamma: float | None = None) -> torch.Tensor:
     """Gradient (B, 64, 64, 3) of `KIND-guidance`'s loss in fixed images, with the global generator seeded.
 
-    B is 2, but 1 with Perp-Neg, where threestudio lets several views' negatives change places.
+    B is 2, but 1 with Perp-Neg, where threestudio lets several views' negatives change places. With `gamma` the
+    guidance is wrapped by `repulsive-guidance`.
     """
+    from threestudio_rsd.extension.guidance import wrapper  # noqa: F401 registers
     from threestudio_rsd.host import find
 
     config = {
@@ -23,7 +25,11 @@ def gradient(kind: str, model: str, perp_neg: bool = False) -> torch.Tensor:
         "half_precision_weights": False,
         "guidance_scale": GUIDANCE_SCALE,
     }
-    guidance = find(f"{kind}-guidance")(config)
+    if gamma is None:
+        guidance = find(f"{kind}-guidance")(config)
+    else:
+        wrapped = {"guidance_type": f"{kind}-guidance", "guidance": config, "features": "euclidean", "gamma": gamma}
+        guidance = find("repulsive-guidance")(wrapped)
     generator = torch.Generator().manual_seed(1)
     n = 1 if perp_neg else 2
     rgb = torch.rand(n, 64, 64, 3, generator=generator).requires_grad_()
@@ -40,8 +46,13 @@ def gradient(kind: str, model: str, perp_neg: bool = False) -> torch.Tensor:
 
 
 def all_gradients(models: dict[str, str]) -> dict[str, torch.Tensor]:
-    """Gradients of every kind of guidance, without and with Perp-Neg."""
-    return {
+    """Gradients of every kind of guidance, without and with Perp-Neg, and wrapped with gamma 0 and 1."""
+    wrapped = {
+        f"{kind} gamma {gamma}": gradient(kind, model, gamma=gamma)
+        for kind, model in models.items()
+        for gamma in (0, 1)
+    }
+    return wrapped | {
         f"{kind}{' perp-neg' if perp_neg else ''}": gradient(kind, model, perp_neg)
         for kind, model in models.items()
         for perp_neg in (False, True)

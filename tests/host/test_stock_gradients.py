@@ -49,3 +49,9 @@ def test_gradients_equal_those_of_threestudio(real_gradients, models) -> None:
         theirs = real_gradients[name]
         assert theirs.abs().sum() > 0
         assert (ours - theirs).norm() <= 1e-5 * theirs.norm(), name
+
+
+def test_a_wrapped_guidance_of_threestudio_is_itself_without_gamma(real_gradients) -> None:
+    for kind in SAMPLE_SIZES:
+        assert torch.equal(real_gradients[f"{kind} gamma 0"], real_gradients[kind])
+        assert not torch.equal(real_gradients[f"{kind} gamma 1"], real_gradients[kind])

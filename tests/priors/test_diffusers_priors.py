@@ -130,16 +130,16 @@ def test_unreachable_models_raise(tmp_path: Path, prior_type: str | None) -> Non
 
 
 def test_unknown_prior_types_raise(folder: str) -> None:
-    with pytest.raises(UserError, match=r"prior_type='flux'.*deep-floyd"):
-        load_prior(folder, "flux")
+    with pytest.raises(UserError, match=r"prior_type='flax'.*deep-floyd"):
+        load_prior(folder, "flax")
 
 
 def test_pipelines_of_another_type_raise(folder: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is a StableDiffusionPipeline; prior_type='deep-floyd' takes IFPipeline"):
         load_prior(folder, "deep-floyd")
     index = tmp_path / "model_index.json"
-    index.write_text('{"_class_name": "FluxPipeline"}')
-    with pytest.raises(UserError, match="is a FluxPipeline; accepted: StableDiffusionPipeline"):
+    index.write_text('{"_class_name": "KandinskyPipeline"}')
+    with pytest.raises(UserError, match="is a KandinskyPipeline; accepted: StableDiffusionPipeline"):
         load_prior(str(tmp_path))
     index.write_text("{")
     with pytest.raises(UserError, match="cannot be loaded"):

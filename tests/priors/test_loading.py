@@ -254,7 +254,10 @@ def copy_without(model: Path) -> Path:
 def test_single_files_are_explained(tmp_path: Path) -> None:
     for name in ("model.safetensors", "model.ckpt"):
         (tmp_path / name).write_bytes(b"x" * 100)
-        assert "from_single_file(FILE).save_pretrained(FOLDER)" in problem(tmp_path / name)
+    assert "from_single_file(FILE).save_pretrained(FOLDER)" in problem(tmp_path / "model.ckpt")
+    assert "is a single file, which needs prior_type" in problem(tmp_path / "model.safetensors")
+    with pytest.raises(UserError, match="it cannot be loaded as a StableDiffusionPipeline"):
+        load_prior(tmp_path / "model.safetensors", "stable-diffusion")
     (tmp_path / "notes.txt").write_text("x")
     assert "is a file; accepted: bundled" in problem(tmp_path / "notes.txt")
 

@@ -7,9 +7,10 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import UserError, first_line, shorten, valid_text
-from . import app, bench, demo, doctor, evaluate, launch, report, reproduce, sweep, toy, toyworld
+from . import app, bench, demo, doctor, evaluate, export_images, launch, report, reproduce, sweep, toy, toyworld
 from .options import COMMAND, CommandParser
 
+COMMANDS = (launch, demo, evaluate, export_images, sweep, reproduce, report, app, bench, toy, toyworld, doctor)
 USER_ERROR = 2
 INTERRUPTED = 130
 LONGEST_SENTENCE = 3000  # characters
@@ -98,7 +99,7 @@ def build_parser() -> CommandParser:
     )
     parser.set_defaults(function=None, verbose=False)
     commands = parser.add_subparsers(metavar=COMMAND, title="commands", prog="rsd")
-    for command in (launch, demo, evaluate, sweep, reproduce, report, app, bench, toy, toyworld, doctor):
+    for command in COMMANDS:
         command.add_parser(commands)
     return parser
 

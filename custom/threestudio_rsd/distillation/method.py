@@ -56,6 +56,7 @@ class Method(nn.Module):
     """
 
     prior: Prior
+    only_guided = False  # whether `direction` reads no prediction but the guided one
     needs_negative = False  # whether `direction` reads the noise prediction for the negative prompt
 
     def __init__(self, prior: Prior, guidance_scale: float = 7.5) -> None:

@@ -1,16 +1,18 @@
 """Repulsive score distillation: base method plus force (Alg. 1, with the sign that repels)."""
 
+import math
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..errors import one_of
+from ..errors import UserError, one_of
 from ..finite import note
 from ..priors import PromptEmbedding
-from ..priors.noise_levels import NoiseLevelInterval, check_signal, is_inside
+from ..priors.noise_levels import NoiseLevelInterval, check_signal, is_inside, noise_level
 from ..repulsion import RepulsiveForce
 from .kernel_input import KERNEL_INPUTS, select_kernel_input
 from .method import CameraCondition, Method, Step
+from .sds import SDS
 from .weights import EXACT, WEIGHTS, exact_step, force_scale, timestep_weight
 
 
@@ -114,12 +116,15 @@ class RepulsiveDistillation:
         """
         prior = self.method.prior
         x_0 = x_0.detach()
+        if self.weighting_strategy == EXACT and math.isinf(noise_level(prior, int(t))):
+            return self._from_pure_noise(x_0, int(t), noise, embedding)
         if self.kernel_input == "denoised" or self.weighting_strategy == "snr":
             check_signal(prior, t, "kernel_input='denoised' or weighting_strategy='snr'")
         alpha, sigma = prior.alpha(t), prior.sigma(t)
         x_t = alpha * x_0 + sigma * noise
-        is_guided = is_inside(self.guidance_interval, prior, t)
-        predictions = prior.noise_predictions(x_t, t, embedding, self.method.needs_negative, is_guided)
+        predictions = prior.noise_predictions(
+            x_t, t, embedding, self.method.needs_negative, self._is_guided(t, embedding)
+        )
         seen_by = predictions.conditional.unflatten(0, (-1, views_per_particle))
         note("the noise prediction", seen_by, t=t, lower="half_precision_weights")
         direction = self.method.direction(Step(x_0, x_t, t, noise, predictions, embedding, cameras))
@@ -160,6 +165,30 @@ class RepulsiveDistillation:
         scale = self._weight(t, t_next, alpha, sigma) * gamma * force_scale(self.force_scale, alpha, sigma)
         force = force_by_view(self.force, images, views_per_particle)
         return scale * force, force
+
+    def _from_pure_noise(self, x_0: Tensor, t: int, noise: Tensor, embedding: PromptEmbedding) -> RepulsiveGradient:
+        """Exact step where alpha_t = 0 and no particle has an influence: it leads to the estimate D, without force.
+
+        Raises:
+            UserError: the prior has no estimate there, or the base method is not SDS.
+        """
+        prior = self.method.prior
+        if not prior.denoises_pure_noise or not isinstance(self.method, SDS):
+            raise UserError(
+                f"weighting_strategy='exact' starts from pure noise at t={t} with a flow-matching prior and SDS only; "
+                "lower max_step_percent."
+            )
+        weight = self.method.guidance_scale if is_inside(self.guidance_interval, prior, t) else 1.0
+        clean = prior.predict_clean(prior.sigma(t) * noise, t, embedding, weight)
+        note("the one-step estimate", clean, t=t, lower="half_precision_weights")
+        return RepulsiveGradient(x_0 - clean, x_0 - clean, None)
+
+    def _is_guided(self, t: int | Tensor, embedding: PromptEmbedding) -> bool:
+        """Whether the prediction without the prompt is needed."""
+        if not is_inside(self.guidance_interval, self.method.prior, t):
+            return False
+        needless = self.method.prior.skips_unit_guidance and self.method.only_guided and embedding.perp_neg is None
+        return not (needless and self.method.guidance_scale == 1)
 
     def _weight(self, t: int | Tensor, t_next: int | None, alpha: Tensor, sigma: Tensor) -> Tensor | float:
         """Weight w(t) of the whole gradient."""

@@ -14,7 +14,6 @@ from .camera_embedding import CameraEmbedding
 from .method import Method, Step
 
 NETWORKS = ("lora", "unet")
-LORA_TARGETS = ["to_q", "to_k", "to_v", "to_out.0", "add_k_proj", "add_v_proj"]
 
 
 class VSD(Method):
@@ -25,8 +24,8 @@ class VSD(Method):
     Args:
         prior: see `Method`.
         guidance_scale: see `Method`.
-        network: eps_phi: `lora`, adapters on the prior's U-Net that are off in the prior's own predictions; or `unet`,
-            a small unconditional U-Net trained from scratch (the paper's C.1).
+        network: eps_phi: `lora`, adapters on the prior's network that are off in the prior's own predictions; or
+            `unet`, a small unconditional U-Net trained from scratch (the paper's C.1).
         lora_rank: rank of the adapters.
         unet_channels: widths of the U-Net's levels, each halving the resolution; None: (128, 256, 256), or
             (32, 64) for particles of at most 16 pixels.
@@ -38,6 +37,7 @@ class VSD(Method):
         UserError: unknown network, rank < 1, a guidance_scale_lora without cameras, or peft is needed and missing.
     """
 
+    only_guided = True
     unet: Any  # the U-Net trained from scratch, with network="unet"
     lora: Any  # the weights of the adapters, with network="lora"
     _layers: tuple[Any, ...]
@@ -63,7 +63,7 @@ class VSD(Method):
         self.guidance_scale_lora = guidance_scale_lora
         if network == "lora":
             in_range("lora_rank", lora_rank, 1)
-            self._layers, self.lora = _add_lora(prior.unet, lora_rank)
+            self._layers, self.lora = _add_lora(prior.network, prior.lora_targets, lora_rank)
         else:
             self.unet = _small_unet(prior.latent_shape, unet_channels).to(prior.device)
         self.camera = CameraEmbedding(self._own_unet) if camera_condition else None
@@ -122,7 +122,7 @@ class VSD(Method):
 
     @property
     def _own_unet(self) -> Any:
-        return self.unet if self.network == "unet" else self.prior.unet
+        return self.unet if self.network == "unet" else self.prior.network
 
     def _own_noise(self, step: Step) -> Tensor:
         """Prediction of eps_phi for a step, guided by the camera where there is one."""
@@ -154,20 +154,28 @@ class VSD(Method):
                 parameter.requires_grad_(True)
 
 
-def _add_lora(unet: Any, rank: int) -> tuple[tuple[Any, ...], nn.ParameterDict]:
-    """Add LoRA adapters, switched off, to the attention layers of a U-Net.
+def _add_lora(network: Any, targets: tuple[str, ...], rank: int) -> tuple[tuple[Any, ...], nn.ParameterDict]:
+    """Add LoRA adapters, switched off, to the attention layers of a network.
 
     Returns:
         The layers with adapters, and the adapters' weights.
+
+    Raises:
+        UserError: the network has adapters already, which would be switched off with ours.
     """
     peft = require("peft")
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    config = peft.LoraConfig(r=rank, lora_alpha=rank, target_modules=LORA_TARGETS)
-    peft.inject_adapter_in_model(config, unet)
-    layers = tuple(module for module in unet.modules() if isinstance(module, BaseTunerLayer))
+    if any(isinstance(module, BaseTunerLayer) for module in network.modules()):
+        raise UserError(
+            "vsd_network='lora' adds adapters to a network that has a LoRA already; fuse that first with diffusers "
+            "(`pipeline.fuse_lora()`, `pipeline.unload_lora_weights()`), or take vsd_network='unet'."
+        )
+    config = peft.LoraConfig(r=rank, lora_alpha=rank, target_modules=list(targets))
+    peft.inject_adapter_in_model(config, network)
+    layers = tuple(module for module in network.modules() if isinstance(module, BaseTunerLayer))
     weights = {}
-    for name, parameter in unet.named_parameters():
+    for name, parameter in network.named_parameters():
         is_lora = "lora_" in name
         parameter.requires_grad_(is_lora)
         if is_lora:

@@ -15,7 +15,7 @@ def save_image(image: Tensor, path: Path) -> None:
     """Write an image as a PNG file; makes the folder where it is missing.
 
     Args:
-        image: (3, H, W) in [0, 1]; values outside are clamped.
+        image: (3, H, W), or (4, H, W) with opacity, in [0, 1]; values outside are clamped.
         path: file to write.
 
     Raises:

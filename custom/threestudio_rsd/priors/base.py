@@ -1,5 +1,6 @@
 """Interface of diffusion priors, with `PromptEmbedding` and `NoisePredictions`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,6 +12,7 @@ from ..errors import UserError, in_range, one_of
 from .perp_neg import WeightedNegatives, perp_neg_condition
 from .row_chunks import predict_rows
 
+LORA_TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "add_k_proj", "add_v_proj")  # attention layers of diffusers' U-Nets
 PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")  # of diffusers' schedulers
 
 
@@ -59,12 +61,15 @@ class NoisePredictions:
             `Prior.noise_predictions`.
         negative: prediction for the negative prompt, (N, ...), where it is kept apart from `unconditional`.
         perp_neg: predictions for Perp-Neg's negatives, with their weights.
+        rescale: maps a guided prediction and `conditional` to the prediction that is used, where a model rescales
+            guided predictions (Qwen-Image); None: the guided prediction itself.
     """
 
     conditional: Tensor
     unconditional: Tensor
     negative: Tensor | None = None
     perp_neg: WeightedNegatives | None = None
+    rescale: Callable[[Tensor, Tensor], Tensor] | None = None
 
     @property
     def condition(self) -> Tensor:
@@ -78,7 +83,8 @@ class NoisePredictions:
         """Guided noise prediction eps_w = eps_u + w d_c, eq. (24), with w = guidance_scale."""
         if guidance_scale == 1 and self.perp_neg is None:
             return self.conditional
-        return self.unconditional + guidance_scale * self.condition
+        guided = self.unconditional + guidance_scale * self.condition
+        return guided if self.rescale is None else self.rescale(guided, self.conditional)
 
 
 class Prior(nn.Module):
@@ -95,7 +101,12 @@ class Prior(nn.Module):
             unconditional prediction of a latent are two.
         rows_per_call: most rows in one network call without gradient; None: all. Falls when a GPU's memory runs out.
         prediction_type: quantity that the network predicts, one of PREDICTION_TYPES; None: an exact prior without
-            network.
+            network, or flow matching.
+        denoises_pure_noise: whether `predict_clean` is defined where alpha_t = 0.
+        skips_unit_guidance: whether a guidance scale of 1 needs no prediction without prompt, as for models that take
+            the guidance scale as an input.
+        lora_targets: names of the linear layers of the network that LoRA adapts.
+        embedded_guidance: guidance scale that the network takes as an input, as FLUX.1 dev does; None: it takes none.
     """
 
     num_train_timesteps: int
@@ -107,7 +118,11 @@ class Prior(nn.Module):
     network_calls: int = 0
     rows_per_call: int | None = None
     prediction_type: str | None = None
-    unet: Any  # the noise network, where the prior has one
+    denoises_pure_noise: bool = False
+    skips_unit_guidance: bool = False
+    lora_targets: tuple[str, ...] = LORA_TARGETS
+    embedded_guidance: float | None = None
+    network: Any  # the noise network, where the prior has one
 
     @property
     def device(self) -> torch.device:
@@ -183,6 +198,18 @@ class Prior(nn.Module):
             UserError: x_t does not have the prior's shape, or t lies outside [0, T).
         """
         self._check(x_t, t)
+        return self._for_prompts(self.raw_predict, x_t, t, embedding, negative, unconditional)
+
+    def _for_prompts(
+        self,
+        network: Callable[[Tensor, int | Tensor, Tensor], Tensor],
+        x_t: Tensor,
+        t: int | Tensor,
+        embedding: PromptEmbedding,
+        negative: bool = False,
+        unconditional: bool = True,
+    ) -> NoisePredictions:
+        """Output of `network`, a function as `raw_predict`, for all prompts; see `noise_predictions`."""
         n = len(x_t)
         embedding = embedding.expand(n)
         texts = [embedding.conditional]
@@ -195,7 +222,7 @@ class Prior(nn.Module):
             texts.extend(perp_neg.values.unbind(1))
         copies = len(texts)
         t_all = t if isinstance(t, int) else t.repeat(copies)
-        noise = predict_rows(self, torch.cat([x_t] * copies), t_all, torch.cat(texts))
+        noise = predict_rows(self, torch.cat([x_t] * copies), t_all, torch.cat(texts), network)
         parts = list(torch.split(noise, n))
         conditional = parts.pop(0)
         predictions = NoisePredictions(
@@ -227,6 +254,15 @@ class Prior(nn.Module):
         if guidance_scale == 1 and embedding.perp_neg is None:
             return predict_rows(self, x_t, t, embedding.expand(len(x_t)).conditional)
         return self.noise_predictions(x_t, t, embedding).guided(guidance_scale)
+
+    def predict_clean(
+        self, x_t: Tensor, t: int | Tensor, embedding: PromptEmbedding, guidance_scale: float = 7.5
+    ) -> Tensor:
+        """Guided one-step estimate D(x_t) = (x_t - sigma_t eps_w) / alpha_t of x_0, (N, ...); see `predict_noise`.
+
+        It needs alpha_t > 0, unless the prior has `denoises_pure_noise`.
+        """
+        return (x_t - self.sigma(t) * self.predict_noise(x_t, t, embedding, guidance_scale)) / self.alpha(t)
 
     def _check(self, x_t: Tensor, t: int | Tensor) -> None:
         if tuple(x_t.shape[1:]) != self.latent_shape:

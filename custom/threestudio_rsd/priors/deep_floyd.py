@@ -1,10 +1,14 @@
 """DeepFloyd IF, stage I: a pixel-space model at 64x64."""
 
+from functools import partial
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from .diffusers_prior import DiffusersPrior
+from .diffusers_prior import DiffusersPrior, pipe_error, pipe_name
 from .pipelines import find_pipeline
+from .schedulers import check_noise_levels
 
 
 class DeepFloydPrior(DiffusersPrior):
@@ -30,6 +34,18 @@ class DeepFloydPrior(DiffusersPrior):
         scheduler = pipeline.load_scheduler()
         unet = pipeline.load("unet", "UNet2DConditionModel", torch_dtype)
         return cls(unet, scheduler, model, pipeline.source.commit or revision, variant).to(device)
+
+    @classmethod
+    def from_pipe(cls, pipe: Any) -> "DeepFloydPrior":
+        """Prior of a pipeline object, which is used as it is.
+
+        Raises:
+            UserError: its scheduler or its U-Net does not fit.
+        """
+        check_noise_levels(pipe.scheduler, partial(pipe_error, pipe))
+        prior = cls(pipe.unet, pipe.scheduler, pipe_name(pipe))
+        prior.take_pipe(pipe)
+        return prior
 
     def encode(self, images: Tensor) -> Tensor:
         """See `Prior.encode`."""

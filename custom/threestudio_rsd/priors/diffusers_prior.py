@@ -30,6 +30,7 @@ class DiffusersPrior(TabulatedPrior):
 
     text_encoder_kind: str
     prediction_type: str
+    text_pipe: Any = None  # pipeline object whose `encode_prompt` embeds prompts; None: the text encoder of `model`
     has_old_sizes = False  # whether sizes of old files are wrong; see `sample_size`
 
     def __init__(
@@ -57,13 +58,33 @@ class DiffusersPrior(TabulatedPrior):
         self.is_bundled = is_bundled(model)
         self.fingerprint = f"{model}@{revision or 'main'} {self.unet.dtype}"
 
+    @property
+    def network(self) -> Any:  # type: ignore[override]
+        """The U-Net."""
+        return self.unet
+
     def embed(self, prompt: str, negative_prompt: str = "") -> PromptEmbedding:
         """See `Prior.embed`."""
-        texts = embed_prompts(
-            [prompt, "", negative_prompt], self.model, self.text_encoder_kind, self.revision, variant=self.variant
-        )
+        prompts = [prompt, "", negative_prompt]
+        if self.text_pipe is None:
+            texts = embed_prompts(prompts, self.model, self.text_encoder_kind, self.revision, variant=self.variant)
+        else:
+            texts = torch.cat([self._embed_by_pipe(text) for text in prompts])
         conditional, unconditional, negative = torch.split(texts.to(self.device), 1)
         return PromptEmbedding(conditional, unconditional, negative)
+
+    @torch.no_grad()
+    def _embed_by_pipe(self, prompt: str) -> Tensor:
+        """Text embedding (1, L, D) by the pipeline object."""
+        device = text_device(self.text_pipe)
+        text: Tensor = self.text_pipe.encode_prompt(
+            prompt, device=device, num_images_per_prompt=1, do_classifier_free_guidance=False
+        )[0]
+        return text.float()
+
+    def take_pipe(self, pipe: Any) -> None:
+        """Embed prompts with a pipeline object from now on."""
+        object.__setattr__(self, "text_pipe", pipe)  # not a submodule
 
     def raw_predict(self, x_t: Tensor, t: int | Tensor, text: Tensor) -> Tensor:
         """See `Prior.raw_predict`.
@@ -85,7 +106,37 @@ class DiffusersPrior(TabulatedPrior):
 
     def resize(self, images: Tensor) -> Tensor:
         """Images (N, 3, H, W) resized to the prior's image size."""
-        size = (self.image_size, self.image_size)
-        if images.shape[-2:] == torch.Size(size):
-            return images
-        return F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
+        return resize_images(images, self.image_size)
+
+
+def pipe_name(pipe: Any) -> str:
+    """Folder or hub id of a pipeline object, or else its class."""
+    return str(pipe.config.get("_name_or_path") or type(pipe).__name__)
+
+
+def pipe_error(pipe: Any, problem: str) -> UserError:
+    """Error that names a pipeline object."""
+    return UserError(f"{KEY}={pipe_name(pipe)!r}: {problem}.")
+
+
+def is_offloaded(pipe: Any) -> bool:
+    """Whether accelerate moves the parts of a pipeline object (CPU offload, device_map)."""
+    parts = [part for part in pipe.components.values() if isinstance(part, torch.nn.Module)]
+    return getattr(pipe, "hf_device_map", None) is not None or any(hasattr(part, "_hf_hook") for part in parts)
+
+
+def text_device(pipe: Any) -> torch.device:
+    """Device on which a pipeline object runs its text encoders."""
+    if not is_offloaded(pipe):
+        for name, part in pipe.components.items():
+            if name.startswith("text_encoder") and isinstance(part, torch.nn.Module):
+                return next(part.parameters()).device
+    device: torch.device = pipe._execution_device
+    return device
+
+
+def resize_images(images: Tensor, size: int) -> Tensor:
+    """Images (N, C, H, W) resized to a square with sides of `size` pixels."""
+    if images.shape[-2:] == torch.Size((size, size)):
+        return images
+    return F.interpolate(images, (size, size), mode="bilinear", align_corners=False, antialias=True)

@@ -8,7 +8,7 @@ import torch
 from ..errors import UserError, first_line
 from ..files import data_path
 from ..pretrained import Pretrained, find_pretrained, load_pretrained
-from .base import PREDICTION_TYPES
+from .schedulers import FLOW_SCHEDULERS, SCHEDULERS, check_flow_matching, check_noise_levels
 
 BUNDLED = {"bundled": "load/toyworld/text-to-image", "bundled-pixel": "load/toyworld/pixel"}  # folders by name
 KEY = "pretrained_model_name_or_path"
@@ -17,38 +17,13 @@ ACCEPTED = (
     "such as stable-diffusion-v1-5/stable-diffusion-v1-5"
 )
 
-# Type of prior by the class that a pipeline's model_index.json names.
-PIPELINES = {
+# Type of prior by the class that a pipeline's model_index.json names; `register_prior` adds to it.
+PIPELINES: dict[str, str] = {
     "StableDiffusionPipeline": "stable-diffusion",
     "StableDiffusionImg2ImgPipeline": "stable-diffusion",
     "IFPipeline": "deep-floyd",
     "IFImg2ImgPipeline": "deep-floyd",
 }
-
-# Schedulers with a table of T noise levels, alphas_cumprod. Left out: flow matching, EDM, and distilled models.
-SCHEDULERS = (
-    "DDIMScheduler",
-    "DDIMParallelScheduler",
-    "DDPMScheduler",
-    "DDPMParallelScheduler",
-    "DEISMultistepScheduler",
-    "DPMSolverMultistepScheduler",
-    "DPMSolverSDEScheduler",
-    "DPMSolverSinglestepScheduler",
-    "EulerAncestralDiscreteScheduler",
-    "EulerDiscreteScheduler",
-    "HeunDiscreteScheduler",
-    "KDPM2AncestralDiscreteScheduler",
-    "KDPM2DiscreteScheduler",
-    "LMSDiscreteScheduler",
-    "PNDMScheduler",
-    "SASolverScheduler",
-    "UniPCMultistepScheduler",
-)
-
-RISE = (
-    1e-6  # accepted rise of alphas_cumprod; with a zero terminal SNR, Euler's last level is 2^-24 after a smaller one
-)
 
 
 def is_bundled(model: str) -> bool:
@@ -57,7 +32,7 @@ def is_bundled(model: str) -> bool:
 
 
 def pipeline_type(model: str, revision: str | None = None, expected: str | None = None) -> str:
-    """Type of prior of a pipeline: `stable-diffusion` or `deep-floyd`; arguments and errors as in `find_pipeline`."""
+    """Type of prior of a pipeline, such as `stable-diffusion`; arguments and errors as in `find_pipeline`."""
     return find_pipeline(model, revision, expected).kind
 
 
@@ -67,7 +42,7 @@ class Pipeline:
 
     Attributes:
         source: its files.
-        kind: type of prior, `stable-diffusion` or `deep-floyd`.
+        kind: type of prior, such as `stable-diffusion`.
         index: content of model_index.json: library and class of each part.
         variant: variant of the weights to prefer; see `choose_variant`.
     """
@@ -83,12 +58,17 @@ class Pipeline:
         Raises:
             UserError: the class is of another library.
         """
-        entry = self.index.get(part)
-        if not isinstance(entry, list) or len(entry) != 2 or entry[1] is None:
+        if not self.has(part):
             return None
+        entry = self.index[part]
         if entry[0] != library:
             raise self.source.error(f"its {part} is of class {entry[0]}.{entry[1]}; accepted: a class of {library}")
         return str(entry[1])
+
+    def has(self, part: str) -> bool:
+        """Whether model_index.json names a class of a part."""
+        entry = self.index.get(part)
+        return isinstance(entry, list) and len(entry) == 2 and entry[1] is not None
 
     def check_class(self, part: str, names: list[str | None], accepted: tuple[str, ...]) -> None:
         """Check the classes that model_index.json and a part's own config name.
@@ -115,38 +95,31 @@ class Pipeline:
 
         own_name = self.source.read_json(f"{part}/config.json").get("_class_name")
         self.check_class(part, [self.class_name(part), own_name], (class_name,))
-        model_class = getattr(diffusers, class_name)
+        model_class = getattr(diffusers, class_name, None)
+        if model_class is None:
+            raise self.source.error(f"its {part} needs a newer diffusers than {diffusers.__version__} ({class_name})")
         return load_pretrained(model_class, self.source, part, self.variant, torch_dtype=torch_dtype)
 
-    def load_scheduler(self) -> Any:
+    def load_scheduler(self, is_flow: bool = False) -> Any:
         """Load the scheduler by its own class, whose noise levels are those of the pipeline.
 
+        Args:
+            is_flow: whether it must do flow matching; otherwise it must have a table of noise levels.
+
         Raises:
-            UserError: it has no table of noise levels, or an impossible one, or its config cannot be read.
+            UserError: it does not, or has impossible noise levels, or its config cannot be read.
         """
         import diffusers
 
         config = self.source.read_json("scheduler/scheduler_config.json")
         named, own = self.class_name("scheduler"), config.get("_class_name")
-        self.check_class("scheduler", [named, own], SCHEDULERS)
+        self.check_class("scheduler", [named, own], FLOW_SCHEDULERS if is_flow else SCHEDULERS)
         name = named or own or "DDPMScheduler"
         try:
             scheduler = getattr(diffusers, name).from_config(config)
         except Exception as error:  # diffusers checks the values of a config in many ways, or in none
             raise self.source.error(f"its scheduler cannot be loaded as {name} ({first_line(error)})") from error
-        if config.get("use_flow_sigmas"):
-            raise self.source.error("its scheduler has use_flow_sigmas=true, flow matching; accepted: false")
-        prediction_type = scheduler.config.get("prediction_type", "epsilon")
-        if prediction_type not in PREDICTION_TYPES:
-            raise self.source.error(
-                f"its scheduler has prediction_type={prediction_type!r}; accepted: {', '.join(PREDICTION_TYPES)}"
-            )
-        levels = scheduler.alphas_cumprod
-        if not (levels.isfinite().all() and (levels.diff() <= RISE).all() and levels[0] <= 1 and levels[-1] >= 0):
-            raise self.source.error(
-                "the noise levels of its scheduler are impossible (alphas_cumprod must fall within [0, 1]); check its "
-                "betas in scheduler/scheduler_config.json"
-            )
+        (check_flow_matching if is_flow else check_noise_levels)(scheduler, self.source.error)
         return scheduler
 
 
@@ -176,7 +149,31 @@ def find_pipeline(
     name = str(index.get("_class_name"))
     kind = PIPELINES.get(name)
     if kind is None or expected not in (None, kind):
-        accepted = [pipeline for pipeline, its_kind in PIPELINES.items() if expected in (None, its_kind)]
-        wanted = f"prior_type={expected!r} takes" if expected else "accepted:"
-        raise UserError(f"{KEY}={model!r} is a {name}; {wanted} {', '.join(accepted)}.")
+        raise UserError(f"{KEY}={model!r} is a {name}; {_supported(kind, expected)}.")
     return Pipeline(source, kind, index, variant)
+
+
+def kind_of(pipe: Any, expected: str | None = None) -> str:
+    """Type of prior of a pipeline object of diffusers.
+
+    Args:
+        pipe: the pipeline.
+        expected: type of prior that the caller needs; None: any.
+
+    Raises:
+        UserError: its class is not supported, or not one of the expected type.
+    """
+    name = type(pipe).__name__
+    kind = PIPELINES.get(name)
+    if kind is None or expected not in (None, kind):
+        raise UserError(f"the pipeline is a {name}; {_supported(kind, expected)}.")
+    return kind
+
+
+def _supported(kind: str | None, expected: str | None) -> str:
+    """Part of a message: the pipelines that are accepted in place of one of type `kind`, None being no type at all."""
+    accepted = ", ".join(name for name, its_kind in PIPELINES.items() if expected in (None, its_kind))
+    if kind is not None:
+        return f"prior_type={expected!r} takes {accepted}, and a {kind} pipeline needs prior_type={kind!r}"
+    wanted = f"prior_type={expected!r} takes" if expected else "accepted:"
+    return f"{wanted} {accepted}; docs/guides/priors.md shows how to add another"

@@ -1,5 +1,6 @@
 """Noise predictions of many rows: in one network call, or in chunks where the GPU's memory is too small for it."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -9,7 +10,10 @@ if TYPE_CHECKING:
     from .base import Prior
 
 
-def predict_rows(prior: "Prior", x_t: Tensor, t: int | Tensor, text: Tensor) -> Tensor:
+Network = Callable[[Tensor, int | Tensor, Tensor], Tensor]  # of x_t, t and the text embeddings
+
+
+def predict_rows(prior: "Prior", x_t: Tensor, t: int | Tensor, text: Tensor, network: Network | None = None) -> Tensor:
     """Noise prediction without gradient; when memory runs out the chunk size is halved, for later calls too.
 
     Args:
@@ -17,6 +21,7 @@ def predict_rows(prior: "Prior", x_t: Tensor, t: int | Tensor, text: Tensor) -> 
         x_t: noisy particles, repeated for each prompt, (B, ...).
         t: timestep, int or (B,).
         text: text embeddings, (B, L, D).
+        network: function of x_t, t and text; None: `raw_predict` of the prior.
 
     Returns:
         (B, ...)
@@ -24,10 +29,11 @@ def predict_rows(prior: "Prior", x_t: Tensor, t: int | Tensor, text: Tensor) -> 
     Raises:
         torch.cuda.OutOfMemoryError: one row is too much.
     """
+    network = network or prior.raw_predict
     while True:
         rows = min(prior.rows_per_call or len(x_t), len(x_t))
         try:
-            return _predict(prior, x_t, t, text, rows)
+            return _predict(network, x_t, t, text, rows)
         except torch.cuda.OutOfMemoryError:
             if rows == 1:
                 raise
@@ -35,10 +41,9 @@ def predict_rows(prior: "Prior", x_t: Tensor, t: int | Tensor, text: Tensor) -> 
         torch.cuda.empty_cache()
 
 
-def _predict(prior: "Prior", x_t: Tensor, t: int | Tensor, text: Tensor, rows: int) -> Tensor:
+def _predict(network: Network, x_t: Tensor, t: int | Tensor, text: Tensor, rows: int) -> Tensor:
     starts = range(0, len(x_t), rows)
     parts = [
-        prior.raw_predict(x_t[i : i + rows], t if isinstance(t, int) else t[i : i + rows], text[i : i + rows])
-        for i in starts
+        network(x_t[i : i + rows], t if isinstance(t, int) else t[i : i + rows], text[i : i + rows]) for i in starts
     ]
     return parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -1,13 +1,15 @@
 """Stable Diffusion 1.x and 2.x, and the bundled latent prior, which has the same format."""
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..errors import positive
-from .diffusers_prior import DiffusersPrior
+from .diffusers_prior import DiffusersPrior, pipe_error, pipe_name
 from .pipelines import KEY, find_pipeline
+from .schedulers import check_noise_levels
 
 
 class StableDiffusionPrior(DiffusersPrior):
@@ -66,6 +68,18 @@ class StableDiffusionPrior(DiffusersPrior):
         overflows = torch_dtype == torch.float16 and pipeline.source.read_json("vae/config.json").get("force_upcast")
         vae = pipeline.load("vae", "AutoencoderKL", torch.float32 if overflows else torch_dtype)
         return cls(unet, vae, scheduler, model, pipeline.source.commit or revision, variant).to(device)
+
+    @classmethod
+    def from_pipe(cls, pipe: Any) -> "StableDiffusionPrior":
+        """Prior of a pipeline object, which is used as it is.
+
+        Raises:
+            UserError: its scheduler or its U-Net does not fit.
+        """
+        check_noise_levels(pipe.scheduler, partial(pipe_error, pipe))
+        prior = cls(pipe.unet, pipe.vae, pipe.scheduler, pipe_name(pipe))
+        prior.take_pipe(pipe)
+        return prior
 
     def encode(self, images: Tensor) -> Tensor:
         """See `Prior.encode`; the mean of the VAE's posterior, which is deterministic."""

@@ -253,7 +253,7 @@ def test_state_dicts_do_not_contain_the_prior() -> None:
         ({"gamma": 1.0, "features": "dyno"}, "features='dyno'.*dinov2"),
         ({"gamma": 1.0, "features": "nobody/no-such-network"}, "nobody/no-such-network"),
         ({"kernel_input": "blurred"}, "kernel_input='blurred'.*denoised"),
-        ({"prior_type": "flux"}, "prior_type='flux'.*deep-floyd"),
+        ({"prior_type": "flax"}, "prior_type='flax'.*deep-floyd"),
         ({"pretrained_model_name_or_path": "nobody/no-such-model"}, "nobody/no-such-model.*bundled"),
         ({"timestep_schedule": "descending"}, "total_steps"),
         ({"min_step_percent": 0.9, "max_step_percent": 0.1}, "min_step_percent"),

@@ -69,10 +69,10 @@ def select_noise(
     Raises:
         UserError: fewer candidates than particles.
     """
-    check_signal(prior, t, "noise_candidates")
+    if not prior.denoises_pure_noise:
+        check_signal(prior, t, "noise_candidates")
     found = []
     for part in torch.split(candidates, CHUNK):
-        x_t = prior.sigma(t) * part
-        noise = prior.predict_noise(x_t, t, embedding, guidance_scale=1.0)
-        found.append(features(prior.decode((x_t - prior.sigma(t) * noise) / prior.alpha(t))).flatten(1).float())
+        clean = prior.predict_clean(prior.sigma(t) * part, t, embedding, guidance_scale=1.0)
+        found.append(features(prior.decode(clean)).flatten(1).float())
     return select_distant(torch.cat(found), count)

@@ -109,11 +109,18 @@ class RepulsiveGuidance(SampleImages, BaseModule):
         """Evaluate the schedules at this step."""
         cfg = self.cfg
         self.step = global_step
-        last = self.prior.last_timestep
-        self.min_t = round(_scheduled("min_step_percent", cfg.min_step_percent, epoch, global_step, 1.0) * last)
-        self.max_t = round(_scheduled("max_step_percent", cfg.max_step_percent, epoch, global_step, 1.0) * last)
-        self.gamma = _scheduled("gamma", cfg.gamma, epoch, global_step)
-        self.grad_clip = None if cfg.grad_clip is None else _scheduled("grad_clip", cfg.grad_clip, epoch, global_step)
+        last = self._last_timestep
+        self.min_t = round(scheduled("min_step_percent", cfg.min_step_percent, epoch, global_step, 1.0) * last)
+        self.max_t = round(scheduled("max_step_percent", cfg.max_step_percent, epoch, global_step, 1.0) * last)
+        self.gamma = scheduled("gamma", cfg.gamma, epoch, global_step)
+        self.grad_clip = None if cfg.grad_clip is None else scheduled("grad_clip", cfg.grad_clip, epoch, global_step)
+
+    @property
+    def _last_timestep(self) -> int:
+        """Timestep of max_step_percent=1: where exact steps can start from pure noise, that of pure noise."""
+        if self.cfg.weighting_strategy == EXACT and self.prior.denoises_pure_noise:
+            return self.prior.num_train_timesteps - 1
+        return self.prior.last_timestep
 
     def __call__(
         self,
@@ -236,7 +243,7 @@ class RepulsiveGuidance(SampleImages, BaseModule):
 
     def _refresh_rate(self, step: int) -> float:
         """Share of the noise's variance that a step replaces."""
-        return _scheduled("noise_refresh_rate", self.cfg.noise_refresh_rate, 0, step, 1)
+        return scheduled("noise_refresh_rate", self.cfg.noise_refresh_rate, 0, step, 1)
 
     def particle_noise(self, noise: Tensor, particles: Tensor, t: int, embedding: PromptEmbedding) -> Tensor:
         """Noise that is added to the particles, made from `noise` of the noise source; by default that itself."""
@@ -285,7 +292,19 @@ def _targets(total_steps: int | None, inner_steps: int) -> int | None:
     return None if total_steps is None else math.ceil(total_steps / inner_steps)
 
 
-def _scheduled(key: str, value: Any, epoch: int, step: int, upper: float | None = None) -> float:
+def scheduled(key: str, value: Any, epoch: int, step: int, upper: float | None = None) -> float:
+    """Value at a step of a number or schedule.
+
+    Args:
+        key: name of the setting, for the message.
+        value: a number, or a schedule [start_step, start, end, end_step].
+        epoch: number of finished epochs.
+        step: training step.
+        upper: largest accepted value; None: no upper limit.
+
+    Raises:
+        UserError: it is neither, or the value lies below 0 or above `upper`.
+    """
     try:
         number = float(C(value, epoch, step))
     except (TypeError, ValueError, AssertionError) as error:

@@ -58,7 +58,9 @@ class ParticleLift3DSystem(RunCost, BaseLift3DSystem):
     @property
     def is_bundled(self) -> bool:
         """Whether the prior is the bundled one, for which a classifier can check what the renders show."""
-        return is_bundled(self.cfg.guidance.get("pretrained_model_name_or_path", ""))
+        config = self.cfg.guidance
+        wrapped = config.get("guidance", {})  # of repulsive-guidance
+        return is_bundled(str({**config, **wrapped}.get("pretrained_model_name_or_path", "")))
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Render a batch of views.

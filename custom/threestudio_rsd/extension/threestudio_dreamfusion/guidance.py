@@ -80,9 +80,9 @@ class ScoreDistillationGuidance(BaseObject):
             )
         )
         if cfg.enable_attention_slicing:
-            prior.unet.set_attention_slice(1)
+            prior.network.set_attention_slice(1)
         if cfg.enable_channels_last_format:
-            prior.unet.to(memory_format=torch.channels_last)
+            prior.network.to(memory_format=torch.channels_last)
         return prior
 
     def update_step(self, epoch: int, global_step: int, on_load_weights: bool = False) -> None:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -51,16 +52,24 @@ def cache_folder() -> Path:
 
 
 def model_identity(
-    source: Pretrained, revision: str | None, classes: tuple[str, str], variant: str | None, dtype: torch.dtype
+    source: Pretrained,
+    revision: str | None,
+    classes: Sequence[str],
+    variant: str | None,
+    dtype: torch.dtype,
+    parts: Sequence[str] = PARTS,
+    libraries: Sequence[str] = LIBRARIES,
 ) -> list[str]:
     """All that an embedding depends on beside the prompt.
 
     Args:
         source: the model.
         revision: revision that the user names.
-        classes: classes of tokenizer and text encoder.
+        classes: classes of tokenizer and text encoder, and other facts.
         variant: variant of the weights, as chosen.
         dtype: precision of the text encoder.
+        parts: subfolders with tokenizers and text encoders.
+        libraries: libraries whose versions count.
 
     Raises:
         UserError: a file cannot be read.
@@ -69,12 +78,12 @@ def model_identity(
     files = []
     if source.commit is None:
         try:
-            files = [str(_file_identity(Path(source.location, part))) for part in PARTS]
+            files = [str(_file_identity(Path(source.location, part))) for part in parts]
         except OSError as error:
             raise source.error(f"its text encoder cannot be read ({first_line(error)})") from error
     else:
         revision = None  # the commit says it all
-    return [model, str(revision), *files, *classes, str(variant), str(dtype), *map(_installed, LIBRARIES)]
+    return [model, str(revision), *files, *classes, str(variant), str(dtype), *map(_installed, libraries)]
 
 
 def entry_path(identity: list[str], prompt: str, ending: str) -> Path:

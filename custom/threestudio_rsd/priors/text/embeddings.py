@@ -5,7 +5,7 @@ other parts of DeepFloyd IF together.
 """
 
 import gc
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
@@ -14,8 +14,12 @@ from torch import Tensor
 from ...errors import UserError, first_line, one_of, require
 from ...log import warn
 from ...pretrained import Pretrained, choose_variant, load_pretrained
+from ..families.packing import stack_padded
+from ..families.registry import FAMILIES
+from ..families.single_file import is_single_file
 from ..pipelines import Pipeline, find_pipeline
 from .cache import Entry, entry_path, model_identity, read_entry, write_entry
+from .family_encoder import FamilyEncoder, FileEncoder
 from .tokenizing import expand_tokens, fit_prompt
 
 KINDS = {"clip": "stable-diffusion", "t5": "deep-floyd"}  # type of the prior by the kind of its text encoder
@@ -35,22 +39,29 @@ def embed_prompts(
     use_cache: bool = True,
     variant: str | None = None,
     endings: Mapping[str, str] | None = None,
+    negatives: Collection[str] = (),
+    device: torch.device | str = "cpu",
+    base_model: str | None = None,
 ) -> Tensor:
     """Text embeddings of prompts. What a prompt loses because it is too long is named in a warning.
 
     Args:
         prompts: at least one prompt, in any language; prompts longer than the text encoder takes are cut off.
-        model: `bundled`, `bundled-pixel`, a diffusers folder or a hub id.
-        kind: kind of text encoder: `clip` (Stable Diffusion; any that the pipeline itself can use) or `t5` (DeepFloyd
-            IF).
+        model: `bundled`, `bundled-pixel`, a diffusers folder, a hub id or a .safetensors file.
+        kind: kind of text encoder: `clip` (Stable Diffusion; any that the pipeline itself can use), `t5` (DeepFloyd
+            IF), or a registered type of prior, such as `flux`, whose pipeline's own `encode_prompt` is used.
         revision: revision of the hub id.
         torch_dtype: precision of the text encoder and of the result.
         use_cache: read and write the cache, see `embedding_cache`.
         variant: variant of the weights to prefer; see `choose_variant`.
-        endings: the end of a prompt, such as ", front view", by the prompt; a prompt that is too long keeps it.
+        endings: the end of a prompt, such as ", front view", by the prompt; a prompt that is too long keeps it. Ignored
+            with registered types, whose pipelines cut prompts off as they do.
+        negatives: those of the prompts that are negative prompts, which some pipelines embed in another way.
+        device: where registered types run their text encoders.
+        base_model: pipeline of a model in a single file, see `load_prior`; its text encoders are used.
 
     Returns:
-        (len(prompts), L, D), on the CPU.
+        (len(prompts), L, D), on the CPU; with registered types as their `encode_text` packs it.
 
     Raises:
         UserError: no prompt or one that is no valid text, an unknown kind, or a model that has no such text encoder.
@@ -59,27 +70,44 @@ def embed_prompts(
         >>> embed_prompts(["a mushroom", "a blue cup"], "bundled").shape
         torch.Size([2, 16, 128])
     """
-    one_of("text encoder", kind, tuple(KINDS))
+    one_of("text encoder", kind, (*KINDS, *FAMILIES))
     if not prompts:
         raise UserError("prompts=[] is impossible; accepted: at least one prompt.")
     for prompt in prompts:
         _check_text(prompt)
-    endings = endings or {}
+    if is_single_file(model):
+        model, revision = base_model or model, None
+    if kind in FAMILIES or is_single_file(model):
+        encoder: Any = FileEncoder(model, KINDS.get(kind, kind), torch_dtype)
+        if not is_single_file(model):
+            encoder = FamilyEncoder(FAMILIES[kind], model, revision, variant, torch_dtype, device)
+        marked = {prompt: "negative" if prompt in negatives else "" for prompt in prompts}
+        known = _cached(marked, encoder.identity, encoder, use_cache)
+        return stack_padded([known[prompt].embedding for prompt in prompts])
     pipeline = find_pipeline(model, revision, KINDS[kind], variant)
     classes = _classes(pipeline, kind)
     chosen = choose_variant(pipeline.source, "text_encoder", variant)
     identity = model_identity(pipeline.source, revision, classes, chosen, torch_dtype)
-    files = {prompt: entry_path(identity, prompt, endings.get(prompt, "")) for prompt in prompts}
+    ended = {prompt: (endings or {}).get(prompt, "") for prompt in prompts}
+    known = _cached(ended, identity, lambda missing: _encode(missing, pipeline, kind, classes, torch_dtype), use_cache)
+    _warn_of_cuts({prompt: known[prompt].cut for prompt in ended})
+    return torch.stack([known[prompt].embedding for prompt in prompts])
+
+
+def _cached(
+    prompts: dict[str, str], identity: list[str], encode: Callable[[dict[str, str]], list[Entry]], use_cache: bool
+) -> dict[str, Entry]:
+    """Entries of prompts, given with their endings or marks, from the cache or else from `encode`."""
+    files = {prompt: entry_path(identity, prompt, ending) for prompt, ending in prompts.items()}
     cached = {prompt: read_entry(file) for prompt, file in files.items()} if use_cache else {}
     known = {prompt: entry for prompt, entry in cached.items() if entry is not None}
-    missing = {prompt: endings.get(prompt, "") for prompt in files if prompt not in known}
+    missing = {prompt: ending for prompt, ending in prompts.items() if prompt not in known}
     if missing:
-        for prompt, entry in zip(missing, _encode(missing, pipeline, kind, classes, torch_dtype), strict=True):
+        for prompt, entry in zip(missing, encode(missing), strict=True):
             known[prompt] = entry
             if use_cache:
                 write_entry(files[prompt], entry)
-    _warn_of_cuts({prompt: known[prompt].cut for prompt in files})
-    return torch.stack([known[prompt].embedding for prompt in prompts])
+    return known
 
 
 def _check_text(prompt: str) -> None:

@@ -15,8 +15,8 @@ from .config import config_to_primitive, literal
 # Keys that hold text, in any section. Their overrides are not parsed as YAML, so that 0012 is not read as 10.
 TEXTS = frozenset(
     {
-        "albedo_activation", "background_type", "camera_condition", "color_activation", "context_type", "data_type",
-        "density_activation", "description", "estimator", "exp_dir", "exp_root_dir", "exporter_type",
+        "albedo_activation", "background_type", "base_model", "camera_condition", "color_activation", "context_type",
+        "data_type", "density_activation", "description", "estimator", "exp_dir", "exp_root_dir", "exporter_type",
         "feature_decoder", "features", "fmt", "force_form", "force_scale", "geometry_convert_from", "geometry_type",
         "guidance_type", "image_path", "init", "init_path", "isosurface_method", "kernel_input", "loss_reduction",
         "mask_path", "material_type", "name", "negative_prompt", "noise", "nonfinite", "normal_type", "particle_type",
@@ -29,8 +29,9 @@ TEXTS = frozenset(
 )  # fmt: skip
 PATHS = frozenset(
     {
-        "exp_root_dir", "feature_decoder", "features", "geometry_convert_from", "image_path", "init_path", "mask_path",
-        "pretrained_model_name_or_path", "pretrained_model_name_or_path_prompt_debiasing", "resume", "weights",
+        "base_model", "exp_root_dir", "feature_decoder", "features", "geometry_convert_from", "image_path", "init_path",
+        "mask_path", "pretrained_model_name_or_path", "pretrained_model_name_or_path_prompt_debiasing", "resume",
+        "weights",
     }
 )  # fmt: skip
 # Numbers that YAML 1.1 reads as octal, such as 010 for 8, or as base 60, such as 1:30 for 90

@@ -1,11 +1,16 @@
 """`particles-renderer`: N renderers of any registered type, one for each particle."""
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from ...errors import UserError
 from ...host import joint_rendering, register, warn
+from ...particles.randomness import ParticleStreams
+from ...particles.ranks import Shard
+from ...particles.recomputing import SameRandomNumbers
+from ..prior_config import configured_seed
 from .base import ParticleEnsemble, find_particle_type, parts_by_particle
 from .view_batches import join_views, split_views
 
@@ -26,6 +31,9 @@ class ParticlesRenderer(ParticleEnsemble):
     @dataclass
     class Config(ParticleEnsemble.Config):
         batched: bool | None = None  # render all particles in one call; null: where possible and faster (ours)
+        # Random numbers by particle index and step, so that a particle does not depend on N and on the number of
+        # ranks; null: on several ranks (ours)
+        random_by_particle: bool | None = None
 
     kind = "renderer"
     all_shown = False  # whether the system shows the views of all particles in evaluation; set by systems that do
@@ -36,6 +44,23 @@ class ParticlesRenderer(ParticleEnsemble):
         parts = parts_by_particle(**self.parts)
         particle_type = find_particle_type(self.kind, self.cfg.particle_type)
         self.build_particles(lambda index: particle_type(self.cfg.particle, **parts[index]), geometry.n_particles)
+        self.seed = configured_seed(None)
+        if self.cfg.random_by_particle:
+            self.particles.streams = ParticleStreams(self.seed, "render")
+
+    def keep(self, shard: Shard) -> None:
+        super().keep(shard)
+        if self.cfg.random_by_particle is False:
+            raise UserError(
+                "system.renderer.random_by_particle=false is impossible on several devices, whose random numbers must "
+                "not depend on their number; accepted: null or true."
+            )
+        self.particles.streams = ParticleStreams(self.seed, "render")
+
+    def do_update_step(self, epoch: int, global_step: int, on_load_weights: bool = False) -> None:
+        if self.particles.streams is not None:
+            self.particles.streams.begin(global_step)
+        super().do_update_step(epoch, global_step, on_load_weights)
 
     @property
     def geometry(self) -> Any:
@@ -66,10 +91,35 @@ class ParticlesRenderer(ParticleEnsemble):
         if not self.training and not self.all_shown and self.n_particles > 1:
             _warn_of_hidden_particles()
         parts = split_views(batch, self.n_particles, share=not self.training)
+        return self._render_parts(parts, range(self.n_particles))
+
+    def in_chunks(self, batch: dict[str, Any], size: int) -> list[Callable[[], dict[str, Any]]]:
+        """Functions that render `size` particles each, in training; every call draws the same random numbers.
+
+        Args:
+            batch: see `forward`.
+            size: number of particles; the last chunk may have fewer.
+        """
+        parts = split_views(batch, self.n_particles)
+        functions = []
+        for first in range(0, self.n_particles, size):
+            chosen = range(first, min(first + size, self.n_particles))
+            render = functools.partial(self._render_parts, [parts[index] for index in chosen], chosen)
+            functions.append(SameRandomNumbers(render, self.particles.streams))
+        return functions
+
+    def _render_parts(self, parts: list[dict[str, Any]], chosen: range) -> dict[str, Any]:
+        """Render some particles, each with its own batch."""
+        renderers = [self.particles[index] for index in chosen]
         if self._renders_together(parts[0]):
-            return joint_rendering.render_together(self.particles, parts)
-        outputs = [_render(renderer, part) for renderer, part in zip(self.particles, parts, strict=True)]
-        n_rays = parts[0]["rays_o"][..., 0].numel() if "rays_o" in batch else 0
+            return joint_rendering.render_together(
+                renderers, parts, lambda index: self.particles.random(chosen.start + index)
+            )
+        outputs = []
+        for index, renderer, part in zip(chosen, renderers, parts, strict=True):
+            with self.particles.random(index):
+                outputs.append(_render(renderer, part))
+        n_rays = parts[0]["rays_o"][..., 0].numel() if "rays_o" in parts[0] else 0
         return join_views(outputs, n_rays)
 
     def _renders_together(self, part: dict[str, Any]) -> bool:

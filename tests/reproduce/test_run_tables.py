@@ -110,7 +110,9 @@ def test_mistakes_are_one_sentence(arguments, message, tmp_path) -> None:
 
 @pytest.mark.slow
 def test_a_table_from_nothing(tmp_path, capsys) -> None:
-    assert main(["table5", "--quick", "--methods", "vsd", "--set", "trainer.max_steps=2", "--output", str(tmp_path)]) == 0
+    assert (
+        main(["table5", "--quick", "--methods", "vsd", "--set", "trainer.max_steps=2", "--output", str(tmp_path)]) == 0
+    )
     assert "gamma 10" in capsys.readouterr().out
     record = json.loads((tmp_path / "table5-quick" / "reproduction.json").read_text())
     assert [len(setting["runs"]) for setting in record["settings"]] == [2, 2]

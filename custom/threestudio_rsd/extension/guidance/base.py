@@ -66,6 +66,7 @@ class RepulsiveGuidance(SampleImages, BaseModule):
     prior: Prior
     method: Any
     loss_name = ""
+    spreads_particles = True  # whether particles may be spread over ranks
     lowered = f"guidance_scale; {HALF}"  # keys to lower where the direction is not finite
 
     def make_method(self) -> Method:

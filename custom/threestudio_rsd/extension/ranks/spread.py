@@ -36,8 +36,11 @@ class SpreadParticles:
         """Check that the particles can be spread over ranks.
 
         Raises:
-            UserError: there are fewer particles than ranks.
+            UserError: there are fewer particles than ranks, or the guidance needs all of them in one process.
         """
+        guidance = getattr(self, "guidance", None)
+        if count > 1 and guidance is not None and not getattr(guidance, "spreads_particles", False):
+            raise UserError(f"{type(guidance).__name__} runs on one device; accepted: trainer.devices=1.")
         if count > self.shard.total:
             raise UserError(
                 f"trainer.devices and trainer.num_nodes give {count} processes for {self.shard.total} particles; "

@@ -12,7 +12,7 @@ from ...errors import UserError, in_range
 from ...host import BaseLift3DSystem, PromptProcessor, find
 from ...metrics import view_diversity
 from ...particles.clipping import clip_particle_gradients
-from ...particles.ranks import Shard, gather_rows, share
+from ...particles.ranks import Shard, gather_rows, n_ranks, share
 from ...particles.recomputing import recomputed
 from ...priors.pipelines import is_bundled
 from ..building import build
@@ -82,6 +82,7 @@ class ParticleLift3DSystem(SpreadParticles, RunCost, BaseLift3DSystem):
         )
         check_view_prompts(self.cfg.prompt_processor, self.cfg.guidance)
         self.guidance = find(self.cfg.guidance_type)(self.cfg.guidance)
+        self.check_ranks(n_ranks())
         self.watch(getattr(self.guidance, "prior", None))
         self.prompt_utils = self.prompt_processor()
 

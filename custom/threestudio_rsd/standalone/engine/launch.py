@@ -46,7 +46,7 @@ from .processes import (
 from .progress import StepProgressBar
 from .random_state import RandomState
 from .stopping import SharedStop, StopSignals
-from .trainer_keys import check_checkpoint_keys, check_end, check_manual, check_many, check_trainer
+from .trainer_keys import check_checkpoint_keys, check_end, check_manual, check_many, check_spread, check_trainer
 from .trial_folder import shared_folder, starts_now
 
 KINDS: dict[str, type] = {"data_type": pl.LightningDataModule, "system_type": pl.LightningModule}
@@ -112,9 +112,16 @@ def launch(
 
 
 def _trainer_settings(config: str, overrides: Sequence[str], n_gpus: int) -> dict:
-    """Checked arguments of the trainer of a config."""
-    settings = plain(load_config(config, cli_args=overrides, n_gpus=n_gpus).trainer)
+    """Checked arguments of the trainer of a config.
+
+    Raises:
+        UserError: a key without effect, or a system of one device on several.
+    """
+    cfg = load_config(config, cli_args=overrides, n_gpus=n_gpus)
+    settings = plain(cfg.trainer)
     check_trainer(settings)
+    if uses_many(settings):  # before the other processes are started
+        check_spread(settings, _find("system_type", cfg.system_type))
     return _with_devices(settings)
 
 

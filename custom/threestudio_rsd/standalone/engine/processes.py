@@ -24,6 +24,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from ...errors import UserError
 from ...particles.ranks import RankError, gather_objects, is_lost, rank, share
 from ...signals import end_with_parent
+from ..utils.messages import info
 
 STRATEGY = "particles"  # registered by the extension
 ERRORS = "RSD_RANK_ERRORS"  # folder in which the processes that `rsd launch` has started write their errors
@@ -109,6 +110,9 @@ def _strategy_of_many(settings: dict) -> Any:
 
 @contextmanager
 def _connected(strategy: Any) -> Iterator[None]:
+    if strategy.num_nodes > 1:
+        environment = strategy.cluster_environment
+        info(f"Waiting for the processes of all nodes at {environment.main_address}:{environment.main_port}")
     strategy.setup_environment()
     try:
         yield
@@ -158,7 +162,7 @@ class _StartedProcesses:
                     self.command,
                     env={**os.environ, **self.variables, **ranks, "PYTHONPATH": path},
                     stdin=subprocess.DEVNULL,
-                    preexec_fn=end_with_parent(signal.SIGKILL),
+                    preexec_fn=end_with_parent(signal.SIGKILL),  # noqa: PLW1509 a single system call
                 )
             )
         os.environ.update(own)

@@ -107,6 +107,24 @@ def check_checkpoint_keys(checkpoint: dict[str, Any]) -> None:
         raise UserError(f"checkpoint.save_last={checkpoint['save_last']!r} is impossible; accepted: true or false.")
 
 
+def check_spread(trainer: dict[str, Any], system: type) -> None:
+    """Check that systems of a class can run on several devices.
+
+    Args:
+        trainer: section `trainer` of a config with several devices.
+        system: class of the system.
+
+    Raises:
+        UserError: they cannot.
+    """
+    if not getattr(system, "spreads_particles", False) and trainer.get("devices") != "auto":
+        devices, nodes = trainer.get("devices") or 1, trainer.get("num_nodes") or 1
+        raise UserError(
+            f"trainer.devices={devices} and trainer.num_nodes={nodes} are impossible: {system.__name__} runs on one "
+            "device; accepted: 1."
+        )
+
+
 def check_many(trainer: Any, system: Any) -> None:
     """Check that a system can run in as many processes as a trainer gives.
 
@@ -119,11 +137,7 @@ def check_many(trainer: Any, system: Any) -> None:
     """
     if trainer.world_size == 1:
         return
-    if not getattr(system, "spreads_particles", False):
-        raise UserError(
-            f"trainer.devices={trainer.num_devices} and trainer.num_nodes={trainer.num_nodes} are impossible: "
-            f"{type(system).__name__} runs on one device; accepted: 1."
-        )
+    check_spread({"devices": trainer.num_devices, "num_nodes": trainer.num_nodes}, type(system))
     if trainer.precision == "16-mixed":
         raise UserError(
             "trainer.precision='16-mixed' is impossible on several devices, whose gradients it would scale "

@@ -25,6 +25,7 @@ from .occupancy import OccupancyGrid, is_seen, march_rays
 
 # Largest number of rays per particle for which one call is not slower on a CPU; benchmarks/text2nerf_step.py.
 FASTEST_ON_CPU = 1024
+RAYS_ON_CPU = 8192  # rays of all particles in one call on a CPU, where a particle has more than FASTEST_ON_CPU
 
 
 def can_render_together(renderers: Any) -> bool:
@@ -100,6 +101,45 @@ def render_together(
     given = [batch["bg_color"] for batch in batches if batch.get("bg_color") is not None]
     behind = torch.cat(given) if given else None
     return compose_images(pixels, background, behind, shape) | describe_samples(samples, weights) | field
+
+
+def groups_of(renderers: Any, batch: dict[str, Any]) -> int:
+    """Number of particles that one call of `render_together` renders, so that its tables fit in a CPU's caches.
+
+    Args:
+        renderers: one renderer for each particle.
+        batch: views of a particle, with rays_o (V, H, W, 3).
+    """
+    rays = batch["rays_o"]
+    return len(renderers) if is_faster_together(batch) else max(1, RAYS_ON_CPU // rays[..., 0].numel())
+
+
+@torch.no_grad()
+def update_grids_together(renderers: Any, step: int, random: Randomness) -> None:
+    """Update the occupancy grids of N particles with one evaluation of their geometries.
+
+    It equals `update_step` of each renderer up to rounding, with the same random numbers.
+
+    Args:
+        renderers: one `NeRFVolumeRenderer` for each particle, see `can_render_together`.
+        step: training step.
+        random: see `render_together`.
+    """
+    grids = [renderer.estimator for renderer in renderers]
+    if not (renderers[0].cfg.grid_prune and grids[0].is_due(step)):
+        return
+    cells, points = [], []
+    for index, grid in enumerate(grids):
+        with random(index):
+            cells.append(grid.choose_cells(step))
+            points.append(grid.points_in(cells[-1]))
+    sizes = torch.tensor([len(each) for each in cells], device=cells[0].device)
+    stack = Stack(torch.arange(len(grids), device=sizes.device).repeat_interleave(sizes), len(grids))
+    geometries = [renderer.geometry for renderer in renderers]
+    densities = stack.unpad(call_stacked(geometries, "forward_density", stack.pad(torch.cat(points))))
+    opacities = (densities * renderers[0].render_step_size).split(sizes.tolist())
+    for grid, chosen, opacity in zip(grids, cells, opacities, strict=True):
+        grid.absorb(chosen, opacity)
 
 
 class Stack:

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -114,14 +114,31 @@ def _connected(strategy: Any) -> Iterator[None]:
         environment = strategy.cluster_environment
         info(f"Waiting for the processes of all nodes at {environment.main_address}:{environment.main_port}")
     strategy.setup_environment()
+    ranks = {"LOCAL_RANK": str(strategy.local_rank), "RANK": str(strategy.global_rank)}  # Slurm has other names
     try:
-        yield
-        torch.distributed.barrier()
+        with _variables(ranks):
+            yield
+            torch.distributed.barrier()
     except BaseException:
         if torch.distributed.get_backend() == "gloo":  # others wait for lost processes
             torch.distributed.destroy_process_group()
         raise
     torch.distributed.destroy_process_group()
+
+
+@contextmanager
+def _variables(values: Mapping[str, str]) -> Iterator[None]:
+    """Context with variables of the environment."""
+    former = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in former.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 class _StartedProcesses:
@@ -151,8 +168,7 @@ class _StartedProcesses:
     def __enter__(self) -> "_StartedProcesses":
         self._errors = tempfile.TemporaryDirectory(prefix="rsd-")
         self.variables[ERRORS] = self._errors.name
-        own = {**self.variables, "LOCAL_RANK": "0", "RANK": str(self.first)}
-        self._former = {name: os.environ.get(name) for name in own}
+        self._own = _variables({**self.variables, "LOCAL_RANK": "0", "RANK": str(self.first)})
         package = str(Path(__file__).parents[3])
         path = os.pathsep.join(each for each in (package, os.environ.get("PYTHONPATH")) if each)
         for index in range(1, self.count):
@@ -165,7 +181,7 @@ class _StartedProcesses:
                     preexec_fn=end_with_parent(signal.SIGKILL),  # noqa: PLW1509 a single system call
                 )
             )
-        os.environ.update(own)
+        self._own.__enter__()
         threading.Thread(target=self._watch, daemon=True).start()
         return self
 
@@ -182,12 +198,8 @@ class _StartedProcesses:
                 raise UserError(failure) from error
         finally:
             self._kill()
+            self._own.__exit__(None, None, None)
             self._errors.cleanup()
-            for name, value in self._former.items():
-                if value is None:
-                    os.environ.pop(name, None)
-                else:
-                    os.environ[name] = value
 
     def _watch(self) -> None:
         """End this process where another one has failed and it does not notice, as in a call that waits for a GPU."""

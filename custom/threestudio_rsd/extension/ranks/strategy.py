@@ -1,8 +1,12 @@
 """`particles`: Lightning strategy of runs whose particles are spread over several processes."""
 
+import re
+import sys
+from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.strategies import DDPStrategy, StrategyRegistry
+from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 from torch import nn
 from torch.optim import Optimizer
 
@@ -11,6 +15,27 @@ from ...particles.ranks import reachable
 from .states import merged_optimizer_state, merged_state, own_optimizer_state, own_state
 
 NAME = "particles"  # value of trainer.strategy
+TIMESTAMP = re.compile(r"@\d{8}-\d{6}$")  # end of the names of trial folders; threestudio
+
+
+class _SameFolder(_SubprocessScriptLauncher):
+    """Launcher of Lightning that starts the command of threestudio's launch.py again, for the same trial folder.
+
+    Its processes would name their folders by the time at which they start.
+    """
+
+    strategy: Any
+
+    def _call_children_scripts(self) -> None:
+        folder = Path(getattr(self.strategy.lightning_module, "_save_dir", None) or "").parent.name
+        found = TIMESTAMP.search(folder)
+        before = list(sys.argv)
+        if found:
+            sys.argv.append(f"timestamp='{found[0]}'")
+        try:
+            super()._call_children_scripts()
+        finally:
+            sys.argv[:] = before
 
 
 class ParticleStrategy(DDPStrategy):
@@ -21,6 +46,11 @@ class ParticleStrategy(DDPStrategy):
     """
 
     spreads_particles = True
+
+    def _configure_launcher(self) -> None:
+        assert self.cluster_environment is not None
+        self._launcher = _SameFolder(self.cluster_environment, self.num_processes, self.num_nodes)
+        self._launcher.strategy = self
 
     def connect(self, model: Any) -> None:
         """Check the system, and connect to it.

@@ -73,6 +73,24 @@ class ParticleStrategy(DDPStrategy):
     def _setup_model(self, model: nn.Module) -> Any:
         return model
 
+    # Lightning 2.0 calls the wrapper of DistributedDataParallel in place of these methods of the system.
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        with self.precision_plugin.train_step_context():
+            return self._system.training_step(*args, **kwargs)
+
+    def validation_step(self, *args: Any, **kwargs: Any) -> Any:
+        with self.precision_plugin.val_step_context():
+            return self._system.validation_step(*args, **kwargs)
+
+    def test_step(self, *args: Any, **kwargs: Any) -> Any:
+        with self.precision_plugin.test_step_context():
+            return self._system.test_step(*args, **kwargs)
+
+    def predict_step(self, *args: Any, **kwargs: Any) -> Any:
+        with self.precision_plugin.predict_step_context():
+            return self._system.predict_step(*args, **kwargs)
+
     @property
     def distributed_sampler_kwargs(self) -> dict[str, Any]:
         """Sampler of evaluation data, which gives every view to every process."""

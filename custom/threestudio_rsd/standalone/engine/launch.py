@@ -91,7 +91,7 @@ def launch(
     """
     others = [sys.executable, "-m", f"{PACKAGE}.cli", "launch", "--config", config, f"--{mode}", *overrides]
     try:
-        with StopSignals() as signals, connected_processes(_trainer_settings(config, overrides, n_gpus), others):
+        with StopSignals() as signals, connected_processes(_settings_of_many(config, overrides), others):
             run = _prepare_together(config, mode, overrides, n_gpus, signals)
             can_rename = bool(run.cfg.use_timestamp) and starts_now(config, overrides)
             with shared_folder(run.cfg, mode, can_rename, overwrite) as is_renamed:
@@ -111,17 +111,18 @@ def launch(
     return 0
 
 
-def _trainer_settings(config: str, overrides: Sequence[str], n_gpus: int) -> dict:
-    """Checked arguments of the trainer of a config.
+def _settings_of_many(config: str, overrides: Sequence[str]) -> dict:
+    """Arguments of the trainer of a run on several devices, checked before other processes are started; else none.
 
     Raises:
-        UserError: a key without effect, or a system of one device on several.
+        UserError: a key without effect, or a system of one device.
     """
-    cfg = load_config(config, cli_args=overrides, n_gpus=n_gpus)
+    cfg = load_config(config, cli_args=overrides)
     settings = plain(cfg.trainer)
+    if not uses_many(settings):
+        return {}
     check_trainer(settings)
-    if uses_many(settings):  # before the other processes are started
-        check_spread(settings, _find("system_type", cfg.system_type))
+    check_spread(settings, _find("system_type", cfg.system_type))
     return _with_devices(settings)
 
 

@@ -1,5 +1,6 @@
 # make demo: one prompt, eight particles, without and with repulsion.   make test: the test suite.
 # make test-versions: the tests with the oldest and with the newest supported libraries, in environments of their own.
+# make docs: the documentation site, into site/.   make lint: ruff, mypy, import-linter.
 # All set up .venv first. Another build of PyTorch (CPU only, or another CUDA):
 #   make setup TORCH="torch==2.14.1 torchvision==0.29.1 --index-url https://download.pytorch.org/whl/cpu"
 
@@ -8,7 +9,7 @@ TORCH ?= torch==2.14.1 torchvision==0.29.1
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test test-versions lint clean
+.PHONY: setup demo test test-versions lint docs clean
 
 setup: $(READY)
 
@@ -36,6 +37,9 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 clean:
-	rm -rf .venv .nox build dist *.egg-info custom/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .nox build dist site *.egg-info custom/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find custom tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from threestudio_rsd.files import UNFINISHED
 from threestudio_rsd.runs.preloaded import Fork
 
 STEPS = 12
@@ -104,7 +105,7 @@ def kill(case: str, folder: Path, steps: int, delay: float | None) -> str | None
     begun = checkpoints.stat().st_mtime_ns if checkpoints.is_dir() else 0
     deadline = None
     while run.poll() is None:
-        unfinished = list(checkpoints.glob("*.part")) if checkpoints.is_dir() else []
+        unfinished = list(checkpoints.glob(f"*{UNFINISHED}*")) if checkpoints.is_dir() else []
         if deadline is None and checkpoints.is_dir() and checkpoints.stat().st_mtime_ns != begun and not unfinished:
             deadline = time.monotonic() + (delay or 0.0)
         is_due = bool(unfinished) if delay is None else deadline is not None and time.monotonic() > deadline
@@ -112,7 +113,7 @@ def kill(case: str, folder: Path, steps: int, delay: float | None) -> str | None
             os.killpg(run.pid, signal.SIGKILL)
             while run.poll() is None:
                 time.sleep(POLL_SECONDS)
-            return "writing a checkpoint" if list(checkpoints.glob("*.part")) else "running"
+            return "writing a checkpoint" if list(checkpoints.glob(f"*{UNFINISHED}*")) else "running"
         time.sleep(POLL_SECONDS)
     return None
 

@@ -21,6 +21,7 @@ from threestudio_rsd.images.reading import to_tensor
 from threestudio_rsd.metrics import view_diversity
 from threestudio_rsd.metrics.statistics import estimate
 from threestudio_rsd.repulsion import load_features
+from threestudio_rsd.runs.grid import parse_seeds
 from threestudio_rsd.text_tables import format_table
 from threestudio_rsd.toyworld import ToyworldJudge, judge_objects
 from threestudio_rsd.toyworld.captions import named_attributes
@@ -72,6 +73,7 @@ SETTINGS = {
     "flow, refreshed 1e-3": refreshed(1e-3),
     "flow, refreshed 1e-2": refreshed(1e-2),
     "flow, guidance everywhere": Setting(guidance={"guidance_interval": "[0,.inf]"}),
+    "flow, guidance up to 12": Setting(guidance={"guidance_interval": "[0.28,12]"}),
     "flow, w 10 up to 8": Setting(guidance={"guidance_scale": 10.0, "guidance_interval": "[0.28,8]"}),
     "flow, w 10 up to 2.9": Setting(guidance={"guidance_scale": 10.0, "guidance_interval": "[0.28,2.9]"}),
     "flow, w 5 up to 2.9": Setting(guidance={"guidance_scale": 5.0, "guidance_interval": "[0.28,2.9]"}),
@@ -119,7 +121,7 @@ def read_views(folder: Path) -> torch.Tensor:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
+    parser.add_argument("--seeds", default="0:3", help="0:3 for 0 to 2, or a list such as 0,2")
     parser.add_argument("-n", "--n-particles", type=int, default=4, help="number of particles N")
     parser.add_argument("--steps", type=int, default=300, help="steps of each run")
     parser.add_argument("--prompts", default=",".join(PROMPTS), help="prompts, separated by commas")
@@ -134,7 +136,7 @@ def main() -> None:
     found: dict[str, list[dict]] = {name: [] for name in names}
     for variant in names:
         setting = SETTINGS[variant]
-        for seed in range(args.seeds):
+        for seed in parse_seeds(args.seeds):
             for prompt in args.prompts.split(","):
                 where = args.output / prompt.replace(" ", "-")
                 name = f"{variant.replace(',', '').replace(' ', '-')}-seed{seed}"

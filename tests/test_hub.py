@@ -5,9 +5,9 @@ import socket
 import time
 from pathlib import Path
 
-import huggingface_hub
 import pytest
 import torch
+from huggingface_hub import constants
 from threestudio_rsd import hub
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.files import data_path
@@ -20,8 +20,8 @@ COMMIT = "0123456789012345678901234567890123456789"
 def online(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No offline mode, and an empty local cache."""
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     hub._answers.cache_clear()
     yield
     hub._answers.cache_clear()
@@ -50,7 +50,7 @@ def test_a_hub_that_cannot_be_reached_is_reported_within_seconds(
     """Both a refused connection and one that is never answered; huggingface_hub alone retries for 24 s."""
     monkeypatch.setattr(hub, "PATIENCE", 0.5)
     address = silent_server if is_silent else "http://127.0.0.1:9"
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", address)
+    monkeypatch.setattr(constants, "ENDPOINT", address)
     started = time.monotonic()
     with pytest.raises(
         UserError, match=f"there is no such folder, and it cannot be loaded .*{address} does not answer"
@@ -67,7 +67,7 @@ def test_offline_mode_needs_no_network_and_is_named() -> None:
 def test_a_cached_model_is_loaded_offline_and_named_by_its_commit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setenv("RSD_CACHE", str(tmp_path / "embeddings"))
     fill_cache(tmp_path, "somebody/model")
     prior = load_prior("somebody/model")
@@ -84,7 +84,7 @@ def test_a_cached_model_is_loaded_offline_and_named_by_its_commit(
 
 
 def test_a_revision_that_is_not_cached_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     fill_cache(tmp_path, "somebody/model")
     with pytest.raises(UserError, match="the local cache does not hold somebody/model"):
         load_prior("somebody/model", revision="v2")

@@ -46,11 +46,12 @@ def hub_file(repo: str, filename: str, revision: str | None = None) -> Path:
     Raises:
         OSError: it can neither be found in the cache nor downloaded; says why.
     """
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import constants, hf_hub_download
 
     offline = is_offline()
     try:
-        return Path(hf_hub_download(repo, filename, revision=revision, local_files_only=offline))
+        cache = constants.HF_HUB_CACHE  # read at the time of the call; former versions of the library read it on import
+        return Path(hf_hub_download(repo, filename, revision=revision, cache_dir=cache, local_files_only=offline))
     except (OSError, ValueError) as error:
         if offline:
             cause = "HF_HUB_OFFLINE is set" if _is_forbidden() else f"{_endpoint()} does not answer"

@@ -267,6 +267,7 @@ def stop_before_work(monkeypatch: pytest.MonkeyPatch) -> None:
         "threestudio_rsd.toyworld.check.run_check",
         "threestudio_rsd.toyworld.examples.write_examples",
         "threestudio_rsd.cli.toyworld_train.rebuild",
+        "threestudio_rsd.app.interface.serve",
     ):
         monkeypatch.setattr(target, _stop)
     read = _copied(functools.cache(experiment_files.read_file))

@@ -52,7 +52,9 @@ def test_mistakes_name_option_value_and_what_is_accepted(arguments, message) -> 
     assert message in str(error.value)
 
 
-@pytest.mark.parametrize("command", ["launch", "demo", "evaluate", "sweep", "reproduce", "report", "toy", "toyworld"])
+@pytest.mark.parametrize(
+    "command", ["launch", "demo", "evaluate", "sweep", "reproduce", "report", "app", "toy", "toyworld"]
+)
 def test_every_command_has_help_and_verbose(command, capsys) -> None:
     with pytest.raises(SystemExit) as stopped:
         main([command, "--help"])

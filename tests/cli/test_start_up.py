@@ -8,7 +8,19 @@ import pytest
 from threestudio_rsd.reproduce.experiment_files import list_experiments
 
 HEAVY = ("torch", "numpy", "PIL", "diffusers", "transformers", "pytorch_lightning", "omegaconf", "matplotlib", "scipy")
-COMMANDS = ["launch", "demo", "demo 3d", "demo inverse", "evaluate", "sweep", "reproduce", "report", "toy", "toyworld"]
+COMMANDS = [
+    "launch",
+    "demo",
+    "demo 3d",
+    "demo inverse",
+    "evaluate",
+    "sweep",
+    "reproduce",
+    "report",
+    "app",
+    "toy",
+    "toyworld",
+]
 COMMANDS += [f"toyworld {name}" for name in ("render", "check", "card", "train", "examples")]
 COMMANDS += [f"reproduce {name}" for name in list_experiments()]
 PROGRAM = """

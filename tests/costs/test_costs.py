@@ -12,7 +12,10 @@ from threestudio_rsd.costs.flops import N, count, force_flops, inverse_row, meth
 from threestudio_rsd.costs.timing import median_ratio
 from threestudio_rsd.distillation import SDS, VSD
 
+from tests.library_versions import needs_flop_counter
 
+
+@needs_flop_counter
 def test_operations_of_a_convolution_are_counted_for_each_particle() -> None:
     convolution = torch.nn.Conv2d(3, 5, 3, padding=1, device="meta").requires_grad_(False)
     x = torch.zeros(N, 3, 8, 8, device="meta", requires_grad=True)
@@ -21,6 +24,7 @@ def test_operations_of_a_convolution_are_counted_for_each_particle() -> None:
     assert count(lambda: torch.autograd.grad(convolution(x.view_as(x)).sum(), x)) == 2 * forward  # none of the weight
 
 
+@needs_flop_counter
 @pytest.mark.slow
 def test_cheaper_forces_take_fewer_operations() -> None:
     prior = random_prior("tiny")
@@ -29,6 +33,7 @@ def test_cheaper_forces_take_fewer_operations() -> None:
     assert 8 * forces["exact, every 8 steps"] == forces["exact"]
 
 
+@needs_flop_counter
 @pytest.mark.slow
 def test_base_methods_call_the_network_as_often_as_they_should() -> None:
     prior = random_prior("tiny")
@@ -38,6 +43,7 @@ def test_base_methods_call_the_network_as_often_as_they_should() -> None:
     assert method_flops(VSD(prior)) > 4.5 * one_branch  # and two of eps_phi, one with a backward pass
 
 
+@needs_flop_counter
 @pytest.mark.slow
 def test_clean_kernel_of_the_inverse_solver_shares_its_decode() -> None:
     row = inverse_row("tiny")

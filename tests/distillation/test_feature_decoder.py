@@ -12,6 +12,8 @@ from threestudio_rsd.images import read_images
 from threestudio_rsd.priors import load_prior
 from torch import nn
 
+from tests.library_versions import needs_tiny_autoencoder
+
 
 class Features(nn.Module):
     """Feature network with a fixed input size."""
@@ -54,6 +56,7 @@ def test_resized_decoder_equals_the_full_one_on_constant_latents(bundled) -> Non
     torch.testing.assert_close(small.mean((2, 3)), full.mean((2, 3)), rtol=0.1, atol=0.05)
 
 
+@needs_tiny_autoencoder
 def test_tiny_autoencoder_decodes_from_its_folder(bundled, tmp_path: Path) -> None:
     from diffusers import AutoencoderTiny
 

@@ -85,7 +85,8 @@ def test_half_precision_weights_and_single_precision_particles(folder: str, dtyp
     assert noise.dtype == torch.float32
     assert half.decode(x_t).dtype == torch.float32
     expected = full.predict_noise(x_t, 300, embedding)
-    assert (noise - expected).norm() <= 0.1 * expected.norm()
+    tolerance = 0.1 if dtype == torch.float16 else 0.25  # bfloat16 has three bits less
+    assert (noise - expected).norm() <= tolerance * expected.norm()
 
 
 def test_deep_floyd_is_a_pixel_space_prior_and_drops_the_learned_variance(tmp_path: Path) -> None:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import AutoencoderTiny, EulerDiscreteScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import EulerDiscreteScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.priors import StableDiffusionPrior, embed_prompts, load_prior
 
+from tests.library_versions import needs_add_adapter, needs_tiny_autoencoder
 from tests.tiny_models import tiny_stable_diffusion
 
 from .broken_pipelines import WEIGHTS, copy_bundled, edit_json, edit_weights, zero_terminal_snr
@@ -72,6 +73,7 @@ def test_a_vae_with_force_upcast_stays_in_single_precision(model: Path) -> None:
     assert load_prior(str(model), torch_dtype=torch.bfloat16).vae.dtype == torch.bfloat16
 
 
+@needs_add_adapter
 def test_a_lora_that_is_not_fused_is_explained(model: Path) -> None:
     from peft import LoraConfig
 
@@ -94,7 +96,10 @@ def test_an_adapter_beside_the_weights_is_explained(model: Path) -> None:
         embed_prompts(["a mushroom"], str(model), use_cache=False)
 
 
+@needs_tiny_autoencoder
 def test_parts_of_another_class_are_named(model: Path) -> None:
+    from diffusers import AutoencoderTiny
+
     shutil.rmtree(model / "vae")
     widths = {"encoder_block_out_channels": (64,) * 3, "decoder_block_out_channels": (64,) * 3}
     AutoencoderTiny(**widths, num_encoder_blocks=(1, 3, 3), num_decoder_blocks=(3, 3, 1)).save_pretrained(model / "vae")
@@ -191,7 +196,7 @@ def test_a_square_given_by_both_sides_is_accepted(model: Path) -> None:
 def test_networks_with_other_inputs_are_refused(tmp_path: Path, changes: dict, expected: str) -> None:
     model = Path(tiny_stable_diffusion(tmp_path))
     config = {**UNet2DConditionModel.load_config(model / "unet"), **changes}
-    UNet2DConditionModel.from_config(config).save_pretrained(model / "unet")
+    UNet2DConditionModel.from_config(config).save_pretrained(model / "unet", safe_serialization=True)
     assert expected in problem(model)
 
 

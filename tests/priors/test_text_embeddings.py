@@ -303,7 +303,7 @@ def test_vectors_of_a_textual_inversion_are_all_named(cache: Path, tmp_path: Pat
     tokenizer.save_pretrained(model / "tokenizer")
     encoder = CLIPTextModel.from_pretrained(model / "text_encoder")
     encoder.resize_token_embeddings(len(tokenizer))
-    encoder.save_pretrained(model / "text_encoder")
+    encoder.save_pretrained(model / "text_encoder", safe_serialization=True)
     one, all_of_them = embed_prompts(["a <cat>", "a <cat> <cat>_1 <cat>_2"], str(model))
     torch.testing.assert_close(one, all_of_them)
 

@@ -29,6 +29,7 @@ def folder(tmp_path: Path) -> Path:
         (b'{"mean": [1]}', "mean is .1., not an object"),
         (b'{"diversity": {"dino": -Infinity}}', "diversity.dino is -inf"),
         (b'{"psnr": 1e999}', "psnr is inf"),
+        (b'{"prompt": "\\ud800"}', "UnicodeEncodeError"),
     ],
 )
 def test_damaged_metrics_raise(content: bytes, words: str, folder: Path) -> None:
@@ -45,7 +46,9 @@ def test_missing_files_are_no_damage(folder: Path) -> None:
     assert read_logs(folder / "csv_logs") == {}
 
 
-@pytest.mark.parametrize("content", [b"a: [", b"\xff", b"- 1", b"a: &a [*a]", b"a: " + b"9" * 5000, b"[" * 10**4])
+@pytest.mark.parametrize(
+    "content", [b"a: [", b"\xff", b"- 1", b"a: &a [*a]", b"a: " + b"9" * 5000, b"[" * 10**4, b'a: "\\ud800"']
+)
 def test_damaged_configs_raise(content: bytes, folder: Path) -> None:
     (folder / "configs" / "parsed.yaml").write_bytes(content)
     with pytest.raises(UserError, match=r"parsed\.yaml' is damaged"):

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import UserError, first_line, shorten, valid_text
-from . import bench, demo, evaluate, launch, report, reproduce, sweep, toy, toyworld
+from . import app, bench, demo, evaluate, launch, report, reproduce, sweep, toy, toyworld
 from .options import COMMAND, CommandParser
 
 USER_ERROR = 2
@@ -98,7 +98,7 @@ def build_parser() -> CommandParser:
     )
     parser.set_defaults(function=None, verbose=False)
     commands = parser.add_subparsers(metavar=COMMAND, title="commands", prog="rsd")
-    for command in (launch, demo, evaluate, sweep, reproduce, report, bench, toy, toyworld):
+    for command in (launch, demo, evaluate, sweep, reproduce, report, app, bench, toy, toyworld):
         command.add_parser(commands)
     return parser
 

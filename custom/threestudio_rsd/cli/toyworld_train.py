@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 POLL_SECONDS = 2.0
+TRAINS_WITH = {"torch": "2.1", "diffusers": "0.26", "transformers": "4.36"}  # oldest versions
 # Without these, glibc's allocator returns large blocks to the system after every step.
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "1000000000", "MALLOC_TRIM_THRESHOLD_": "1000000000"}
 
@@ -45,8 +47,9 @@ def run(args: argparse.Namespace) -> int:
     """Train the networks and copy the finished ones to the release folder.
 
     Raises:
-        UserError: the work folder was begun with another --share, or rendering failed.
+        UserError: the libraries are too old, the work folder was begun with another --share, or rendering failed.
     """
+    _check_libraries()
     from ..toyworld.training import settings
     from ..toyworld.training.release import release
 
@@ -57,6 +60,16 @@ def run(args: argparse.Namespace) -> int:
     for name in release(args.output, destination):
         print(f"{name}: {destination / name}")
     return code
+
+
+def _check_libraries() -> None:
+    """Check that the libraries have what trainings use; the trained networks work with older ones."""
+    from packaging import version
+
+    for name, oldest in TRAINS_WITH.items():
+        found = metadata.version(name)
+        if version.parse(found) < version.parse(oldest):
+            raise UserError(f"rsd toyworld train needs {name} {oldest} or newer, this is {found}.")
 
 
 def _add_arguments(parser: CommandParser) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from ..distillation import SDS, VSD, Method, RepulsiveDistillation, feature_decoder
+from ..errors import UserError
 from ..priors import Prior
 from ..repulsion import RepulsiveForce
 from .model_sizes import random_features, random_linear_decoder, random_prior, random_tiny_decoder
@@ -35,7 +35,15 @@ class FlopRow:
 
 
 def count(function: Callable[[], object]) -> float:
-    """Floating-point operations of a call for each of N particles; a multiplication and an addition are two."""
+    """Floating-point operations of a call for each of N particles; a multiplication and an addition are two.
+
+    Raises:
+        UserError: PyTorch is older than 2.1.
+    """
+    try:
+        from torch.utils.flop_counter import FlopCounterMode
+    except ModuleNotFoundError as error:
+        raise UserError(f"counting operations needs PyTorch 2.1, this is {torch.__version__}.") from error
     with FlopCounterMode(display=False) as counter:
         function()
     return float(counter.get_total_flops()) / N

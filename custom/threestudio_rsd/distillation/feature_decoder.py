@@ -70,10 +70,15 @@ def _resized(prior: Prior, features: Any) -> Decoder:
 
 
 def _tiny(location: str, prior: Prior) -> Decoder:
-    from diffusers import AutoencoderTiny
+    import diffusers
 
+    if not hasattr(diffusers, "AutoencoderTiny"):
+        raise UserError(
+            f"feature_decoder={location!r} needs diffusers 0.20, this is {diffusers.__version__}; accepted with it: "
+            f"{', '.join(FEATURE_DECODERS)}."
+        )
     try:
-        network: Any = AutoencoderTiny.from_pretrained(location, torch_dtype=prior.dtype)
+        network: Any = diffusers.AutoencoderTiny.from_pretrained(location, torch_dtype=prior.dtype)
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(
             f"feature_decoder={location!r} cannot be loaded ({first_line(error)}); accepted: "

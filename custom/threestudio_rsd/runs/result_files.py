@@ -55,16 +55,20 @@ def read_json(file: Path) -> Any:
     """Content of a JSON file.
 
     Raises:
-        UserError: it cannot be read, or is no JSON.
+        UserError: it cannot be read, is no JSON, or has text that no file can hold.
     """
+    text = read_text(file)
     try:
-        return json.loads(read_text(file))
-    except (json.JSONDecodeError, RecursionError) as error:
+        content = json.loads(text)
+        _require_valid_text(content)
+    except (ValueError, RecursionError) as error:  # ValueError: also an integer of more digits than Python converts
         raise damaged(file, error) from error
-    except ValueError as error:
-        if isinstance(error, UserError):
-            raise
-        raise damaged(file, error) from error  # an integer of more digits than Python converts
+    return content
+
+
+def _require_valid_text(content: Any) -> None:
+    """Raise UnicodeEncodeError for half a surrogate pair, which JSON and YAML can spell and no text file can hold."""
+    json.dumps(content, ensure_ascii=False, default=str, skipkeys=True).encode("utf-8")
 
 
 def read_metrics(folder: Path) -> dict[str, Any] | None:
@@ -101,6 +105,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         return {}
     try:
         config = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+        _require_valid_text(config)
     except (OSError, yaml.YAMLError, OmegaConfBaseException, ValueError, RecursionError) as error:
         raise damaged(file, error) from error
     if not isinstance(config, dict):

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.extension import threestudio_dreamfusion  # noqa: F401 registers
 from threestudio_rsd.extension.prompt_embedding import embedding_of_views
+from threestudio_rsd.finite import StepCheck
 from threestudio_rsd.host import find
 
 from tests.tiny_models import tiny_deep_floyd, tiny_stable_diffusion
@@ -122,6 +123,16 @@ def test_latents_are_used_without_encoding(build, prompt_utils) -> None:
     rgb = torch.randn(2, 8, 8, 4, requires_grad=True)
     step(build("stable-diffusion"), rgb, prompt_utils("stable-diffusion"), rgb_as_latents=True)["loss_sds"].backward()
     assert rgb.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradient_that_is_not_finite_is_named(build, prompt_utils, kind: str) -> None:
+    guidance, prompts = build(kind), prompt_utils(kind)
+    rgb = torch.rand(2, 12, 12, 3)
+    rgb[1] = float("nan")
+    with StepCheck(step=4).active() as check:
+        step(guidance, rgb, prompts)
+    assert "Step 4: the gradient of view 1 is nan at t=" in str(check.failure())
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -93,6 +93,14 @@ def test_runs_of_the_same_second_have_folders_of_their_own(rsd, workplace, monke
         assert f"trial_dir: outputs/toy/{folder.name}\n" in (folder / "configs/parsed.yaml").read_text()
 
 
+def test_a_run_that_was_killed_while_it_wrote_its_first_checkpoint_starts_again(rsd, workplace):
+    (workplace / RUN / "ckpts").mkdir(parents=True)
+    (workplace / RUN / "ckpts" / "last.123.part.ckpt").write_bytes(b"")
+    assert rsd("train", *TRIAL)[0] == 0
+    assert {path.name for path in (workplace / RUN / "ckpts").iterdir()} >= {"last.ckpt"}
+    assert not list((workplace / RUN / "ckpts").glob("*.part*"))
+
+
 def test_leftovers_of_a_killed_process_are_removed(rsd, workplace):
     (workplace / RUN / "ckpts").mkdir(parents=True)
     (workplace / RUN / "ckpts/last.ckpt.123.part").write_bytes(b"half")

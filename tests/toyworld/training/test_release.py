@@ -7,9 +7,12 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline
 from safetensors.torch import load_file
 from threestudio_rsd.toyworld.training.release import release
 
+from tests.library_versions import needs_training_libraries
+
 from ...tiny_models import tiny_stable_diffusion
 
 
+@needs_training_libraries
 def test_released_networks_give_the_same_outputs_in_half_precision(tmp_path) -> None:
     work, destination = tmp_path / "work", tmp_path / "release"
     tiny_stable_diffusion(work / "text-to-image")

@@ -9,6 +9,10 @@ from threestudio_rsd.toyworld.training.settings import Optimization
 from threestudio_rsd.toyworld.training.trainer import TrainingTask, train
 from torch import Tensor, nn
 
+from tests.library_versions import needs_training_libraries
+
+pytestmark = needs_training_libraries
+
 OPTIMIZATION = Optimization(
     steps=120, batch_size=8, learning_rate=0.2, warmup=5, weight_decay=0.0, average=0.9, evaluate_every=20
 )

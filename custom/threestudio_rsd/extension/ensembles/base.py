@@ -109,7 +109,7 @@ class ParticleEnsemble(BaseModule):
                     redraw_tinycudann(particle, library_seed)
             particles.append(particle)
             if index == 0:
-                n_bytes = sum(each.nbytes for each in particle.parameters())
+                n_bytes = sum(each.numel() * each.element_size() for each in particle.parameters())
                 needed = n_particles * max(COPIES * n_bytes, OBJECT)
                 fits_memory(f"system.{self.kind}.n_particles", n_particles, needed)
         self.particles = ParticleList(particles)

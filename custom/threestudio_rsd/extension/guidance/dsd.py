@@ -22,9 +22,8 @@ class DSDGuidance(RepulsiveGuidance):
         # DDIM steps of a whole trajectory; 10: the authors' runs; null: the trajectory visits the timesteps of the run,
         # which with weighting_strategy=snr and SGD is DDIM itself, at a cost that grows with the square of the steps
         simulation_steps: int | None = 10
-        lookahead: float = (
-            0.1  # most that the simulated s lies above t, as share of t - min_t, at random; authors' code
-        )
+        # most that the simulated s lies above t, as share of t - min_t, at random; authors' code
+        lookahead: float = 0.1
         reference: str = "interpolated"  # subtracted noise: interpolated (authors' code) or simulated, see `DSD`
 
     cfg: Config

@@ -24,9 +24,8 @@ class NoiseConfig:
     """Keys of the noise that is added to the particles."""
 
     noise: str = "fresh"  # fresh in each step (SDS), fixed for the run (clean flow), or refreshed (Yan et al., 2025)
-    noise_refresh_rate: Any = (
-        0.0  # share g of the variance replaced in a step, in [0, 1]; number or schedule; refreshed
-    )
+    # refreshed: share g of the noise's variance that is replaced in a step, in [0, 1]; number or schedule
+    noise_refresh_rate: Any = 0.0
     noise_coupled: bool = False  # noises with mean zero over the particles and correlation -1 / (N - 1) (ours)
     noise_candidates: int = 0  # select the N initial noises farthest apart in `features` among so many; 0: none (ours)
     view_noise: str = "constant"  # noise of a particle's views: constant, or world-map (FSD); fixed and refreshed

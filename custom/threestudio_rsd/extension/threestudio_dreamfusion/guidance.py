@@ -6,6 +6,8 @@ Differences from `repulsive-sds-guidance`:
 - latents are sampled from the VAE's posterior;
 - random numbers come from torch's global generator;
 - the loss is divided by the number of views.
+
+A gradient that is not finite stops the run; threestudio sets it to zero.
 """
 
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from torch import Tensor
 
 from ...distillation import loss_with_gradient, timestep_weight
 from ...errors import UserError, one_of
+from ...finite import note
 from ...host import BaseObject, C, info, register, warn
 from ...priors import PromptEmbedding
 from ..prior_config import PriorConfig, configured_prior
@@ -176,7 +179,8 @@ class ScoreDistillationGuidance(BaseObject):
         # threestudio has two conventions: text + s (text - unconditional), but unconditional + s (...) with Perp-Neg.
         scale = self.cfg.guidance_scale + (1 if embedding.perp_neg is None else 0)
         direction = predictions.guided(scale) - noise
-        gradient = torch.nan_to_num(timestep_weight(self.cfg.weighting_strategy, alpha, sigma) * direction)
+        gradient = timestep_weight(self.cfg.weighting_strategy, alpha, sigma) * direction
+        note("the gradient", gradient, t=t, lower="system.guidance.half_precision_weights", axes=("view",))
         return gradient if self.grad_clip is None else gradient.clamp(-self.grad_clip, self.grad_clip)
 
 

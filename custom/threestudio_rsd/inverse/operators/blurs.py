@@ -14,12 +14,18 @@ KERNEL_SHARE = 61 / 256  # side of DPS's kernels divided by the image's side (DP
 def gaussian_blur(config: OperatorConfig, shape: ImageShape, generator: torch.Generator) -> Any:
     """Blur by a Gaussian of standard deviation `blur_deviation`, with circular borders."""
     from deepinv.physics import BlurFFT
-    from deepinv.physics.functional import gaussian_blur as gaussian_kernel
 
     positive("operator.blur_deviation", config.blur_deviation)
     size = _kernel_size(config, shape)
-    kernel = gaussian_kernel(psf_size=(size, size), sigma=config.blur_deviation)
-    return BlurFFT(img_size=shape, filter=kernel)
+    return BlurFFT(img_size=shape, filter=gaussian_kernel(size, config.blur_deviation))
+
+
+def gaussian_kernel(size: int, deviation: float) -> Tensor:
+    """Isotropic Gaussian kernel (1, 1, size, size) that sums to 1; deepinv has one of a given size since 0.4.1."""
+    offsets = torch.arange(size) - size // 2
+    profile = torch.exp(-(offsets**2) / (2 * deviation**2))
+    kernel = torch.outer(profile, profile)
+    return (kernel / kernel.sum())[None, None]
 
 
 def motion_blur(config: OperatorConfig, shape: ImageShape, generator: torch.Generator) -> Any:

@@ -263,9 +263,10 @@ class RandomCameraDataModule(pl.LightningDataModule):
 def _check(cfg: Any) -> None:
     one_of("data.light_sample_strategy", cfg.light_sample_strategy, LIGHTS)
     for name, (keeps, accepted) in RANGES.items():
-        low, high = cfg[name]
-        if not (math.isfinite(low) and math.isfinite(high) and low <= high and keeps(low, high)):
-            raise UserError(f"data.{name}={[low, high]} is impossible; accepted: [lowest, highest], {accepted}.")
+        bounds = list(cfg[name])
+        is_range = len(bounds) == 2 and all(map(math.isfinite, bounds)) and bounds[0] <= bounds[1]
+        if not (is_range and keeps(*bounds)):
+            raise UserError(f"data.{name}={bounds} is impossible; accepted: [lowest, highest], {accepted}.")
     for name in PERTURBATIONS:
         in_range(f"data.{name}", cfg[name], 0.0)
     for name in COUNTS:

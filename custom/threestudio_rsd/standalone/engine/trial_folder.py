@@ -43,6 +43,7 @@ def claimed_folder(cfg: Any, mode: str, can_rename: bool, overwrite: bool) -> It
             try:
                 make_output_folder(cfg.trial_dir)
                 stack.enter_context(_owned(cfg, 0.0 if can_rename else WAIT))
+                _remove_unfinished(Path(cfg.trial_dir))
                 _check_results(cfg, mode, overwrite)
             except _TakenError as taken:
                 if can_rename:
@@ -50,7 +51,6 @@ def claimed_folder(cfg: Any, mode: str, can_rename: bool, overwrite: bool) -> It
                 raise UserError(str(taken)) from None
             if mode == "train" and cfg.resume is None and overwrite:
                 remove_results(Path(cfg.trial_dir))
-            _remove_unfinished(Path(cfg.trial_dir))
             yield index > 0
             return
     raise UserError(f"{cfg.trial_dir} and {MOST_NAMES} further names are taken; set another tag.")

@@ -188,31 +188,30 @@ class BaseLift3DSystem(BaseSystem):
 
     @dataclass
     class Config(BaseSystem.Config):
-        # threestudio's keys and defaults: registered names, and the configs of those modules
-        geometry_type: str = ""
-        geometry: dict = field(default_factory=dict)
+        geometry_type: str = ""  # registered name; threestudio
+        geometry: dict = field(default_factory=dict)  # config of that module
         # conversion of another checkpoint's geometry; accepted for threestudio's configs, without effect here
         geometry_convert_from: str | None = None
-        geometry_convert_inherit_texture: bool = False
-        geometry_convert_override: dict = field(default_factory=dict)
+        geometry_convert_inherit_texture: bool = False  # no effect, as the key above
+        geometry_convert_override: dict = field(default_factory=dict)  # no effect, as the key above
 
-        material_type: str = ""
-        material: dict = field(default_factory=dict)
+        material_type: str = ""  # registered name; threestudio
+        material: dict = field(default_factory=dict)  # config of that module
 
-        background_type: str = ""
-        background: dict = field(default_factory=dict)
+        background_type: str = ""  # registered name; threestudio
+        background: dict = field(default_factory=dict)  # config of that module
 
-        renderer_type: str = ""
-        renderer: dict = field(default_factory=dict)
+        renderer_type: str = ""  # registered name; threestudio
+        renderer: dict = field(default_factory=dict)  # config of that module
 
-        guidance_type: str = ""
-        guidance: dict = field(default_factory=dict)
+        guidance_type: str = ""  # registered name; threestudio
+        guidance: dict = field(default_factory=dict)  # config of that module
 
-        prompt_processor_type: str = ""
-        prompt_processor: dict = field(default_factory=dict)
+        prompt_processor_type: str = ""  # registered name; threestudio
+        prompt_processor: dict = field(default_factory=dict)  # config of that module
 
-        exporter_type: str = "mesh-exporter"
-        exporter: dict = field(default_factory=dict)
+        exporter_type: str = "mesh-exporter"  # registered name; threestudio
+        exporter: dict = field(default_factory=dict)  # config of that module
 
     cfg: Config
 

@@ -13,7 +13,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from ..captions import random_caption
 from . import settings
 from .data import Renders
-from .tokenizer import write_clip_tokenizer
+from .tokenizer import use_old_merges, write_clip_tokenizer
 from .trainer import TrainingTask, bf16_autocast, train
 
 WIDTH = 128  # size of the text embeddings
@@ -188,3 +188,4 @@ def train_text_to_image(renders: Renders, work: Path, output: Path) -> None:
         requires_safety_checker=False,
     )
     pipeline.save_pretrained(output, safe_serialization=True)
+    use_old_merges(output / "tokenizer")

@@ -40,7 +40,24 @@ def write_clip_tokenizer(folder: Path) -> CLIPTokenizer:
     tokenizer.save_pretrained(folder)
     # save_pretrained of current transformers omits these two files, which transformers 4.28 reads.
     _write(folder, files)
+    use_old_merges(folder)
     return tokenizer
+
+
+def use_old_merges(folder: Path) -> None:
+    """Write the merges of tokenizer.json in the format of older `tokenizers`, which current releases also read.
+
+    Args:
+        folder: folder of the tokenizer's files.
+    """
+    file = folder / "tokenizer.json"
+    if not file.is_file():  # former versions of transformers write none for this class
+        return
+    tokenizer = json.loads(file.read_text())
+    model = tokenizer["model"]
+    model.pop("ignore_merges", None)
+    model["merges"] = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
+    file.write_text(json.dumps(tokenizer, indent=2, ensure_ascii=False) + "\n")
 
 
 def _write(folder: Path, files: dict[str, str]) -> None:

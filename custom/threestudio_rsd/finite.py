@@ -36,6 +36,10 @@ class _Note:
 class StepCheck:
     """Collects the parts of one training step, and finds the first of them that is not finite.
 
+    Args:
+        step: training step, for the error.
+        first_particle: index of the particle of the first row, for the error.
+
     Example:
         >>> with StepCheck(step=7).active() as check:
         ...     note("the render", torch.tensor([[0.5], [float("nan")]]), t=20, lower="the learning rate")
@@ -43,8 +47,9 @@ class StepCheck:
         Step 7: the render of particle 1 is nan at t=20; try a lower value or another one of: the learning rate.
     """
 
-    def __init__(self, step: int) -> None:
+    def __init__(self, step: int, first_particle: int = 0) -> None:
         self.step = step
+        self.first_particle = first_particle
         self.notes: list[_Note] = []
 
     @contextmanager
@@ -75,7 +80,8 @@ class StepCheck:
         first = next(each for each in self.notes if not torch.isfinite(each.sums).all())
         index = (~torch.isfinite(first.sums)).nonzero()[0].tolist()
         value = float(first.sums[tuple(index)])
-        return _sentence(self.step, first, index, "nan" if value != value else "infinite")
+        named = [i + self.first_particle * (axis == "particle") for axis, i in zip(first.axes, index, strict=True)]
+        return _sentence(self.step, first, index, named, "nan" if value != value else "infinite")
 
     def failed_particles(self, axes: tuple[str, ...]) -> Tensor | None:
         """Particles of which a part is not finite, bool on the CPU, with the shape of the notes of these axes.
@@ -167,8 +173,8 @@ def require_finite(what: str, values: Tensor) -> None:
             raise NonFiniteError(f"{count} of {values.numel()} values of {what} are not finite, so there is no result.")
 
 
-def _sentence(step: int, failed: _Note, index: Sequence[int], value: str) -> str:
-    where = "".join(f" of {axis} {i}" for axis, i in zip(reversed(failed.axes), reversed(index), strict=True))
+def _sentence(step: int, failed: _Note, index: Sequence[int], named: Sequence[int], value: str) -> str:
+    where = "".join(f" of {axis} {i}" for axis, i in zip(reversed(failed.axes), reversed(named), strict=True))
     t = "" if failed.t is None else f" at t={_timestep(failed.t, index)}"
     advice = f"; try a lower value or another one of: {failed.lower}" if failed.lower else ""
     return f"Step {step}: {failed.part}{where} is {value}{t}{advice}."

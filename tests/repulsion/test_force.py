@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from threestudio_rsd.errors import UserError
-from threestudio_rsd.repulsion import POTENTIALS, RBFKernel, RepulsiveForce, squared_distances
+from threestudio_rsd.repulsion import POTENTIALS, RBFKernel, RepulsiveForce, kernels, squared_distances
 
 FORMS = tuple(POTENTIALS)
 
@@ -123,3 +123,18 @@ def test_invalid_options_raise(options: dict) -> None:
 def test_invalid_bandwidths_raise(bandwidth: float | str) -> None:
     with pytest.raises(UserError, match="bandwidth"):
         RBFKernel(bandwidth)
+
+
+def test_distances_in_blocks_are_equal_to_the_bit(monkeypatch):
+    """Blocks of rows save memory; distances, gradients and the force are those of one block."""
+    features, weights = torch.randn(2, 21, 40), torch.randn(2, 21, 21)
+    results = []
+    for block in (kernels.BLOCK, 3 * features.numel()):
+        monkeypatch.setattr(kernels, "BLOCK", block)
+        leaf = features.clone().requires_grad_()
+        distances = kernels.squared_distances(leaf, features)
+        force = RepulsiveForce("euclidean")(features[0])
+        results.append((distances.detach(), torch.autograd.grad((weights * distances).sum(), leaf)[0], force))
+    assert results[0][0].grad_fn is None
+    for one, other in zip(*results, strict=True):
+        assert torch.equal(one, other)

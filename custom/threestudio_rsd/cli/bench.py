@@ -7,8 +7,9 @@ from typing import Any
 
 from .options import CommandParser, Parsers, add_command, add_option, new_file, positive_int
 
-PARTS = ("flops", "time", "memory")
+PARTS = ("flops", "time", "memory", "scenes")
 FEW, MANY = 4, 64  # particles whose peak memory is compared
+SIZE = 32  # height and width of the renders of a 3D step, pixels
 
 
 def add_parser(commands: Parsers) -> None:
@@ -32,6 +33,7 @@ def run(args: argparse.Namespace) -> int:
         "flops": _flops,
         "time": _times,
         "memory": _memory,
+        "scenes": _scenes,
     }
     record = {part: [asdict(row) for row in tables[part](args)] for part in args.parts}
     if args.output is not None:
@@ -87,6 +89,23 @@ def _memory(args: argparse.Namespace) -> list[Any]:
         for row in rows
     ]
     title = f"Peak memory of the force on the bundled prior, MB, and time of N = {MANY} relative to all at once"
+    _print(title, [f"N = {FEW}", f"N = {MANY}", "ratio", "time"], cells)
+    return rows
+
+
+def _scenes(args: argparse.Namespace) -> list[Any]:
+    from ..costs.scene_memory import scene_memory
+
+    rows = scene_memory(FEW, MANY, SIZE, args.rounds)
+    cells = [
+        [
+            row.name,
+            *(f"{value / 1e6:.0f}" for value in (row.small, row.large)),
+            *(f"{value:.2f}" for value in (row.large / row.small, row.seconds_ratio)),
+        ]
+        for row in rows
+    ]
+    title = f"Peak memory of a 3D step with N NeRFs at {SIZE} pixels on the bundled prior, MB, and time"
     _print(title, [f"N = {FEW}", f"N = {MANY}", "ratio", "time"], cells)
     return rows
 

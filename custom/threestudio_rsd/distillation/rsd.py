@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..errors import UserError, one_of
 from ..finite import note
+from ..particles.ranks import Shard
 from ..priors import PromptEmbedding
 from ..priors.noise_levels import NoiseLevelInterval, check_signal, is_inside, noise_level
 from ..repulsion import RepulsiveForce
@@ -95,6 +96,7 @@ class RepulsiveDistillation:
         views_per_particle: int = 1,
         t_next: int | None = None,
         force: Tensor | None = None,
+        shard: Shard | None = None,
     ) -> RepulsiveGradient:
         """Gradient for an ensemble of particles.
 
@@ -110,6 +112,7 @@ class RepulsiveDistillation:
             views_per_particle: V. The force compares view i of a particle with view i of the others only.
             t_next: timestep of the next step, for `weighting_strategy="exact"`; None: this is the last step.
             force: R of an earlier step to be used again, like x_0; None: it is computed.
+            shard: particles of this rank, where x_0 holds those of one rank; None: x_0 holds all.
 
         Returns:
             Gradient, direction and force, each like x_0.
@@ -133,7 +136,7 @@ class RepulsiveDistillation:
             return RepulsiveGradient(weight * direction, direction, None)
         if force is None:
             seen = select_kernel_input(self.kernel_input, x_0, x_t, predictions.conditional, alpha, sigma)
-            force = force_by_view(self.force, seen, views_per_particle)
+            force = force_by_view(self.force, seen, views_per_particle, shard)
         scale = gamma * force_scale(self.force_scale, alpha, sigma)
         return RepulsiveGradient(weight * (direction + scale * force), direction, force)
 
@@ -144,6 +147,7 @@ class RepulsiveDistillation:
         gamma: float | Tensor,
         views_per_particle: int = 1,
         t_next: int | None = None,
+        shard: Shard | None = None,
     ) -> tuple[Tensor, Tensor] | None:
         """Repulsive part w(t) gamma s(t) R of the gradient, for renders, which need no decoder.
 
@@ -155,6 +159,7 @@ class RepulsiveDistillation:
             gamma: repulsion weight.
             views_per_particle: V.
             t_next: timestep of the next step.
+            shard: see `__call__`.
 
         Returns:
             Gradient and force R, each like images; None where the force does not act.
@@ -163,7 +168,7 @@ class RepulsiveDistillation:
             return None
         alpha, sigma = self.method.prior.alpha(t), self.method.prior.sigma(t)
         scale = self._weight(t, t_next, alpha, sigma) * gamma * force_scale(self.force_scale, alpha, sigma)
-        force = force_by_view(self.force, images, views_per_particle)
+        force = force_by_view(self.force, images, views_per_particle, shard)
         return scale * force, force
 
     def _from_pure_noise(self, x_0: Tensor, t: int, noise: Tensor, embedding: PromptEmbedding) -> RepulsiveGradient:
@@ -221,15 +226,16 @@ def loss_with_gradient(particles: Tensor, gradient: Tensor) -> Tensor:
     return (gradient * (particles - particles.detach())).sum() + 0.5 * gradient.square().sum()
 
 
-def force_by_view(force: RepulsiveForce, x: Tensor, v: int) -> Tensor:
+def force_by_view(force: RepulsiveForce, x: Tensor, v: int, shard: Shard | None = None) -> Tensor:
     """Force on x (N V, ...), where view i of a particle is compared with view i of the others only.
 
     Args:
         force: the repulsion.
         x: V views of each particle, one particle after the other.
         v: V.
+        shard: particles of this rank; None: x holds all particles.
     """
     if v == 1:
-        return force(x)
+        return force(x, shard=shard)
     by_view = x.reshape(-1, v, *x.shape[1:]).transpose(0, 1)
-    return force(by_view.flatten(0, 1), ensembles=v).view_as(by_view).transpose(0, 1).flatten(0, 1)
+    return force(by_view.flatten(0, 1), ensembles=v, shard=shard).view_as(by_view).transpose(0, 1).flatten(0, 1)

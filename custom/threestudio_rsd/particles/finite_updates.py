@@ -44,9 +44,10 @@ class FiniteUpdates:
             NonFiniteError: a part of the step is not finite.
         """
         one_of("system.nonfinite", self.cfg.nonfinite, (STOP, SKIP))
-        step = int(self.true_global_step)
+        shard = getattr(self, "shard", None)
+        step, first = int(self.true_global_step), 0 if shard is None else shard.first
         optimizer = next(each for each in (*args, *kwargs.values()) if hasattr(each, "param_groups"))
-        self._check, gradients, parameters = StepCheck(step), StepCheck(step), StepCheck(step)
+        self._check, gradients, parameters = (StepCheck(step, first) for _ in range(3))
         with self._check.active():
             super().optimizer_step(*args, **kwargs)  # type: ignore[misc]
         if self._undo is not None:
@@ -90,16 +91,24 @@ class FiniteUpdates:
         if self._skipped > MOST_SKIPPED:
             raise NonFiniteError(f"{sentence[:-1]}; {MOST_SKIPPED} steps before this one were skipped, too.")
         noted = check.failed_particles(PARTICLE)
+        shard = getattr(self, "shard", None)
         failed = set() if noted is None else set(noted.nonzero().flatten().tolist())
-        undo = [each for each in self._dropped_gradients(optimizer, failed) if each is not None]
+        first = 0 if shard is None else shard.first
+        undo = [each for each in self._dropped_gradients(optimizer, failed, first) if each is not None]
         if not undo:  # what failed belongs to no particle
             raise NonFiniteError(sentence)
         self._undo = lambda: [each() for each in undo]
         check.forget()
         logger.warning("%s Its update is skipped.", sentence)
 
-    def _dropped_gradients(self, optimizer: Any, failed: set[int]) -> Iterator[Callable[[], None] | None]:
-        """Remove the gradients of particles that failed; yields what remains to be done after the update."""
+    def _dropped_gradients(self, optimizer: Any, failed: set[int], first: int) -> Iterator[Callable[[], None] | None]:
+        """Remove the gradients of particles that failed; yields what remains to be done after the update.
+
+        Args:
+            optimizer: optimizer of the particles.
+            failed: particles that failed, as rows of this process.
+            first: index of the particle of the first row.
+        """
         for name, parameter, _ in self._trained(optimizer):
             if parameter.grad is None:
                 continue
@@ -109,7 +118,7 @@ class FiniteUpdates:
                 yield keep_rows(parameter, optimizer, sorted(rows)) if rows else None
                 continue
             found = PART_OF_PARTICLE.search(name)
-            if (found and int(found.group(1)) in failed) or not bool(finite.all()):
+            if (found and int(found.group(1)) - first in failed) or not bool(finite.all()):
                 parameter.grad = None
                 yield _nothing
 

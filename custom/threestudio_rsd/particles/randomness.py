@@ -7,6 +7,7 @@ uninterrupted one without stored generator states.
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ STREAMS = (
     "views",
     "world_map",
     "langevin",
+    "render",
 )
 
 
@@ -85,7 +87,7 @@ def particle_noise(
 
 
 def particle_timesteps(
-    seed: int, step: int, n_particles: int, total: int, device: torch.device | str = "cpu"
+    seed: int, step: int, n_particles: int, total: int, device: torch.device | str = "cpu", first: int = 0
 ) -> Tensor:
     """Uniform random timestep of each particle, for the training of eps_phi (35).
 
@@ -95,15 +97,16 @@ def particle_timesteps(
         n_particles: number of particles N.
         total: number of timesteps T.
         device: device of the result.
+        first: index of the first particle.
 
     Returns:
         Timesteps in [0, T), (N,).
     """
-    draws = [_seed(seed, "vsd_timestep", step, particle) % total for particle in range(n_particles)]
+    draws = [_seed(seed, "vsd_timestep", step, particle) % total for particle in range(first, first + n_particles)]
     return torch.tensor(draws, device=device)
 
 
-def particle_chances(seed: int, stream: str, step: int, n_particles: int, chance: float) -> Tensor:
+def particle_chances(seed: int, stream: str, step: int, n_particles: int, chance: float, first: int = 0) -> Tensor:
     """Independent random events, one per particle.
 
     Args:
@@ -112,13 +115,70 @@ def particle_chances(seed: int, stream: str, step: int, n_particles: int, chance
         step: index of the step.
         n_particles: number of particles N.
         chance: probability of the event.
+        first: index of the first particle.
 
     Returns:
         Whether the event occurs for each particle, (N,) bool.
     """
-    generators = [particle_generator(seed, stream, step, particle) for particle in range(n_particles)]
+    particles = range(first, first + n_particles)
+    generators = [particle_generator(seed, stream, step, particle) for particle in particles]
     draws = [torch.rand((), generator=generator) for generator in generators]
     return torch.stack(draws) < chance
+
+
+class ParticleStreams:
+    """Random numbers of each particle in code that draws from the global generators, for one step after the other.
+
+    They depend on (seed, stream, step, particle) alone, also where the code of a particle runs in several parts.
+
+    Args:
+        seed: seed of the run.
+        stream: use of the random numbers, one of STREAMS.
+
+    Example:
+        >>> streams = ParticleStreams(seed=0, stream="render")
+        >>> draws = []
+        >>> for particle in (0, 1, 0):
+        ...     with streams.of(particle):
+        ...         draws.append(float(torch.rand(())))
+        >>> len(set(draws))  # the second part of particle 0 continues its first
+        3
+    """
+
+    def __init__(self, seed: int, stream: str) -> None:
+        self.seed = seed
+        self.stream = stream
+        self.begin(0)
+
+    def begin(self, step: int) -> None:
+        """Begin a step."""
+        self.step = step
+        self.states: dict[int, tuple[Any, ...]] = {}  # of the particles whose code has run in this step
+
+    @contextmanager
+    def of(self, particle: int) -> Iterator[None]:
+        """Context in which the global generators are those of a particle."""
+        with particle_random_state(self.seed, self.stream, particle, self.step):
+            if particle in self.states:
+                set_global_state(self.states[particle])
+            yield
+            self.states[particle] = global_state()
+
+
+def global_state() -> tuple[Any, ...]:
+    """State of the global generators of Python, NumPy and torch, on the present GPU too."""
+    gpu = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
+    return random.getstate(), np.random.get_state(), torch.get_rng_state(), gpu
+
+
+def set_global_state(state: tuple[Any, ...]) -> None:
+    """Set the global generators to a result of `global_state`."""
+    python, numpy, cpu, gpu = state
+    random.setstate(python)
+    np.random.set_state(numpy)
+    torch.set_rng_state(cpu)
+    if gpu is not None:
+        torch.cuda.set_rng_state(gpu)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ..errors import in_range, one_of
 from ..finite import note
+from ..particles.ranks import Shard, gather_rows
 from .chunks import choose_chunk_size, graph_bytes
 from .features import load_features
 from .kernels import RBFKernel, squared_distances
@@ -61,20 +62,22 @@ class RepulsiveForce:
         self.chunk_size = chunk_size
         self._chosen: dict[tuple[torch.Size, torch.dtype], int] = {}
 
-    def __call__(self, x: Tensor, ensembles: int = 1) -> Tensor:
+    def __call__(self, x: Tensor, ensembles: int = 1, shard: Shard | None = None) -> Tensor:
         """Force on each particle.
+
+        Between ranks only the features are gathered, N D numbers.
 
         Args:
             x: particles (N, ...). With `ensembles` = M they are M times N particles, one ensemble after the other;
                 only particles of the same ensemble repel each other.
             ensembles: number of ensembles.
+            shard: particles of this rank, where each rank holds some of every ensemble; None: x is all of them.
 
         Returns:
             Force, finite, with the shape and dtype of x; zero for N = 1 and for identical particles.
         """
-        total = x.shape[0]
-        n = total // ensembles
-        if n < 2:
+        shard = shard or Shard.whole(x.shape[0] // ensembles)
+        if shard.total < 2:
             return torch.zeros_like(x)
         x = x.detach()
         chunks = torch.split(x, self.chunk_size or self._automatic_chunk_size(x))
@@ -82,10 +85,10 @@ class RepulsiveForce:
             if len(chunks) == 1:
                 leaf = x.requires_grad_()
                 features = self._features_of(leaf)
-                return torch.autograd.grad(features, leaf, self._feature_gradient(features.detach(), n))[0]
+                return torch.autograd.grad(features, leaf, self._feature_gradient(features.detach(), shard))[0]
         with torch.no_grad():
             features = torch.cat([self._features_of(chunk) for chunk in chunks])
-        gradients = torch.split(self._feature_gradient(features, n), len(chunks[0]))
+        gradients = torch.split(self._feature_gradient(features, shard), len(chunks[0]))
         force = []
         with torch.enable_grad():
             for chunk, gradient in zip(chunks, gradients, strict=True):
@@ -115,12 +118,15 @@ class RepulsiveForce:
         images = x if self.decode is None else self.decode(x)
         return self.features(images).flatten(1)
 
-    def _feature_gradient(self, features: Tensor, n: int) -> Tensor:
-        """Gradient of sum_i U_i, (M N, D), in single precision at least: squared distances overflow in half."""
-        note("the features", features.unflatten(0, (-1, n)).transpose(0, 1), lower="another features network")
+    def _feature_gradient(self, features: Tensor, shard: Shard) -> Tensor:
+        """Gradient of sum_i U_i over all ranks in the features of this rank, both (M count, D).
+
+        In single precision at least: squared distances overflow in half.
+        """
+        own = features.unflatten(0, (-1, shard.count))
+        note("the features", own.transpose(0, 1), lower="another features network")
         dtype = torch.promote_types(features.dtype, torch.float32)
         with torch.enable_grad():
-            leaf = features.to(dtype).requires_grad_()
-            by_ensemble = leaf.reshape(-1, n, leaf.shape[-1])
-            gradient = torch.autograd.grad(self.potential(by_ensemble).sum(), leaf)[0]
-        return gradient.to(features.dtype)
+            leaf = gather_rows(own, shard, dim=1).to(dtype).requires_grad_()
+            gradient = torch.autograd.grad(self.potential(leaf).sum(), leaf)[0]
+        return gradient[:, shard.rows].flatten(0, 1).to(features.dtype)

@@ -1,11 +1,15 @@
 """Kernels that compare particles by their features (section 6.1; Liu & Wang, 2016, for the bandwidth)."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from ..errors import UserError
+
+BLOCK = 2**18  # differences in memory at once
 
 
 def squared_distances(features: Tensor, others: Tensor) -> Tensor:
@@ -26,7 +30,36 @@ def squared_distances(features: Tensor, others: Tensor) -> Tensor:
         tensor([[ 0., 25.],
                 [25.,  0.]])
     """
-    return (features.unsqueeze(-2) - others.unsqueeze(-3)).square().sum(-1)
+    if others.requires_grad or features.shape[-2] * others.numel() <= BLOCK:
+        return (features.unsqueeze(-2) - others.unsqueeze(-3)).square().sum(-1)
+    distances: Tensor = _InBlocks.apply(features, others)  # type: ignore[no-untyped-call]
+    return distances
+
+
+class _InBlocks(torch.autograd.Function):
+    """Squared distances of some rows at a time, so that not all N M D differences are in memory."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, others: Tensor) -> Tensor:
+        ctx.save_for_backward(features, others)
+        parts = _row_blocks(features, others)
+        return torch.cat([(part.unsqueeze(-2) - others.unsqueeze(-3)).square().sum(-1) for part in parts], -2)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        features, others = ctx.saved_tensors
+        parts = _row_blocks(features, others)
+        weights = gradient.split([part.shape[-2] for part in parts], -2)
+        found = [
+            (weight.unsqueeze(-1) * (2 * (part.unsqueeze(-2) - others.unsqueeze(-3)))).sum(-2)
+            for part, weight in zip(parts, weights, strict=True)
+        ]
+        return torch.cat(found, -2), None
+
+
+def _row_blocks(features: Tensor, others: Tensor) -> tuple[Tensor, ...]:
+    return features.split(max(1, BLOCK // others.numel()), -2)
 
 
 class RBFKernel:

@@ -108,7 +108,7 @@ def test_lists_scalars_and_meshes_are_joined():
         laplacian = normal_consistency
 
     outputs = [{"radii": [i, i + 1], "inv_std": torch.tensor(float(i)), "mesh": Mesh(float(i))} for i in range(3)]
-    joined = join_views(outputs, 0)
+    joined = join_views(outputs, [0, 0, 0])
     assert joined["radii"] == [0, 1, 1, 2, 2, 3]
     assert joined["inv_std"] == 1.0
     assert isinstance(joined["mesh"], Meshes)

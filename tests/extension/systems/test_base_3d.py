@@ -236,3 +236,18 @@ def test_mistakes_are_found_before_anything_is_written(override: str, words: str
     launch(tmp_path, *TINY, *(value for word, value in further.items() if word in override), override, code=2)
     assert words in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_memory_of_a_step_in_chunks_changes_nothing(tmp_path: Path) -> None:
+    """Deferred back-propagation: the same particles to the bit where they are rendered one by one."""
+    common = [*TINY, "trainer.max_steps=2", "system.renderer.batched=false", "system.loss.lambda_opaque=1"]
+    runs = [launch(tmp_path / size, *common, f"system.render_chunk_size={size}") for size in ("null", "1")]
+    whole, chunked = (torch.load(run / "ckpts" / "last.ckpt", weights_only=True)["state_dict"] for run in runs)
+    for name, value in whole.items():
+        assert torch.equal(value, chunked[name]), name
+
+
+def test_impossible_chunks_are_refused(tmp_path: Path, capsys: Any) -> None:
+    launch(tmp_path, *TINY, "trainer.max_steps=1", "system.render_chunk_size=0", code=2)
+    assert "system.render_chunk_size=0 is impossible; accepted: null or an integer" in capsys.readouterr().err

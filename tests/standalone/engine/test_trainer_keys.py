@@ -40,7 +40,6 @@ def test_lightnings_own_defaults_are_accepted():
     [
         ("accumulate_grad_batches", 2),
         ("strategy", "ddp"),
-        ("num_nodes", 2),
         ("sync_batchnorm", True),
         ("use_distributed_sampler", False),
         ("min_steps", 3),

@@ -92,7 +92,13 @@ class NoiseSource:
         self._last: tuple[object, int, Tensor] | None = None  # particles, step and noise of the last call
 
     def __call__(
-        self, step: int, n_particles: int, shape: tuple[int, ...], device: torch.device | str = "cpu", first: int = 0
+        self,
+        step: int,
+        n_particles: int,
+        shape: tuple[int, ...],
+        device: torch.device | str = "cpu",
+        first: int = 0,
+        total: int | None = None,
     ) -> Tensor:
         """Noise of a step.
 
@@ -102,32 +108,40 @@ class NoiseSource:
             shape: shape of one particle.
             device: device of the result; the noise is drawn on the CPU, so that devices agree.
             first: index of the first particle.
+            total: number of all particles, for coupled noise of some of them; None: n_particles.
 
         Returns:
             (N, *shape)
         """
+        particles = range(first, first + n_particles)
         if self.kind == "fresh":
-            return self._draw(step, n_particles, shape, first).to(device)
-        return self._lasting(0 if self.kind == "fixed" else step, n_particles, shape, first).to(device)
+            return self._draw(step, particles, shape, total).to(device)
+        return self._lasting(0 if self.kind == "fixed" else step, particles, shape, total).to(device)
 
-    def _draw(self, step: int, n_particles: int, shape: tuple[int, ...], first: int) -> Tensor:
+    def _draw(self, step: int, particles: range, shape: tuple[int, ...], total: int | None) -> Tensor:
+        if not self.coupled:
+            return self._independent(step, particles, shape)
+        if total is None:
+            return couple_noise(self._independent(step, particles, shape))
+        return couple_noise(self._independent(step, range(total), shape))[particles.start : particles.stop]
+
+    def _independent(self, step: int, particles: range, shape: tuple[int, ...]) -> Tensor:
+        first, n_particles = particles.start, len(particles)
         if self.indices is None:
-            noise = particle_noise(self.seed, self.stream, step, n_particles, shape, first=first)
-        else:
-            chosen = self.indices[first : first + n_particles]
-            noise = torch.cat([particle_noise(self.seed, self.stream, step, 1, shape, first=index) for index in chosen])
-        return couple_noise(noise) if self.coupled else noise
+            return particle_noise(self.seed, self.stream, step, n_particles, shape, first=first)
+        chosen = self.indices[first : first + n_particles]
+        return torch.cat([particle_noise(self.seed, self.stream, step, 1, shape, first=index) for index in chosen])
 
-    def _lasting(self, step: int, n_particles: int, shape: tuple[int, ...], first: int) -> Tensor:
+    def _lasting(self, step: int, particles: range, shape: tuple[int, ...], total: int | None) -> Tensor:
         """Noise of step 0, refreshed up to `step`; continues from the last call if it was for the same particles."""
-        particles = (n_particles, tuple(shape), first, None if self.indices is None else tuple(self.indices))
-        if self._last is not None and self._last[0] == particles and self._last[1] <= step:
+        key = (particles, tuple(shape), total, None if self.indices is None else tuple(self.indices))
+        if self._last is not None and self._last[0] == key and self._last[1] <= step:
             _, last_step, noise = self._last
         else:
-            last_step, noise = 0, self._draw(0, n_particles, shape, first)
+            last_step, noise = 0, self._draw(0, particles, shape, total)
         for each in range(last_step + 1, step + 1):
-            noise = refresh_noise(noise, self._draw(each, n_particles, shape, first), self._rate(each))
-        self._last = particles, step, noise
+            noise = refresh_noise(noise, self._draw(each, particles, shape, total), self._rate(each))
+        self._last = key, step, noise
         return noise
 
     def _rate(self, step: int) -> float:

@@ -44,6 +44,8 @@ class WorldMapNoise:
         elevation: Tensor,
         constant: Tensor | None = None,
         opacity: Tensor | None = None,
+        first: int = 0,
+        total: int | None = None,
     ) -> Tensor:
         """Noise of N V views, particle by particle.
 
@@ -55,6 +57,8 @@ class WorldMapNoise:
             elevation: elevation of each camera in degrees, (N V,).
             constant: noise that transparent pixels take, (N V, C, H, W); None: none.
             opacity: opacity of each view at any resolution, (N V, 1, h, w) in [0, 1]; None: opaque.
+            first: index of the first particle.
+            total: see `NoiseSource`.
 
         Returns:
             (N V, C, H, W)
@@ -62,7 +66,8 @@ class WorldMapNoise:
         channels, height, width = shape
         per_degree = height / self.fov
         around, down = round(360 * per_degree), round(180 * per_degree)
-        maps = self.source(step, n_particles, (channels, down + height, around + width)).clone()
+        size = (channels, down + height, around + width)
+        maps = self.source(step, n_particles, size, first=first, total=total).clone()
         maps[..., around:] = maps[..., :width]  # wraps around in azimuth
         views = len(azimuth) // n_particles
         left = (azimuth * per_degree).round().long().remainder(around).tolist()

@@ -18,6 +18,7 @@ from ...host import (
     register,
 )
 from ...particles.randomness import particle_random_state
+from ...particles.ranks import Shard
 from ..prior_config import configured_seed
 
 # With 3 views threestudio 0.2.3 computes wrong cameras: its cross products run along the first axis of length 3, which
@@ -45,6 +46,7 @@ class ParticleCameras(RandomCameraIterableDataset):
         seed: seed of the cameras.
         first_step: function that returns the training step of the first draw; called at that draw. (`update_step` comes
             too late, because data loaders draw ahead.)
+        shard: particles of this rank, to whose views batches are limited; None: all.
 
     Raises:
         UserError: N is below 1, a batch size is not a multiple of N, or threestudio cannot compute the cameras.
@@ -52,10 +54,13 @@ class ParticleCameras(RandomCameraIterableDataset):
 
     batch_size: int  # views of all particles in the current resolution stage
 
-    def __init__(self, cfg: Any, seed: int = 0, first_step: Callable[[], int] = lambda: 0) -> None:
+    def __init__(
+        self, cfg: Any, seed: int = 0, first_step: Callable[[], int] = lambda: 0, shard: Shard | None = None
+    ) -> None:
         super().__init__(cfg)
         self.seed = seed
         self.first_step = first_step
+        self.shard = shard or Shard.whole(cfg.n_particles)
         self.draws = 0
         n = cfg.n_particles
         in_range("data.n_particles", n, 1)
@@ -73,7 +78,7 @@ class ParticleCameras(RandomCameraIterableDataset):
                 )
 
     def collate(self, batch: Any) -> dict[str, Any]:
-        """Batch of one step with B = N V rows: V views of each particle, one particle after the other."""
+        """Batch of one step: V views of each of this rank's particles, one particle after the other."""
         if self.draws == 0:
             self.begun_at = self.first_step()
         step = self.begun_at + self.draws
@@ -90,7 +95,7 @@ class ParticleCameras(RandomCameraIterableDataset):
             self.batch_size = total
         if self.cfg.opposite_views:
             views = add_opposite_views(views)
-        repeated = {name: _repeat(value, n) for name, value in views.items()}
+        repeated = {name: _repeat(value, self.shard.count) for name, value in views.items()}
         return repeated | {"n_particles": n, "views_per_particle": views_per_particle}
 
 
@@ -111,7 +116,9 @@ class ParticleCameraDataModule(RandomCameraDataModule):
     def setup(self, stage: str | None = None) -> None:
         super().setup(stage)
         if stage in (None, "fit"):
-            self.train_dataset = ParticleCameras(self.cfg, self.seed, self._global_step)
+            spreads = getattr(getattr(self.trainer, "strategy", None), "spreads_particles", False)
+            shard = Shard.own(self.cfg.n_particles) if spreads else None
+            self.train_dataset = ParticleCameras(self.cfg, self.seed, self._global_step, shard)
 
     def _global_step(self) -> int:
         return self.trainer.global_step if self.trainer is not None else 0

@@ -1,6 +1,7 @@
 """Base classes of the ensembles: N modules of one registered type, built from one config."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +10,8 @@ from torch import nn
 
 from ...errors import UserError, fits_memory, in_range
 from ...host import BaseModule, Updateable, config_to_primitive, find
-from ...particles.randomness import particle_random_state
+from ...particles.randomness import ParticleStreams, particle_random_state
+from ...particles.ranks import Shard
 from ..prior_config import configured_seed
 from .attributes import common_attribute
 
@@ -27,12 +29,34 @@ class EnsembleConfig:
 
 
 class ParticleList(nn.ModuleList, Updateable):
-    """The particles' modules, each updated in every step. Its attributes are those the modules have in common."""
+    """The particles' modules, each updated in every step. Its attributes are those the modules have in common.
+
+    Args:
+        modules: one module for each particle.
+        first: index of the first particle, by which they are named in checkpoints.
+    """
+
+    streams: ParticleStreams | None = None  # random numbers of the updates; None: those of the run
+
+    def __init__(self, modules: Iterable[nn.Module] = (), first: int = 0) -> None:
+        super().__init__()
+        self.first = first
+        for index, module in enumerate(modules):
+            self.add_module(str(first + index), module)
+
+    def __getitem__(self, index: Any) -> Any:
+        found = list(self._modules.values())[index]
+        return ParticleList(found) if isinstance(index, slice) else found
+
+    def random(self, index: int) -> AbstractContextManager[None]:
+        """Context of code that may draw random numbers for the module at an index."""
+        return nullcontext() if self.streams is None else self.streams.of(self.first + index)
 
     def do_update_step(self, epoch: int, global_step: int, on_load_weights: bool = False) -> None:
-        for particle in self:
+        for index, particle in enumerate(self):
             if isinstance(particle, Updateable):
-                particle.do_update_step(epoch, global_step, on_load_weights=on_load_weights)
+                with self.random(index):
+                    particle.do_update_step(epoch, global_step, on_load_weights=on_load_weights)
 
     def do_update_step_end(self, epoch: int, global_step: int) -> None:
         for particle in self:
@@ -56,8 +80,8 @@ class ParticleEnsemble(BaseModule):
     the keys of a particle's config.
 
     Attributes:
-        particles: ParticleList of N modules of one registered type.
-        n_particles: N.
+        particles: ParticleList of modules of one registered type.
+        n_particles: number of particles, N, or of those on this rank.
     """
 
     @dataclass
@@ -91,6 +115,11 @@ class ParticleEnsemble(BaseModule):
         self.particles = ParticleList(particles)
         self.n_particles = n_particles
         self.cfg = merged_config(self.cfg, particles[0])
+
+    def keep(self, shard: Shard) -> None:
+        """Keep the particles of this rank only."""
+        self.particles = ParticleList(self.particles[shard.rows], shard.first)
+        self.n_particles = shard.count
 
     def __getattr__(self, name: str) -> Any:
         try:

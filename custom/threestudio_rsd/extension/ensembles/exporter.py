@@ -5,6 +5,7 @@ from typing import Any
 
 from ...errors import UserError, first_line
 from ...host import BaseObject, register, warn
+from ...particles.ranks import gather_objects
 from .base import EnsembleConfig, find_particle_type, merged_config, parts_by_particle
 
 
@@ -32,6 +33,7 @@ class ParticlesExporter(BaseObject):
             particle_type(self.cfg.particle, **parts)
             for parts in parts_by_particle(geometry=geometry, material=material, background=background)
         ]
+        self.first = geometry.particles.first  # index of the first particle of this rank
         self.cfg = merged_config(self.cfg, self.particles[0])
 
     def __call__(self) -> list[Any]:
@@ -40,21 +42,26 @@ class ParticlesExporter(BaseObject):
         A particle that cannot be exported is skipped with a warning.
 
         Returns:
-            the exporters' `ExporterOutput`s.
+            the exporters' `ExporterOutput`s; those of all ranks on rank 0, none on the others.
 
         Raises:
             UserError: no particle can be exported.
         """
         outputs, failures = [], []
         for index, exporter in enumerate(self.particles):
-            folder = particle_folder(index)
+            folder = particle_folder(self.first + index)
             try:
                 files = exporter()
             except (ValueError, IndexError) as error:
                 failures.append(f"{folder} is not exported: {_reason(error)}")
                 continue
             outputs += [dataclasses.replace(file, save_name=f"{folder}/{file.save_name}") for file in files]
-        if len(failures) == len(self.particles):
+        found = gather_objects((outputs, failures))
+        if found is None:
+            return []
+        outputs = [output for of_rank, _ in found for output in of_rank]
+        failures = [failure for _, of_rank in found for failure in of_rank]
+        if not outputs:
             raise UserError(failures[0])
         for failure in failures:
             warn(failure)

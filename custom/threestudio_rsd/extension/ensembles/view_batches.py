@@ -59,12 +59,12 @@ def _is_per_view(name: str, value: Tensor, batch: dict[str, Any], n_views: int) 
     return value.ndim > 0 and len(value) == n_views
 
 
-def join_views(outputs: Sequence[dict[str, Any]], n_rays: int) -> dict[str, Any]:
+def join_views(outputs: Sequence[dict[str, Any]], n_rays: Sequence[int]) -> dict[str, Any]:
     """Renders of all particles in one dict.
 
     Args:
-        outputs: output of each particle's renderer, all with the same keys.
-        n_rays: number of rays of each particle.
+        outputs: output of each particle's renderer, or of some particles, all with the same keys.
+        n_rays: number of rays of each output.
 
     Returns:
         tensors and lists: joined along the first axis, which runs over views or samples. `ray_indices`: shifted to
@@ -73,8 +73,9 @@ def join_views(outputs: Sequence[dict[str, Any]], n_rays: int) -> dict[str, Any]
     """
     joined = {name: _join([output[name] for output in outputs]) for name in outputs[0]}
     if "ray_indices" in joined:
+        first = [sum(n_rays[:index]) for index in range(len(outputs))]
         joined["ray_indices"] = torch.cat(
-            [output["ray_indices"] + index * n_rays for index, output in enumerate(outputs)]
+            [output["ray_indices"] + start for output, start in zip(outputs, first, strict=True)]
         )
     return joined
 

@@ -20,6 +20,8 @@ from ...distillation import (
 from ...errors import UserError, in_range, one_of
 from ...finite import note
 from ...host import BaseModule, C, get_device, info
+from ...particles.ranks import Shard
+from ...particles.recomputing import in_chunks
 from ...priors import Prior, PromptEmbedding
 from ..prior_config import PriorConfig, configured_prior, configured_seed
 from ..prompt_embedding import embedding_of_views
@@ -64,6 +66,7 @@ class RepulsiveGuidance(SampleImages, BaseModule):
     prior: Prior
     method: Any
     loss_name = ""
+    spreads_particles = True  # whether particles may be spread over ranks
     lowered = f"guidance_scale; {HALF}"  # keys to lower where the direction is not finite
 
     def make_method(self) -> Method:
@@ -143,7 +146,8 @@ class RepulsiveGuidance(SampleImages, BaseModule):
             rgb_as_latents: whether `rgb` holds latents.
             **batch: other entries of the data's batch. `views_per_particle` = V: the rows are V views of each
                 particle, one particle after the other; by default each row is a particle. `c2w`, `mvp_mtx`
-                (N, 4, 4): camera matrices, read if the base method has a camera condition.
+                (N, 4, 4): camera matrices, read if the base method has a camera condition. `shard`: particles of this
+                rank, where the rows are those of one rank. `rows_at_once`: rows whose graph is held in memory at once.
 
         Returns:
             `loss_NAME`, which systems weight by `loss.lambda_NAME`, and scalars to log.
@@ -152,10 +156,11 @@ class RepulsiveGuidance(SampleImages, BaseModule):
             UserError: the number of rows is not a multiple of V.
         """
         v = self._views_per_particle(len(rgb), batch)
+        shard = batch.get("shard") or Shard.whole(len(rgb) // v)
         particles = rgb.permute(0, 3, 1, 2).float()
         note("the render", rgb.unflatten(0, (-1, v)), lower="the learning rate system.optimizer")
         if not rgb_as_latents:
-            particles = self.prior.encode(particles)
+            particles = in_chunks(self.prior.encode, particles, batch.get("rows_at_once"))
             note("the encoded image", particles.unflatten(0, (-1, v)), lower=HALF)
         embedding = self._embedding(prompt_utils, elevation, azimuth, camera_distances)
         cameras = self.cameras(prompt_utils, elevation, azimuth, camera_distances, batch)
@@ -164,11 +169,11 @@ class RepulsiveGuidance(SampleImages, BaseModule):
         if self.held_target is not None and not self.held_target.is_due(self.step):
             gradient, facts = self.held_target.gradient(particles), {}
         else:
-            noise = self.noise(self.step, particles.shape, v, t, self.max_t, embedding, cameras_of_batch)
+            noise = self.noise(self.step, particles.shape, v, t, self.max_t, embedding, cameras_of_batch, shard)
             noise = self.particle_noise(noise, particles, t, embedding)
             gamma = 0.0 if self.cfg.feature_decoder == RENDER else self._gamma_at(t)
             held = self._held_force(batch)
-            result = self.distillation(particles, t, noise, embedding, gamma, cameras, v, t_next, held)
+            result = self.distillation(particles, t, noise, embedding, gamma, cameras, v, t_next, held, shard)
             if self.held_force is not None:
                 self.held_force.update(self.step, result.force)
             gradient = result.gradient
@@ -181,16 +186,16 @@ class RepulsiveGuidance(SampleImages, BaseModule):
             gradient = gradient.clamp(-self.grad_clip, self.grad_clip)
         loss = loss_with_gradient(particles, gradient)
         if self.cfg.feature_decoder == RENDER:
-            render_loss, facts["force_norm"] = self._render_repulsion(rgb, rgb_as_latents, t, t_next, v)
+            render_loss, facts["force_norm"] = self._render_repulsion(rgb, rgb_as_latents, t, t_next, v, shard)
             loss = loss + render_loss
-        loss = loss / (len(particles) if self.cfg.loss_reduction == "mean" else v)
+        loss = loss / (shard.total * v if self.cfg.loss_reduction == "mean" else v)
         return {
             f"loss_{self.loss_name}": loss,
             "grad_norm": gradient.norm(),
             **facts,
             "timestep": float(t),
             "gamma": float(self.gamma),
-            **self.method_losses(particles, embedding, cameras),
+            **self.method_losses(particles, embedding, cameras, shard.views(v)),
         }
 
     def _note(self, result: RepulsiveGradient, t: int, v: int) -> None:
@@ -216,7 +221,7 @@ class RepulsiveGuidance(SampleImages, BaseModule):
         return self.held_force.at(self.step)
 
     def _render_repulsion(
-        self, rgb: Tensor, rgb_as_latents: bool, t: int, t_next: int | None, v: int
+        self, rgb: Tensor, rgb_as_latents: bool, t: int, t_next: int | None, v: int, shard: Shard
     ) -> tuple[Tensor | float, Tensor | float]:
         """Loss whose gradient is the repulsion between the renders (N V, H, W, 3) themselves, and the force's norm.
 
@@ -228,7 +233,7 @@ class RepulsiveGuidance(SampleImages, BaseModule):
                 "feature_decoder='render' needs images, and the particles are latents; accepted: full, resized, linear."
             )
         images = rgb.permute(0, 3, 1, 2).float()
-        repulsion = self.distillation.repulsion_gradient(images.detach(), t, self._gamma_at(t), v, t_next)
+        repulsion = self.distillation.repulsion_gradient(images.detach(), t, self._gamma_at(t), v, t_next, shard)
         if repulsion is None:
             return 0.0, 0.0
         gradient, force = repulsion
@@ -256,9 +261,16 @@ class RepulsiveGuidance(SampleImages, BaseModule):
         return None
 
     def method_losses(
-        self, particles: Tensor, embedding: PromptEmbedding, cameras: CameraCondition | None
+        self, particles: Tensor, embedding: PromptEmbedding, cameras: CameraCondition | None, rows: Shard
     ) -> dict[str, Tensor]:
-        """Losses of networks that the base method trains beside the particles."""
+        """Losses of networks that the base method trains beside the particles; their sums over all ranks count.
+
+        Args:
+            particles: rows of this rank.
+            embedding: the prompt.
+            cameras: cameras of the rows, for a network that takes them.
+            rows: rows of each rank.
+        """
         return {}
 
     def _views_per_particle(self, n_views: int, batch: dict[str, Any]) -> int:

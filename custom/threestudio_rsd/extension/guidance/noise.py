@@ -10,7 +10,8 @@ from torch import Tensor
 from ...distillation import NOISE_KINDS, NoiseSource, WorldMapNoise, refresh_noise, select_noise, world_map_share
 from ...errors import UserError, fits_memory, in_range, one_of, positive
 from ...host import get_device
-from ...particles import particle_noise
+from ...particles import particle_noise, ranks
+from ...particles.ranks import Shard
 from ...priors import NoiseLevelInterval, Prior, PromptEmbedding
 from ...priors.noise_levels import noise_level
 from ...repulsion import load_features
@@ -89,6 +90,7 @@ class GuidanceNoise:
         max_t: int,
         embedding: PromptEmbedding,
         batch: dict[str, Any],
+        shard: Shard | None = None,
     ) -> Tensor:
         """Noise of a step.
 
@@ -100,18 +102,22 @@ class GuidanceNoise:
             max_t: largest timestep of the run.
             embedding: the prompt, for `noise_candidates`.
             batch: data of the step; `azimuth` and `elevation` (degrees), and `opacity`, for world maps.
+            shard: particles of this rank, whose views are the rows; None: the rows are those of all particles.
 
         Returns:
             (N V, C, H, W)
         """
-        rows, row_shape, device = shape[0], tuple(shape[1:]), self.prior.device
+        row_shape, device = tuple(shape[1:]), self.prior.device
+        shard = shard or Shard.whole(shape[0] // views_per_particle)
         if self.cfg.noise == "fresh":  # each view has its own
-            return self.source(step, rows, row_shape, device)
-        n_particles = rows // views_per_particle
+            rows = shard.views(views_per_particle)
+            return self.source(step, rows.count, row_shape, device, rows.first, rows.total)
+        n_particles = shard.count
         if self.cfg.noise_candidates and self._selected is None:
-            self._selected = self._select(n_particles, row_shape, max_t, embedding)
+            self._selected = ranks.share(self._select(shard.total, row_shape, max_t, embedding))
             self.source.indices = self._selected
-        noise = self.source(step, n_particles, row_shape, device).repeat_interleave(views_per_particle, 0)
+        noise = self.source(step, n_particles, row_shape, device, shard.first, shard.total)
+        noise = noise.repeat_interleave(views_per_particle, 0)
         if self.cfg.view_noise == "constant":
             return noise
         share = world_map_share(noise_level(self.prior, t), self._map_interval)
@@ -126,6 +132,8 @@ class GuidanceNoise:
             batch["elevation"],
             noise,
             None if opacity is None else opacity.detach().permute(0, 3, 1, 2),
+            shard.first,
+            shard.total,
         )
         return refresh_noise(noise, turning, share)
 

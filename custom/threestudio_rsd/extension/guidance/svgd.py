@@ -21,6 +21,7 @@ class SVGDGuidance(EmptyPromptGuidance):
 
     cfg: Config
     loss_name = "svgd"
+    spreads_particles = False  # a particle follows the directions of all
 
     def configure(self) -> None:
         if self.cfg.gamma != 0:

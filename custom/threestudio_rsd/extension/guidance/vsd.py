@@ -10,6 +10,7 @@ from ...distillation import VSD, CameraCondition
 from ...errors import UserError, one_of
 from ...host import register
 from ...particles import particle_chances, particle_noise, particle_timesteps
+from ...particles.ranks import Shard
 from ...priors import PromptEmbedding
 from .base import RepulsiveGuidance
 
@@ -81,20 +82,25 @@ class RepulsiveVSDGuidance(RepulsiveGuidance):
         return CameraCondition(matrices.flatten(1), PromptEmbedding(conditional, negative, negative))
 
     def method_losses(
-        self, particles: Tensor, embedding: PromptEmbedding, cameras: CameraCondition | None
+        self, particles: Tensor, embedding: PromptEmbedding, cameras: CameraCondition | None, rows: Shard
     ) -> dict[str, Tensor]:
-        """Denoising loss (35) of eps_phi on this step's particles, at its own timesteps and noise."""
-        n, shape, device = len(particles), tuple(particles.shape[1:]), particles.device
-        t = particle_timesteps(self.seed, self.step, n, self.prior.num_train_timesteps, device)
-        noise = particle_noise(self.seed, "vsd_noise", self.step, n, shape, device)
-        if cameras is None:
-            return {"loss_lora": self.method.loss(particles, t, noise, embedding)}
-        matrices = self._without_some(cameras.matrices)
-        return {"loss_lora": self.method.loss(particles, t, noise, cameras.embedding, matrices)}
+        """Denoising loss (35) of eps_phi on this step's particles, at its own timesteps and noise.
 
-    def _without_some(self, cameras: Tensor) -> Tensor:
+        A mean over the rows of all ranks: this rank's share of it.
+        """
+        n, shape, device = len(particles), tuple(particles.shape[1:]), particles.device
+        t = particle_timesteps(self.seed, self.step, n, self.prior.num_train_timesteps, device, rows.first)
+        noise = particle_noise(self.seed, "vsd_noise", self.step, n, shape, device, rows.first)
+        if cameras is None:
+            loss = self.method.loss(particles, t, noise, embedding)
+        else:
+            matrices = self._without_some(cameras.matrices, rows.first)
+            loss = self.method.loss(particles, t, noise, cameras.embedding, matrices)
+        return {"loss_lora": loss if rows.is_whole else loss * (rows.count / rows.total)}
+
+    def _without_some(self, cameras: Tensor, first: int) -> Tensor:
         """Cameras (N, 16), with a random share CAMERA_DROPOUT of them replaced by zeros, which mean no camera."""
         if not self.cfg.lora_cfg_training:
             return cameras
-        dropped = particle_chances(self.seed, "camera", self.step, len(cameras), CAMERA_DROPOUT)
+        dropped = particle_chances(self.seed, "camera", self.step, len(cameras), CAMERA_DROPOUT, first)
         return torch.where(dropped[:, None].to(cameras.device), 0, cameras)

@@ -115,12 +115,22 @@ class EnsembleSystem(RunCost, BaseSystem):
         with torch.no_grad():
             return nn.Parameter(self.prior.encode(images.to(self.prior.device)).cpu())
 
+    def all_particles(self) -> Tensor:
+        """Particles (N, C, H, W), those of all ranks where they are spread."""
+        return self.particles.detach()
+
+    @property
+    def makes_results(self) -> bool:
+        """Whether this process writes files and measures."""
+        return True
+
     @torch.no_grad()
-    def images(self) -> Tensor:
-        """Images (N, 3, H, W) in [0, 1] of the particles."""
+    def images(self, particles: Tensor | None = None) -> Tensor:
+        """Images (N, 3, H, W) in [0, 1] of particles; None: of all."""
+        particles = self.all_particles() if particles is None else particles
         if self.ensemble.space == "pixel":
-            return (self.particles / 2 + 0.5).clamp(0, 1)
-        return self.prior.decode(self.particles)
+            return (particles / 2 + 0.5).clamp(0, 1)
+        return self.prior.decode(particles)
 
     def features(self) -> dict[str, Any]:
         """Feature networks that measure diversity, by name; loaded at the first call."""
@@ -160,18 +170,22 @@ class EnsembleSystem(RunCost, BaseSystem):
         Args:
             folder: name of the folder below save/, and of the grid.
         """
-        images = self.images()
-        metrics = {**self.measure(images), **self.run_facts()}
+        particles, facts = self.all_particles(), self.run_facts()
+        if not self.makes_results:
+            return
+        images = self.images(particles)
+        metrics = {**self.measure(images), **facts}
         save_grid(images, Path(self.get_save_path(f"it{self.true_global_step}-{folder}.png")))
         for index, image in enumerate(images):
             save_image(image, Path(self.get_save_path(f"{folder}/particle_{index:02d}.png")))
-        particles = self.particles.detach().cpu().contiguous()
         with whole_file(Path(self.get_save_path(f"{folder}/particles.safetensors"))) as unfinished:
-            save_file({"particles": particles}, unfinished)
+            save_file({"particles": particles.cpu().contiguous()}, unfinished)
         write_json(Path(self.get_save_path("metrics.json")), metrics)
 
     def validation_step(self, batch: dict, batch_idx: int) -> None:
-        save_grid(self.images(), Path(self.get_save_path(f"it{self.true_global_step}-val.png")))
+        particles = self.all_particles()
+        if self.makes_results:
+            save_grid(self.images(particles), Path(self.get_save_path(f"it{self.true_global_step}-val.png")))
 
     def on_validation_epoch_end(self) -> None:
         pass

@@ -1,25 +1,34 @@
 """Base class of the text-to-3D systems: N particles, all rendered from the same cameras."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from ...errors import UserError
+from ...errors import UserError, in_range
 from ...host import BaseLift3DSystem, PromptProcessor, find
 from ...metrics import view_diversity
 from ...particles.clipping import clip_particle_gradients
+from ...particles.ranks import Shard, gather_rows, n_ranks, share
+from ...particles.recomputing import recomputed
 from ...priors.pipelines import is_bundled
 from ..building import build
+from ..ensembles.base import ParticleEnsemble
+from ..ensembles.view_batches import count_views
 from ..prompt_embedding import check_view_prompts
+from ..ranks import SpreadParticles
 from .base_2d import measuring_networks
-from .render_losses import total_loss
+from .render_losses import render_losses, total_loss
 from .run_cost import RunCost
 from .view_saver import ViewSaver
 
+IMAGES = ("comp_rgb", "comp_normal", "opacity")  # images of the renderer that are shown
 
-class ParticleLift3DSystem(RunCost, BaseLift3DSystem):
+
+class ParticleLift3DSystem(SpreadParticles, RunCost, BaseLift3DSystem):
     """N 3D scenes optimized by a guidance on their renders (Alg. 1).
 
     With `particles-geometry` (and ensembles of the other parts) each particle is a scene. Any other geometry is one
@@ -34,6 +43,9 @@ class ParticleLift3DSystem(RunCost, BaseLift3DSystem):
         # feature networks in which diversity (38) is measured; names of repulsion.load_features
         diversity_features: list[str] = field(default_factory=lambda: ["dino", "clip"])
         metrics_every: int = 50  # steps between two measurements; 0: only at the end
+        # Particles whose graph of the renders is in memory at once; the others are rendered again in the backward pass,
+        # so that memory does not grow with N. null: all, which takes less time (ours)
+        render_chunk_size: int | None = None
 
     cfg: Config
     guidance: Any
@@ -41,9 +53,27 @@ class ParticleLift3DSystem(RunCost, BaseLift3DSystem):
     def configure(self) -> None:
         super().configure()
         self.n_particles = int(getattr(self.geometry, "n_particles", 1))
+        self.shard = Shard.whole(self.n_particles)
+        self._check_chunk_size()
         self.renderer.all_shown = True  # by the view saver
         self._networks: dict[str, Any] | None = None
         self._view_saver: ViewSaver | None = None
+
+    def _check_chunk_size(self) -> None:
+        size = self.cfg.render_chunk_size
+        if size is None:
+            return
+        in_range("system.render_chunk_size", size, 1, kind="null or an integer")
+        if not hasattr(self.renderer, "in_chunks"):
+            raise UserError(
+                f"system.render_chunk_size={size} needs system.renderer_type=particles-renderer; accepted here: null."
+            )
+
+    def keep_particles(self, shard: Shard) -> None:
+        """See `SpreadParticles`."""
+        for part in (self.geometry, self.material, self.background, self.renderer):
+            if isinstance(part, ParticleEnsemble):
+                part.keep(shard)
 
     def make_guidance(self) -> None:
         """Build prompt processor and guidance, which only training needs."""
@@ -52,6 +82,7 @@ class ParticleLift3DSystem(RunCost, BaseLift3DSystem):
         )
         check_view_prompts(self.cfg.prompt_processor, self.cfg.guidance)
         self.guidance = find(self.cfg.guidance_type)(self.cfg.guidance)
+        self.check_ranks(n_ranks())
         self.watch(getattr(self.guidance, "prior", None))
         self.prompt_utils = self.prompt_processor()
 
@@ -76,11 +107,48 @@ class ParticleLift3DSystem(RunCost, BaseLift3DSystem):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         self._check_views(batch)
-        out = self(batch)
+        size, n = self.cfg.render_chunk_size, self.shard.count
+        if size is None or size >= n:
+            out, of_renders, rows = self(batch), None, None
+        else:
+            out, of_renders = self._render_in_chunks(batch, size)
+            rows = size * (len(out["comp_rgb"]) // n)
         self._rgb = out["comp_rgb"].detach()
         opacity = {"opacity": out["opacity"]} if "opacity" in out else {}  # for world-map noise
-        output = self.guidance(out["comp_rgb"], self.prompt_utils, **batch, **opacity, rgb_as_latents=False)
-        return {"loss": total_loss(self, output, out, self.n_particles)}
+        output = self.guidance(
+            out["comp_rgb"],
+            self.prompt_utils,
+            **batch,
+            **opacity,
+            rgb_as_latents=False,
+            shard=self.shard,
+            rows_at_once=rows,
+        )
+        return {"loss": total_loss(self, output, out, n, of_renders)}
+
+    def _render_in_chunks(self, batch: dict[str, Any], size: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Renders of all particles without their graphs, which the backward pass builds for `size` particles at once.
+
+        Returns:
+            comp_rgb, and opacity if there is one, without gradient; and the result of `render_losses`.
+        """
+        anchor = torch.zeros((), device=self.device, requires_grad=True)
+        names: list[str] = []  # of the losses
+        views = count_views(batch) // self.shard.count
+
+        def outputs(render: Callable[[], dict[str, Any]], anchor: Tensor) -> tuple[Tensor, ...]:
+            out = render()
+            losses = render_losses(self, out, len(out["comp_rgb"]) // views)
+            names[:] = losses
+            opacity = (out["opacity"].detach(),) if "opacity" in out else ()
+            return (out["comp_rgb"], *losses.values(), *opacity)
+
+        chunks = [recomputed(partial(outputs, render), anchor) for render in self.renderer.in_chunks(batch, size)]
+        rgb, *rest = zip(*chunks, strict=True)
+        out = {"comp_rgb": torch.cat(rgb)}
+        if len(rest) > len(names):
+            out["opacity"] = torch.cat(rest[-1])
+        return out, {name: torch.stack(values).sum() for name, values in zip(names, rest, strict=False)}
 
     def _check_views(self, batch: dict[str, Any]) -> None:
         """Check that data and geometry have the same number of particles.
@@ -100,12 +168,28 @@ class ParticleLift3DSystem(RunCost, BaseLift3DSystem):
         super().on_train_batch_end(outputs, batch, batch_idx)
         every = self.cfg.metrics_every
         if every > 0 and self.true_global_step % every == 0:
-            # With one scene its views are the ensemble: N particles with one view each.
-            n = self.n_particles if self.n_particles > 1 else len(self._rgb)
-            images = self._rgb.permute(0, 3, 1, 2).unflatten(0, (n, -1))
-            for name, value in view_diversity(images, self.measuring_networks()).items():
+            for name, value in share(self._diversity(self._all_views(self._rgb))).items():
                 self.log(f"train/diversity_{name}", value, prog_bar=True)
                 self.log(f"train/similarity_{name}", 1 - value)
+
+    def _diversity(self, rgb: Tensor) -> dict[str, float]:
+        """Diversity of views (N V, H, W, 3) of all particles; empty where another rank measures it."""
+        if not self.makes_results:
+            return {}
+        # With one scene its views are the ensemble: N particles with one view each.
+        n = self.n_particles if self.n_particles > 1 else len(rgb)
+        return view_diversity(rgb.permute(0, 3, 1, 2).unflatten(0, (n, -1)), self.measuring_networks())
+
+    def _all_views(self, rows: Tensor) -> Tensor:
+        """Views of the particles of all ranks, from those of this rank."""
+        return gather_rows(rows, self.shard.views(len(rows) // self.shard.count))
+
+    def _shown(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Images of all particles in the views of an evaluation batch."""
+        out = self(batch)
+        if self.shard.is_whole:
+            return out
+        return {name: self._all_views(out[name]) for name in IMAGES if name in out}
 
     def configure_gradient_clipping(
         self,
@@ -133,16 +217,22 @@ class ParticleLift3DSystem(RunCost, BaseLift3DSystem):
         return self._networks
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        self.view_saver("val").save_row(self(batch), int(batch["index"][0]))
+        shown = self._shown(batch)
+        if self.makes_results:
+            self.view_saver("val").save_row(shown, int(batch["index"][0]))
 
     def on_validation_epoch_end(self) -> None:
         pass
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        self.view_saver("test").add(self(batch), batch)
+        shown = self._shown(batch)
+        if self.makes_results:
+            self.view_saver("test").add(shown, batch)
 
     def on_test_epoch_end(self) -> None:
-        self.view_saver("test").finish(self.run_facts())
+        facts = self.run_facts()
+        if self.makes_results:
+            self.view_saver("test").finish(facts)
 
     def on_test_start(self) -> None:
         self._view_saver = None

@@ -8,14 +8,16 @@ from torch import Tensor, nn
 
 from ...host import register
 from ...particles.clipping import clip_row_gradients
+from ...particles.ranks import Shard, gather_rows, share
 from ..building import build
 from ..guidance.base import RepulsiveGuidance
+from ..ranks import SpreadParticles
 from .base_2d import EnsembleSystem
 from .render_losses import loss_weight
 
 
 @register("particle-image-system")
-class ParticleImageSystem(EnsembleSystem):
+class ParticleImageSystem(SpreadParticles, EnsembleSystem):
     """Optimizes the pixels or latents of N images; the ensemble is the batch of the guidance."""
 
     @dataclass
@@ -31,6 +33,14 @@ class ParticleImageSystem(EnsembleSystem):
         loss_weight(self, f"loss_{self.guidance.loss_name}")
         self.set_prior(self.guidance.prior)
         self.particles = self.make_particles(self.guidance.seed)
+        self.shard = Shard.whole(self.ensemble.n_particles)
+
+    def keep_particles(self, shard: Shard) -> None:
+        """See `SpreadParticles`."""
+        self.particles = nn.Parameter(self.particles.detach()[shard.rows].clone())
+
+    def all_particles(self) -> Tensor:
+        return gather_rows(self.particles.detach(), self.shard)
 
     def forward(self) -> tuple[Tensor, bool]:
         """Input of the guidance: (N, H, W, C) latents or images in [0, 1], and whether they are latents."""
@@ -41,7 +51,7 @@ class ParticleImageSystem(EnsembleSystem):
 
     def training_step(self, batch: dict, batch_idx: int) -> dict[str, Tensor]:
         rgb, rgb_as_latents = self()
-        front = torch.zeros(self.ensemble.n_particles, device=rgb.device)
+        front = torch.zeros(self.shard.count, device=rgb.device)
         output = self.guidance(
             rgb,
             self.prompt_processor(),
@@ -49,10 +59,11 @@ class ParticleImageSystem(EnsembleSystem):
             azimuth=front,
             camera_distances=front,
             rgb_as_latents=rgb_as_latents,
+            shard=self.shard,
         )
+        self.log_step(output)
         loss = torch.zeros((), device=rgb.device)
         for name, value in output.items():
-            self.log(f"train/{name}", value)
             if name.startswith("loss_"):
                 loss = loss + value * loss_weight(self, name)
         return {"loss": loss}
@@ -61,7 +72,9 @@ class ParticleImageSystem(EnsembleSystem):
         super().on_train_batch_end(outputs, batch, batch_idx)
         every = self.cfg.metrics_every
         if every > 0 and self.true_global_step % every == 0:
-            for name, value in self.diversities(self.images()).items():
+            particles = self.all_particles()
+            measured = self.diversities(self.images(particles)) if self.makes_results else {}
+            for name, value in share(measured).items():
                 self.log(f"train/diversity_{name}", value, prog_bar=True)
 
     def configure_gradient_clipping(

@@ -98,7 +98,24 @@ def loss_weight(system: Any, name: str) -> float:
     return system.C(weight)
 
 
-def total_loss(system: Any, guided: dict[str, Any], out: dict[str, Any], n: int = 1) -> Tensor:
+def render_losses(system: Any, out: dict[str, Any], n: int = 1) -> dict[str, Tensor]:
+    """Those of RENDER_LOSSES whose weight is above 0 at the present step, by NAME, without the weight.
+
+    Args:
+        system: system whose `cfg.loss` has the weights, as `lambda_NAME`.
+        out: output of the renderer.
+        n: number of particles.
+    """
+    return {name: function(out, n) for name, function in RENDER_LOSSES.items() if _weight(system, name) > 0}
+
+
+def _weight(system: Any, name: str) -> float:
+    return system.C(system.cfg.loss.get(f"lambda_{name}", 0.0))
+
+
+def total_loss(
+    system: Any, guided: dict[str, Any], out: dict[str, Any], n: int = 1, of_renders: dict[str, Tensor] | None = None
+) -> Tensor:
     """Weighted sum of the losses of the guidance and RENDER_LOSSES, each of which is logged: scalar.
 
     Args:
@@ -106,20 +123,27 @@ def total_loss(system: Any, guided: dict[str, Any], out: dict[str, Any], n: int 
         guided: output of the guidance: `loss_NAME`, and scalars to log.
         out: output of the renderer.
         n: number of particles.
+        of_renders: result of `render_losses`; None: computed from `out`.
 
     Raises:
         UserError: a loss of the guidance has no weight.
     """
-    weights = system.cfg.loss
     loss = torch.zeros((), device=out["comp_rgb"].device)
+    shown = dict(guided)
     for name, value in guided.items():
-        system.log(f"train/{name}", value)
         if name.startswith("loss_"):
             loss = loss + value * loss_weight(system, name)
-    for name, function in RENDER_LOSSES.items():
-        weight = system.C(weights.get(f"lambda_{name}", 0.0))
-        if weight > 0:
-            value = function(out, n)
-            system.log(f"train/loss_{name}", value)
-            loss = loss + weight * value
+    for name, value in (render_losses(system, out, n) if of_renders is None else of_renders).items():
+        shown[f"loss_{name}"] = value
+        loss = loss + _weight(system, name) * value
+    _log(system, shown)
     return loss
+
+
+def _log(system: Any, values: dict[str, Any]) -> None:
+    """Log the scalars of a step; systems whose particles may be spread over ranks have a method for it."""
+    if hasattr(system, "log_step"):
+        system.log_step(values)
+        return
+    for name, value in values.items():
+        system.log(f"train/{name}", value)

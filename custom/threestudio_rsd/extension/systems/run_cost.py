@@ -3,6 +3,10 @@
 import time
 from typing import Any
 
+import torch
+
+from ...particles.ranks import sum_over_ranks
+
 KEY = "run_cost"  # in checkpoints
 
 
@@ -39,11 +43,13 @@ class RunCost:
 
     @property
     def network_calls(self) -> int | None:
-        """Network evaluations so far; None where no prior was watched."""
+        """Network evaluations of all ranks so far, which all of them ask for; None where no prior was watched."""
         prior = self.__dict__.get("_watched")
         if prior is None:
             return self._calls_before
-        return (self._calls_before or 0) + prior.network_calls - self._calls_offset
+        calls = torch.tensor(prior.network_calls - self._calls_offset)
+        sum_over_ranks([calls])
+        return (self._calls_before or 0) + int(calls)
 
     def cost_facts(self, n_particles: int) -> dict[str, float | None]:
         """Entries of metrics.json; None where nothing was measured.

@@ -15,7 +15,7 @@ SECTIONS = ("system_type", "system", "data_type", "data", "seed")
 FREE = re.compile(
     r"system\.(metrics_every|diversity_features|lpips|nonfinite|loggers|cleanup_after_|weights|exporter)"
     r"|data\.(eval_|n_val_views|n_test_views|num_workers)"
-    r"|.*\.(chunk_size|eval_chunk_size|isosurface_\w+|spawn|use_cache)$"
+    r"|.*\.(chunk_size|eval_chunk_size|render_chunk_size|isosurface_\w+|spawn|use_cache)$"
 )
 # Keys that change what an uninterrupted run would have done, and may be wanted: a longer run, another machine
 WARNED = re.compile(r".*\.(total_steps|n_steps|half_precision_weights)$|data\.(batch_size|width|height)")

@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from ...errors import NonFiniteError, UserError
+from ...particles.ranks import rank
 from ...signals import Stopped
 from ..utils.experiment import load_config
 from ..utils.messages import info, warn
@@ -32,13 +34,24 @@ from .checks import (
 )
 from .curves import CurveLogger, StepNumbers
 from .identity import RunIdentity, check_same_run, check_weights
+from .processes import (
+    STRATEGY,
+    FailedElsewhereError,
+    connected_processes,
+    is_started_process,
+    leave_error,
+    raise_together,
+    uses_many,
+)
 from .progress import StepProgressBar
 from .random_state import RandomState
-from .stopping import StopSignals
-from .trainer_keys import check_checkpoint_keys, check_end, check_manual, check_one_process, check_trainer
-from .trial_folder import claimed_folder, starts_now
+from .stopping import SharedStop, StopSignals
+from .trainer_keys import check_checkpoint_keys, check_end, check_manual, check_many, check_spread, check_trainer
+from .trial_folder import shared_folder, starts_now
 
 KINDS: dict[str, type] = {"data_type": pl.LightningDataModule, "system_type": pl.LightningModule}
+PACKAGE = __name__.partition(".")[0]
+USER_ERROR = 2  # exit code
 FLUSH_SECONDS = 10  # of TensorBoard's log
 
 
@@ -76,19 +89,55 @@ def launch(
     Raises:
         UserError: a mistake that the user can fix. If a check finds it, nothing is written.
     """
+    others = [sys.executable, "-m", f"{PACKAGE}.cli", "launch", "--config", config, f"--{mode}", *overrides]
     try:
-        with StopSignals() as signals:
-            run = prepare(config, mode, overrides, n_gpus, signals)
+        with StopSignals() as signals, connected_processes(_settings_of_many(config, overrides), others):
+            run = _prepare_together(config, mode, overrides, n_gpus, signals)
             can_rename = bool(run.cfg.use_timestamp) and starts_now(config, overrides)
-            with claimed_folder(run.cfg, mode, can_rename, overwrite) as is_renamed:
+            with shared_folder(run.cfg, mode, can_rename, overwrite) as is_renamed:
                 if is_renamed:
                     run = _moved(run, mode, signals)
-                if mode == "train" and get_rank() == 0:
+                if mode == "train" and rank() == 0:
                     write_snapshot(config, run.cfg, command)
                 _perform(run, mode)
     except Stopped as stopped:
         return stopped.exit_code
+    except UserError as error:
+        if is_started_process():
+            leave_error(error)
+        elif not isinstance(error, FailedElsewhereError):
+            raise
+        return USER_ERROR
     return 0
+
+
+def _settings_of_many(config: str, overrides: Sequence[str]) -> dict:
+    """Arguments of the trainer of a run on several devices, checked before other processes are started; else none.
+
+    Raises:
+        UserError: a key without effect, or a system of one device.
+    """
+    cfg = load_config(config, cli_args=overrides)
+    settings = plain(cfg.trainer)
+    if not uses_many(settings):
+        return {}
+    check_trainer(settings)
+    check_spread(settings, _find("system_type", cfg.system_type))
+    return _with_devices(settings)
+
+
+def _prepare_together(
+    config: str, mode: str, overrides: Sequence[str], n_gpus: int, signals: StopSignals
+) -> PreparedRun:
+    """`prepare` on all ranks; an error of one of them is raised on all."""
+    run, failure = None, None
+    try:
+        run = prepare(config, mode, overrides, n_gpus, signals)
+    except UserError as error:
+        failure = error
+    raise_together(failure)
+    assert run is not None
+    return run
 
 
 def prepare(
@@ -126,6 +175,7 @@ def prepare(
     system = _find("system_type", cfg.system_type)(cfg.system, resumed=cfg.resume is not None)
     system.set_save_dir(str(Path(cfg.trial_dir, "save")))
     check_manual(settings, system)
+    check_many(trainer, system)
     if hasattr(system, "check_data"):
         system.check_data(data)
     check_resumed(checkpoint, cfg.resume, system)
@@ -209,8 +259,9 @@ def _with_devices(settings: dict) -> dict:
     on_gpu = torch.cuda.is_available() and os.environ.get("RSD_DEVICE") != "cpu"
     given = {key: value for key, value in settings.items() if value is not None}  # null: Lightning's default
     settings = {"accelerator": "gpu" if on_gpu else "cpu", "devices": 1, **given}
-    if on_gpu and settings["devices"] == 1 and torch.cuda.device_count() > 1:
-        warn(f"A run uses one of the {torch.cuda.device_count()} GPUs; rsd sweep --workers uses several.")
+    if on_gpu and not uses_many(settings) and torch.cuda.device_count() > 1:
+        warn(f"A run uses one of the {torch.cuda.device_count()} GPUs; trainer.devices and rsd sweep use several.")
+    settings["strategy"] = STRATEGY if uses_many(settings) else "auto"
     if not on_gpu and str(settings.get("precision")).startswith("16"):
         settings["precision"] = "32-true"
     return settings
@@ -222,6 +273,8 @@ def _make_trainer(cfg: Any, mode: str, checkpoint: dict | None, signals: StopSig
     loggers: list = []
     if settings.get("enable_progress_bar", True):
         callbacks.append(StepProgressBar())
+    if uses_many(settings):
+        callbacks.insert(0, SharedStop(signals))
     if mode == "train":
         callbacks += [RandomState(), LearningRateMonitor(logging_interval="step"), StepNumbers(), RunIdentity(cfg)]
         if settings.get("enable_checkpointing", True):
@@ -239,7 +292,6 @@ def _make_trainer(cfg: Any, mode: str, checkpoint: dict | None, signals: StopSig
         )
     except (TypeError, ValueError, AttributeError, LookupError, MisconfigurationException) as error:
         raise UserError(f"The section trainer is not accepted by Lightning: {_sentence(error)}") from error
-    check_one_process(trainer, settings["devices"])
     return trainer
 
 

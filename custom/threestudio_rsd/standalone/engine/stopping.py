@@ -8,6 +8,7 @@ from typing import Any
 
 from pytorch_lightning.callbacks import Callback
 
+from ...particles.ranks import largest, n_ranks
 from ...signals import Stopped, accepted_signals
 from ..utils.messages import warn
 
@@ -23,7 +24,8 @@ class StopSignals(Callback):
     """
 
     def __init__(self) -> None:
-        self._number: int | None = None
+        self._received: int | None = None
+        self._number: int | None = None  # the signal by which all processes of the run are to end
         self._is_training = False
         self._former: dict[int, Callable[[int, FrameType | None], Any] | int | None] = {}
 
@@ -46,11 +48,18 @@ class StopSignals(Callback):
 
     def handle(self, number: int, frame: FrameType | None = None) -> None:
         """Handler of the signals."""
-        if self._number is not None or not self._is_training:
+        if self._received is not None or not self._is_training:
             raise Stopped(number)
-        self._number = number
+        self._received = number
+        if n_ranks() == 1:
+            self._number = number
         again = "press Ctrl-C again" if number == signal.SIGINT else "send it again"
         warn(f"\n{signal.Signals(number).name}: finishing and saving this step; {again} to stop at once.")
+
+    def share(self) -> None:
+        """Let all processes of the run end if one of them received a signal; all of them call this in each step."""
+        if n_ranks() > 1:
+            self._number = largest(self._received or 0) or None
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         self._is_training = True
@@ -75,3 +84,17 @@ class StopSignals(Callback):
     def _stop(self) -> None:
         if self._number is not None:
             raise Stopped(self._number)
+
+
+class SharedStop(Callback):
+    """Lightning callback, before all others, by which the processes of a run stop after the same step.
+
+    Args:
+        signals: handler of the signals of this process.
+    """
+
+    def __init__(self, signals: StopSignals) -> None:
+        self._signals = signals
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, *args: Any) -> None:
+        self._signals.share()

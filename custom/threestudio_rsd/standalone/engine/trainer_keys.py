@@ -5,15 +5,14 @@ from typing import Any
 
 from ...errors import UserError
 
-ONE_PROCESS = "a run is one process on one device"
+SPREAD = "the particles are spread over trainer.devices and trainer.num_nodes by the strategy `particles`"
 ENDLESS = "the data are endless, so there is one epoch; set trainer.max_steps"
 # Keys of Lightning's Trainer that have no effect here, or another one than their name says: accepted values, which are
 # Lightning's defaults, and the reason.
 WITHOUT_EFFECT: dict[str, tuple[tuple[Any, ...], str]] = {
-    "strategy": (("auto",), ONE_PROCESS),
-    "num_nodes": ((1,), ONE_PROCESS),
-    "sync_batchnorm": ((False,), ONE_PROCESS),
-    "use_distributed_sampler": ((True,), ONE_PROCESS),
+    "strategy": (("auto", "particles"), SPREAD),
+    "sync_batchnorm": ((False,), "nothing that is trained has batch norms"),
+    "use_distributed_sampler": ((True,), "every process evaluates its particles in all views"),
     "accumulate_grad_batches": (
         (1,),
         "all batches of a step have the same t and noise, so it costs more and changes nothing; set the number of "
@@ -39,6 +38,7 @@ CHECKPOINT_WITHOUT_EFFECT: dict[str, tuple[tuple[Any, ...], str]] = {
 }
 # Keys with whole numbers, and the smallest
 INTEGERS = {
+    "num_nodes": 1,
     "max_steps": 1,
     "max_epochs": 1,
     "log_every_n_steps": 1,
@@ -107,21 +107,43 @@ def check_checkpoint_keys(checkpoint: dict[str, Any]) -> None:
         raise UserError(f"checkpoint.save_last={checkpoint['save_last']!r} is impossible; accepted: true or false.")
 
 
-def check_one_process(trainer: Any, devices: Any) -> None:
-    """Check that a trainer uses one device.
+def check_spread(trainer: dict[str, Any], system: type) -> None:
+    """Check that systems of a class can run on several devices.
+
+    Args:
+        trainer: section `trainer` of a config with several devices.
+        system: class of the system.
+
+    Raises:
+        UserError: they cannot.
+    """
+    if not getattr(system, "spreads_particles", False) and trainer.get("devices") != "auto":
+        devices, nodes = trainer.get("devices") or 1, trainer.get("num_nodes") or 1
+        raise UserError(
+            f"trainer.devices={devices} and trainer.num_nodes={nodes} are impossible: {system.__name__} runs on one "
+            "device; accepted: 1."
+        )
+
+
+def check_many(trainer: Any, system: Any) -> None:
+    """Check that a system can run in as many processes as a trainer gives.
 
     Args:
         trainer: Lightning's Trainer.
-        devices: value of trainer.devices, for the error.
+        system: the system.
 
     Raises:
-        UserError: it uses several.
+        UserError: its particles cannot be spread, or there are too few, or each process would scale its gradients.
     """
-    if trainer.world_size > 1:
+    if trainer.world_size == 1:
+        return
+    check_spread({"devices": trainer.num_devices, "num_nodes": trainer.num_nodes}, type(system))
+    if trainer.precision == "16-mixed":
         raise UserError(
-            f"trainer.devices={devices!r} gives {trainer.world_size} processes, of which each would compute the same; "
-            "accepted: 1. Particles on several devices are runs of their own: rsd sweep --workers."
+            "trainer.precision='16-mixed' is impossible on several devices, whose gradients it would scale "
+            "differently; accepted: 32 or bf16-mixed."
         )
+    system.check_ranks(trainer.world_size)
 
 
 def check_manual(trainer: dict[str, Any], system: Any) -> None:

@@ -10,7 +10,9 @@ from omegaconf import OmegaConf
 
 from ...errors import UserError
 from ...files import UNFINISHED, locked_folder
+from ...particles.ranks import n_ranks, rank, share
 from .checks import make_output_folder
+from .processes import raise_together
 
 CONTENT = ("ckpts", "save", "csv_logs", "tb_logs", "configs", "cmd.txt")  # what a run writes
 WAIT = 10.0  # seconds; a run whose sweep was killed saves first
@@ -52,6 +54,29 @@ def claimed_folder(cfg: Any, mode: str, can_rename: bool, overwrite: bool) -> It
             yield index > 0
             return
     raise UserError(f"{cfg.trial_dir} and {MOST_NAMES} further names are taken; set another tag.")
+
+
+@contextlib.contextmanager
+def shared_folder(cfg: Any, mode: str, can_rename: bool, overwrite: bool) -> Iterator[bool]:
+    """`claimed_folder` for a run in one or several processes: rank 0 owns the folder, and all use its name.
+
+    Raises:
+        UserError: see `claimed_folder`; raised on all ranks.
+    """
+    if n_ranks() == 1:
+        with claimed_folder(cfg, mode, can_rename, overwrite) as is_renamed:
+            yield is_renamed
+        return
+    with contextlib.ExitStack() as stack:
+        failure = None
+        if rank() == 0:
+            try:
+                stack.enter_context(claimed_folder(cfg, mode, can_rename, overwrite))
+            except UserError as error:
+                failure = error
+        raise_together(failure)
+        cfg.timestamp, cfg.trial_name, cfg.trial_dir = share((cfg.timestamp, cfg.trial_name, cfg.trial_dir))
+        yield True
 
 
 def starts_now(config: str, overrides: Sequence[str]) -> bool:

@@ -5,6 +5,8 @@ import torch
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.extension import ensembles  # noqa: F401 registers them
 from threestudio_rsd.host import find, joint_rendering
+from threestudio_rsd.particles.randomness import ParticleStreams
+from threestudio_rsd.particles.recomputing import recomputed
 
 ENCODINGS = {
     "hash grid": {"otype": "HashGrid", "n_levels": 3, "log2_hashmap_size": 8, "base_resolution": 4},
@@ -106,3 +108,59 @@ def test_unsupported_batching_is_an_error():
     renderer = make(2, "frequency", batched=True, return_comp_normal=True)
     with pytest.raises(UserError, match=r"system\.renderer\.batched=true"):
         renderer(**cameras(2))
+
+
+def gradients(made):
+    return [parameter.grad for parameter in made.geometry.parameters()]
+
+
+@pytest.mark.parametrize("batched", [True, False])
+@pytest.mark.parametrize("by_particle", [None, True])
+def test_renders_that_are_computed_again_equal_the_whole(batched, by_particle):
+    """Deferred back-propagation in chunks of two of three particles: same images and gradients, same random numbers."""
+    results = []
+    for size in (None, 2):
+        made = make(3, "frequency", "lit", batched)
+        if by_particle:
+            made.particles.streams = ParticleStreams(0, "render")
+        batch = cameras(3)
+        torch.manual_seed(5)
+        if size is None:
+            image = made(**batch)["comp_rgb"]
+        else:
+            anchor = torch.zeros((), requires_grad=True)
+            chunks = made.in_chunks(batch, size)
+            image = torch.cat([recomputed(lambda _, render=render: render()["comp_rgb"], anchor) for render in chunks])
+        after = torch.rand(())
+        image.square().sum().backward()
+        results.append((image, gradients(made), after))
+    (image, expected, after), (chunked, found, after_chunks) = results
+    assert after == after_chunks
+    torch.testing.assert_close(chunked, image, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)
+    if not batched:
+        assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
+def test_groups_equal_one_call(monkeypatch):
+    made, batch = make(3, "frequency", batched=True), cameras(3)
+    torch.manual_seed(5)
+    whole = made(**batch)
+    monkeypatch.setattr(joint_rendering, "FASTEST_ON_CPU", 1)
+    monkeypatch.setattr(joint_rendering, "RAYS_ON_CPU", 2 * 2 * 8 * 8)  # two particles
+    torch.manual_seed(5)
+    grouped = made(**batch)
+    assert whole.keys() == grouped.keys()
+    for name, value in whole.items():
+        torch.testing.assert_close(grouped[name], value, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_grids_are_updated_together():
+    for step in (0, 256):  # all cells, and some of them
+        grids = []
+        for batched in (False, True):
+            made = make(3, "frequency", batched=batched)
+            torch.manual_seed(7)
+            made.do_update_step(0, step)
+            grids.append(torch.stack([particle.estimator.occs for particle in made.particles]))
+        torch.testing.assert_close(*grids)

@@ -3,7 +3,8 @@
 The result equals rendering one particle after the other, up to rounding, if the materials draw no random numbers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from .occupancy import OccupancyGrid, is_seen, march_rays
 
 # Largest number of rays per particle for which one call is not slower on a CPU; benchmarks/text2nerf_step.py.
 FASTEST_ON_CPU = 1024
+RAYS_ON_CPU = 8192  # rays of all particles in one call on a CPU, where a particle has more than FASTEST_ON_CPU
 
 
 def can_render_together(renderers: Any) -> bool:
@@ -56,13 +58,19 @@ def is_faster_together(batch: dict[str, Any]) -> bool:
     return rays.is_cuda or rays[..., 0].numel() <= FASTEST_ON_CPU
 
 
-def render_together(renderers: Any, batches: Sequence[dict[str, Any]]) -> dict[str, Any]:
+Randomness = Callable[[int], AbstractContextManager[object]]
+
+
+def render_together(
+    renderers: Any, batches: Sequence[dict[str, Any]], random: Randomness = lambda index: nullcontext()
+) -> dict[str, Any]:
     """Render V views of each of N particles.
 
     Args:
         renderers: one `NeRFVolumeRenderer` for each particle, a sequence or ModuleList, see `can_render_together`. The
             settings of the first are used for all.
         batches: arguments of each particle's renderer: rays_o, rays_d (V, H, W, 3), light_positions (V, 3), ...
+        random: context of code that may draw random numbers for the particle at an index.
 
     Returns:
         Result of `NeRFVolumeRenderer.forward` for N V views, particle by particle.
@@ -72,7 +80,7 @@ def render_together(renderers: Any, batches: Sequence[dict[str, Any]]) -> dict[s
     lights = torch.cat([batch["light_positions"] for batch in batches])
     shape = rays_o.shape[:-1]  # (N V, H, W)
     n_rays = shape.numel()
-    samples = _sample(renderers, rays_o.reshape(-1, 3), rays_d.reshape(-1, 3))
+    samples = _sample(renderers, rays_o.reshape(-1, 3), rays_d.reshape(-1, 3), random)
     particle = samples.ray_indices // (n_rays // len(renderers))
     stack = Stack(particle, len(renderers))
     geometries = [renderer.geometry for renderer in renderers]
@@ -83,14 +91,55 @@ def render_together(renderers: Any, batches: Sequence[dict[str, Any]]) -> dict[s
         samples.t_starts, samples.t_ends, field["density"][:, 0], samples.ray_indices, n_rays
     )
     light_of_sample = lights[samples.ray_indices // shape[1:].numel()]
-    colors = _shade(renderers, batches, samples, field, light_of_sample, stack.counts)
+    colors = _shade(renderers, batches, samples, field, light_of_sample, stack.counts, random)
     pixels = composite(weights, samples.t_points, colors, samples.ray_indices, n_rays)
-    background = torch.cat(
-        [renderer.background(dirs=batch["rays_d"]) for renderer, batch in zip(renderers, batches, strict=True)]
-    )
+    backgrounds = []
+    for index, (renderer, batch) in enumerate(zip(renderers, batches, strict=True)):
+        with random(index):
+            backgrounds.append(renderer.background(dirs=batch["rays_d"]))
+    background = torch.cat(backgrounds)
     given = [batch["bg_color"] for batch in batches if batch.get("bg_color") is not None]
     behind = torch.cat(given) if given else None
     return compose_images(pixels, background, behind, shape) | describe_samples(samples, weights) | field
+
+
+def groups_of(renderers: Any, batch: dict[str, Any]) -> int:
+    """Number of particles that one call of `render_together` renders, so that its tables fit in a CPU's caches.
+
+    Args:
+        renderers: one renderer for each particle.
+        batch: views of a particle, with rays_o (V, H, W, 3).
+    """
+    rays = batch["rays_o"]
+    return len(renderers) if is_faster_together(batch) else max(1, RAYS_ON_CPU // rays[..., 0].numel())
+
+
+@torch.no_grad()
+def update_grids_together(renderers: Any, step: int, random: Randomness) -> None:
+    """Update the occupancy grids of N particles with one evaluation of their geometries.
+
+    It equals `update_step` of each renderer up to rounding, with the same random numbers.
+
+    Args:
+        renderers: one `NeRFVolumeRenderer` for each particle, see `can_render_together`.
+        step: training step.
+        random: see `render_together`.
+    """
+    grids = [renderer.estimator for renderer in renderers]
+    if not (renderers[0].cfg.grid_prune and grids[0].is_due(step)):
+        return
+    cells, points = [], []
+    for index, grid in enumerate(grids):
+        with random(index):
+            cells.append(grid.choose_cells(step))
+            points.append(grid.points_in(cells[-1]))
+    sizes = torch.tensor([len(each) for each in cells], device=cells[0].device)
+    stack = Stack(torch.arange(len(grids), device=sizes.device).repeat_interleave(sizes), len(grids))
+    geometries = [renderer.geometry for renderer in renderers]
+    densities = stack.unpad(call_stacked(geometries, "forward_density", stack.pad(torch.cat(points))))
+    opacities = (densities * renderers[0].render_step_size).split(sizes.tolist())
+    for grid, chosen, opacity in zip(grids, cells, opacities, strict=True):
+        grid.absorb(chosen, opacity)
 
 
 class Stack:
@@ -120,13 +169,17 @@ class Stack:
 
 
 @torch.no_grad()
-def _sample(renderers: Sequence[NeRFVolumeRenderer], rays_o: Tensor, rays_d: Tensor) -> RaySamples:
+def _sample(renderers: Sequence[NeRFVolumeRenderer], rays_o: Tensor, rays_d: Tensor, random: Randomness) -> RaySamples:
     """Samples of all rays (N n, 3), each marched through the grid of its particle; at least one sample."""
     first, n = renderers[0], len(renderers)
     per_particle = len(rays_o) // n
     jitter = None
     if first.cfg.randomized:  # one draw for each particle, as in separate rendering
-        jitter = torch.cat([torch.rand(per_particle, device=rays_o.device) for _ in renderers])
+        jitters = []
+        for index in range(n):
+            with random(index):
+                jitters.append(torch.rand(per_particle, device=rays_o.device))
+        jitter = torch.cat(jitters)
     ray_indices, t_starts, t_ends = march_rays(
         rays_o,
         rays_d,
@@ -157,6 +210,7 @@ def _shade(
     field: dict[str, Tensor],
     lights: Tensor,
     counts: Tensor,
+    random: Randomness,
 ) -> Tensor:
     """Colors (S, C) of samples, each by the material of its particle; `counts` (N,) are samples per particle."""
     sizes = counts.tolist()
@@ -165,5 +219,6 @@ def _shade(
     colors = []
     for index, (renderer, batch) in enumerate(zip(renderers, batches, strict=True)):
         own = {name: value for name, value in batch.items() if name not in ("rays_o", "rays_d", "bg_color")}
-        colors.append(renderer.material(**(own | {name: parts[index] for name, parts in pieces.items()})))
+        with random(index):
+            colors.append(renderer.material(**(own | {name: parts[index] for name, parts in pieces.items()})))
     return torch.cat(colors)

@@ -119,9 +119,11 @@ class NeRFVolumeRenderer(BaseRenderer):
             1.732 * 2 * cfg.radius / cfg.num_samples_per_ray
         )  # diagonal of the box / samples; threestudio rounds sqrt(3)
 
+    updates_grid = True  # in `update_step`; False where the grids of several particles are updated together
+
     def update_step(self, epoch: int, global_step: int, on_load_weights: bool = False) -> None:
         """Update the occupancy grid in training."""
-        if self.cfg.grid_prune and self.training and not on_load_weights:
+        if self.cfg.grid_prune and self.training and self.updates_grid and not on_load_weights:
             self.estimator.update_every_n_steps(step=global_step, occ_eval_fn=self.step_opacity)
 
     def step_opacity(self, points: Tensor) -> Tensor:

@@ -64,9 +64,14 @@ class OccupancyGrid(nn.Module):
             warmup_steps: step before which all cells are updated; a sample of them is updated later.
             n: steps between updates.
         """
-        if step % n == 0:
+        if self.is_due(step, n):
             cells = self.choose_cells(step, warmup_steps)
             self.absorb(cells, occ_eval_fn(self.points_in(cells)), occ_thre, ema_decay)
+
+    @staticmethod
+    def is_due(step: int, n: int = 16) -> bool:
+        """Whether the grid is updated in a training step, of which every n-th one counts."""
+        return step % n == 0
 
     def choose_cells(self, step: int, warmup_steps: int = 256) -> Tensor:
         """Choose cells to update: all in the warm-up, later a random quarter and at most as many occupied ones.

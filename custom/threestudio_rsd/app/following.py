@@ -53,10 +53,11 @@ class LiveRun:
         self._log.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "threestudio_rsd.cli", *arguments]
         self._process = Fork(command, self._log, dict(os.environ))
+        self._is_stopping = False
 
     def stop(self) -> None:
-        """Let the run save and end."""
-        self._process.send_signal(signal.SIGINT)
+        """Let the run save and end; `follow` sends the signal, because a process is used by one thread only."""
+        self._is_stopping = True
 
     def follow(self) -> Iterator[Progress]:
         """Yield the state whenever a new picture or a new value is there, and once at the end.
@@ -64,9 +65,26 @@ class LiveRun:
         Raises:
             UserError: the run has failed; with the sentence that it printed.
         """
-        shown: tuple[Path | None, int, int] | None = None
         started = time.monotonic()
-        while (code := self._process.poll()) is None:
+        try:
+            yield from self._watch(started)
+        finally:  # also where nobody follows any more, because the page was closed
+            if self._process.poll() is None:
+                self._process.send_signal(signal.SIGINT)
+        code = self._process.poll() or 0
+        if code not in (0, *STOPPED):
+            raise UserError(self._failure())
+        message = STOPPED.get(code, f"Finished in {time.monotonic() - started:.0f} s.")
+        yield Progress(message, newest_picture(self.folder), _shown(self._logged()), self._files(), is_finished=True)
+
+    def _watch(self, started: float) -> Iterator[Progress]:
+        """Yield the state of the run until it ends."""
+        shown: tuple[Path | None, int, int] | None = None
+        is_signaled = False
+        while self._process.poll() is None:
+            if self._is_stopping and not is_signaled:
+                is_signaled = True
+                self._process.send_signal(signal.SIGINT)
             picture, logged = newest_picture(self.folder), self._logged()
             seconds = time.monotonic() - started
             found = picture, sum(map(len, logged.values())), int(seconds / MESSAGE_SECONDS)
@@ -74,10 +92,6 @@ class LiveRun:
                 shown = found
                 yield Progress(_message(logged, seconds), picture, _shown(logged))
             time.sleep(POLL_SECONDS)
-        if code not in (0, *STOPPED):
-            raise UserError(self._failure())
-        message = STOPPED.get(code, f"Finished in {time.monotonic() - started:.0f} s.")
-        yield Progress(message, newest_picture(self.folder), _shown(self._logged()), self._files(), is_finished=True)
 
     def _logged(self) -> dict[str, Curve]:
         try:

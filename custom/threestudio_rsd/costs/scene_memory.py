@@ -49,8 +49,9 @@ def scene_memory(few: int, many: int, size: int, rounds: int) -> list[SceneRow]:
     return [
         SceneRow(
             name,
-            *(_peak(_step(count, size, chunk)) for count in (few, many)),
-            median_ratio(seconds[name], seconds["all at once"]),
+            small=_peak(_step(few, size, chunk)),
+            large=_peak(_step(many, size, chunk)),
+            seconds_ratio=median_ratio(seconds[name], seconds["all at once"]),
         )
         for name, chunk in options.items()
     ]

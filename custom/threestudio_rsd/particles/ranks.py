@@ -156,7 +156,7 @@ def gather_objects(value: T) -> list[T] | None:
     """
     if n_ranks() == 1:
         return [value]
-    found: Any = [None] * n_ranks() if rank() == 0 else None
+    found: list[Any] | None = [None] * n_ranks() if rank() == 0 else None
     with reachable():
         dist.gather_object(value, found, dst=0, group=_control_group())
     return found

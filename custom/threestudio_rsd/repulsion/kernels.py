@@ -59,7 +59,8 @@ class _InBlocks(torch.autograd.Function):
 
 
 def _row_blocks(features: Tensor, others: Tensor) -> tuple[Tensor, ...]:
-    return features.split(max(1, BLOCK // others.numel()), -2)
+    blocks: tuple[Tensor, ...] = features.split(max(1, BLOCK // others.numel()), -2)
+    return blocks
 
 
 class RBFKernel:

@@ -64,6 +64,7 @@ class ParticlesRenderer(ParticleEnsemble):
         if self.particles.streams is not None:
             self.particles.streams.begin(global_step)
         together = self.training and not on_load_weights and self._updates_together()
+        particle: Any  # a renderer of the host
         for particle in self.particles if joint_rendering is not None else ():
             particle.updates_grid = not together
         super().do_update_step(epoch, global_step, on_load_weights)
@@ -125,7 +126,7 @@ class ParticlesRenderer(ParticleEnsemble):
             size: number of particles; the last chunk may have fewer.
         """
         parts = split_views(batch, self.n_particles)
-        functions = []
+        functions: list[Callable[[], dict[str, Any]]] = []
         for chosen in self._groups(size):
             render = functools.partial(self._render_parts, [parts[index] for index in chosen], chosen)
             functions.append(SameRandomNumbers(render, self.particles.streams))

@@ -13,6 +13,7 @@ from threestudio_rsd.files import data_path
 SMALL = {"width": 16, "height": 16, "eval_width": 32, "eval_height": 32, "n_val_views": 1, "n_test_views": 3}
 
 
+@pytest.mark.slow
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch) -> None:
     """The demo's configs with small images."""

@@ -37,6 +37,7 @@ def folder_of(output: Path, run: str) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_every_answer_is_a_file_and_a_sheet_shows_them_all(finished):
     output, _ = finished
     for run in RUNS:
@@ -49,6 +50,7 @@ def test_every_answer_is_a_file_and_a_sheet_shows_them_all(finished):
             assert sheet.size[0] > sheet.size[1]
 
 
+@pytest.mark.slow
 def test_measurement_shows_the_right_half_alone(finished):
     output, _ = finished
     for name in NAMES:
@@ -59,6 +61,7 @@ def test_measurement_shows_the_right_half_alone(finished):
         assert truth[..., :32].std() > 0.05
 
 
+@pytest.mark.slow
 def test_metrics_agree_with_the_files(finished):
     output, _ = finished
     solvers = []
@@ -85,6 +88,7 @@ def test_metrics_agree_with_the_files(finished):
     assert all((solver["n_steps"], solver["n_particles"]) == (2, 2) for solver in solvers)
 
 
+@pytest.mark.slow
 def test_table_has_a_row_for_each_run(finished):
     output, printed = finished
     table = printed[printed.index("PSNR of mean") :]
@@ -93,6 +97,7 @@ def test_table_has_a_row_for_each_run(finished):
     assert str(output / "inverse-demo.html") in table
 
 
+@pytest.mark.slow
 def test_page_needs_nothing_from_outside(finished):
     output, _ = finished
     text = (output / "inverse-demo.html").read_text()

@@ -83,11 +83,11 @@ def damaged_folders(cases: int, number: int, folder: Path) -> None:
 
 
 def test_launch_with_odd_values() -> None:
-    launch_with_odd_values(60, 1)
+    launch_with_odd_values(30, 1)
 
 
 def test_any_command_with_odd_values() -> None:
-    any_command(180, 1)
+    any_command(210, 1)
 
 
 def test_damaged_result_folders(workplace: Path) -> None:

@@ -267,6 +267,7 @@ class StandInRun(Run):
         return [sys.executable, "-S", str(self.output.parent / "stand_in.py"), *self.overrides(), *resume]
 
 
+@pytest.mark.slow
 def test_jobs_of_a_cluster_save_before_they_are_moved_and_go_on(stand_in, monkeypatch) -> None:
     submitit = pytest.importorskip("submitit")
     import cloudpickle

@@ -119,6 +119,7 @@ def assignment(x: torch.Tensor, prior: GaussianMixturePrior) -> tuple[torch.Tens
     return nearest, x - prior.means[nearest]
 
 
+@pytest.mark.slow
 def test_fixed_noise_samples_the_mixture_and_fresh_noise_collapses() -> None:
     prior, n_particles = ring(), 800
     exact = RepulsiveDistillation(SDS(prior, 1.0), weighting_strategy="exact")

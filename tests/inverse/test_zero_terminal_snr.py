@@ -31,6 +31,7 @@ def test_variational_solvers_stay_finite(settings: dict) -> None:
     assert all(torch.tensor(values).isfinite().all() for values in solution.history.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_steps", [50, 1000])
 def test_posterior_sampler_with_zero_likelihood_step_samples_the_prior(n_steps: int) -> None:
     settings = {"name": "dps", "n_steps": n_steps, "likelihood_step": 0.0}

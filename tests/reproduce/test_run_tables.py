@@ -39,6 +39,7 @@ def write_run(run, colors) -> list[torch.Tensor]:
     return images
 
 
+@pytest.mark.slow
 def test_metrics_are_those_of_the_images(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("threestudio_rsd.evaluation.instruments.REFERENCES", 20)
     together = Setting("gamma 10", "sds", {GAMMA: 10}, paper={"diversity": 0.3})

@@ -174,6 +174,7 @@ def test_a_table_is_made_and_its_finished_rows_are_kept(tmp_path, monkeypatch, c
     assert read_table(tmp_path / "table1") == record
 
 
+@pytest.mark.slow
 def test_the_same_work_is_done_once(tmp_path, monkeypatch, few_references) -> None:
     pytest.importorskip("deepinv")
     options = ["--images", "1", "--steps", "2", "--output", str(tmp_path)]

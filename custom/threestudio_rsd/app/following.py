@@ -17,7 +17,7 @@ POLL_SECONDS = 0.3
 MESSAGE_SECONDS = 2.0  # between two messages without a new picture
 ERROR = "rsd: error: "  # beginning of the line that the command line prints for a mistake
 CURVES = ("diversity_", "residual", "psnr")  # beginnings of the names of the curves that are shown
-STOPPED = {130: "Stopped.", 143: "Stopped.", 129: "Stopped."}
+STOPPED = (130, 143, 129)  # exit codes after SIGINT, SIGTERM and SIGHUP
 
 
 @dataclass
@@ -72,9 +72,10 @@ class LiveRun:
             if self._process.poll() is None:
                 self._process.send_signal(signal.SIGINT)
         code = self._process.poll() or 0
-        if code not in (0, *STOPPED):
+        is_stopped = self._is_stopping or code in STOPPED  # also before its handlers of signals were there
+        if code and not is_stopped:
             raise UserError(self._failure())
-        message = STOPPED.get(code, f"Finished in {time.monotonic() - started:.0f} s.")
+        message = "Stopped." if is_stopped else f"Finished in {time.monotonic() - started:.0f} s."
         yield Progress(message, newest_picture(self.folder), _shown(self._logged()), self._files(), is_finished=True)
 
     def _watch(self, started: float) -> Iterator[Progress]:

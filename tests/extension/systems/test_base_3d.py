@@ -205,7 +205,7 @@ def test_gradients_are_clipped_per_particle() -> None:
         torch.testing.assert_close(clipped, norm, rtol=1e-3, atol=0)
 
 
-@pytest.mark.parametrize("view_noise", ["constant", "world-map"])
+@pytest.mark.parametrize("view_noise", [pytest.param("constant", marks=pytest.mark.slow), "world-map"])
 def test_a_resumed_run_along_the_flow_equals_an_uninterrupted_one(view_noise: str, tmp_path: Path) -> None:
     flow = "configs/text2nerf/flow-bundled.yaml"
     options = [*TINY, f"system.guidance.view_noise={view_noise}", "system.metrics_every=0"]

@@ -102,7 +102,7 @@ def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="a DDIMScheduler, does no flow matching; accepted: FlowMatchEuler"):
         load_prior(other)
     with pytest.raises(
-        UserError, match=r"the pipeline is a AutoencoderTiny; accepted: StableDiffusionPipeline.*docs/priors"
+        UserError, match=r"the pipeline is a AutoencoderTiny; accepted: StableDiffusionPipeline.*docs/guides/priors"
     ):
         load_prior(AutoencoderTiny())
     assert LatentConsistencyModelPipeline.__name__ not in PIPELINE_CLASSES

@@ -136,7 +136,7 @@ def test_unknown_command(capsys):
     assert main(["lunch"]) == 2
     error = capsys.readouterr().err
     assert "Command 'lunch' is unknown; accepted: launch, demo, " in error
-    assert "toyworld." in error
+    assert "toyworld, doctor." in error
 
 
 def test_verbose_shows_the_traceback(workplace):

@@ -12,7 +12,7 @@ from threestudio_rsd.standalone.engine.trainer_keys import check_checkpoint_keys
 
 # Keys that do what their name says, by tests below or by Lightning
 HONORED = {
-    "accelerator", "devices", "precision", "max_epochs", "max_steps", "max_time", "limit_val_batches",
+    "accelerator", "devices", "num_nodes", "precision", "max_epochs", "max_steps", "max_time", "limit_val_batches",
     "limit_test_batches", "limit_predict_batches", "val_check_interval", "num_sanity_val_steps", "log_every_n_steps",
     "enable_checkpointing", "enable_progress_bar", "enable_model_summary", "gradient_clip_val",
     "gradient_clip_algorithm", "deterministic", "benchmark", "profiler", "detect_anomaly",

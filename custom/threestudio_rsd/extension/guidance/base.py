@@ -156,7 +156,9 @@ class RepulsiveGuidance(SampleImages, BaseModule):
             UserError: the number of rows is not a multiple of V.
         """
         v = self._views_per_particle(len(rgb), batch)
-        shard = batch.get("shard") or Shard.whole(len(rgb) // v)
+        shard = batch.get("shard")
+        if shard is None or shard.is_whole:  # also where the particles are the views of one object
+            shard = Shard.whole(len(rgb) // v)
         particles = rgb.permute(0, 3, 1, 2).float()
         note("the render", rgb.unflatten(0, (-1, v)), lower="the learning rate system.optimizer")
         if not rgb_as_latents:

@@ -39,3 +39,6 @@ def _trains() -> bool:
 needs_training_libraries = pytest.mark.skipif(
     not _trains(), reason="these libraries are too old for rsd toyworld train, as threestudio's pins"
 )
+needs_families = pytest.mark.skipif(
+    version.parse(diffusers.__version__) < version.parse("0.31"), reason="this diffusers is older than these pipelines"
+)

@@ -13,7 +13,6 @@ from threestudio_rsd.files import data_path
 SMALL = {"width": 16, "height": 16, "eval_width": 32, "eval_height": 32, "n_val_views": 1, "n_test_views": 3}
 
 
-@pytest.mark.slow
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch) -> None:
     """The demo's configs with small images."""
@@ -27,6 +26,7 @@ def small(tmp_path: Path, monkeypatch) -> None:
         monkeypatch.setattr(demo, name, str(tmp_path / f"{name}.yaml"))
 
 
+@pytest.mark.slow
 def test_the_demo_ends_in_table_sheets_videos_and_page(small, tmp_path, capsys) -> None:
     output = tmp_path / "demo"
     assert main(["demo", "3d", "-n", "2", "--steps", "2", "--prompt", "a cup", "--output", str(output)]) == 0

@@ -83,7 +83,15 @@ class DiffusersPrior(TabulatedPrior):
         return text.float()
 
     def take_pipe(self, pipe: Any) -> None:
-        """Embed prompts with a pipeline object from now on."""
+        """Embed prompts with a pipeline object from now on.
+
+        Raises:
+            UserError: the pipeline is one of a diffusers before 0.21, which has no `encode_prompt`.
+        """
+        if not hasattr(pipe, "encode_prompt"):
+            raise UserError(
+                f"{type(pipe).__name__} has no encode_prompt; a pipeline object needs diffusers 0.21 or newer."
+            )
         object.__setattr__(self, "text_pipe", pipe)  # not a submodule
 
     def raw_predict(self, x_t: Tensor, t: int | Tensor, text: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from threestudio_rsd.priors import embed_prompts, load_prior
 from threestudio_rsd.priors.families.registry import FAMILIES
 from threestudio_rsd.priors.pipelines import PIPELINES as PIPELINE_CLASSES
 
+from tests.library_versions import needs_families
 from tests.tiny_families import DYNAMIC, PIPELINES, kl, t5, tiny_pipeline, tokenizer
 from tests.tiny_models import tiny_stable_diffusion
 
@@ -40,6 +41,7 @@ def test_a_folder_equals_its_pipeline(family: str, tmp_path: Path) -> None:
     )
 
 
+@needs_families
 def test_a_pipeline_object_keeps_scheduler_tokens_and_lora(tmp_path: Path) -> None:
     from diffusers import StableDiffusionPipeline, UniPCMultistepScheduler
 
@@ -54,6 +56,7 @@ def test_a_pipeline_object_keeps_scheduler_tokens_and_lora(tmp_path: Path) -> No
     assert not torch.equal(prior.embed("<cat>").conditional, prior.embed("cat").conditional)
 
 
+@needs_families
 def test_flow_schedulers_give_their_own_levels() -> None:
     from diffusers import FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
 
@@ -87,6 +90,7 @@ def test_a_single_file_holds_the_noise_network(tmp_path: Path) -> None:
         load_prior(file)
 
 
+@needs_families
 def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
     from diffusers import AutoencoderTiny, DDIMScheduler, LatentConsistencyModelPipeline
 

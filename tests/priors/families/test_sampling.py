@@ -9,6 +9,7 @@ from threestudio_rsd.distillation import SDS, RepulsiveDistillation
 from threestudio_rsd.priors import Prior, PromptEmbedding, load_prior
 from threestudio_rsd.priors.families.tokens import from_tokens, to_tokens
 
+from tests.library_versions import needs_families
 from tests.tiny_families import FLOW, PIPELINES, tiny_pipeline
 
 PROMPT, NEGATIVE = "a red mushroom", "ugly"
@@ -90,6 +91,7 @@ def test_exact_steps_are_the_pipelines_sampler(family: str, scale: float) -> Non
     assert images.std() > 0
 
 
+@needs_families
 @pytest.mark.parametrize("family", ["stable-diffusion-xl", "pixart"])
 def test_exact_steps_are_ddim(family: str) -> None:
     pipe, prior = built(family)
@@ -133,7 +135,12 @@ def test_encoding_is_the_autoencoders_mean(family: str) -> None:
     assert tuple(particles.shape[1:]) == prior.latent_shape
 
 
-@pytest.mark.parametrize("family", [pytest.param(name, marks=pytest.mark.slow) for name in FLOW if name != "sana"])
+# Qwen-Image's own pipeline returns NaN with tiny random weights in bfloat16; Sana was not tried.
+IN_HALF = [name for name in FLOW if name not in ("sana", "qwen-image")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", IN_HALF)
 def test_half_precision_agrees_with_the_pipeline(family: str) -> None:
     pipe = tiny_pipeline(family).to(torch.bfloat16)
     prior = load_prior(pipe, image_size=SIZE)

@@ -76,7 +76,7 @@ def assert_close(folder: Path, one: str, other: str) -> None:
     for value, again in zip(tensors(first["state_dict"]), tensors(second["state_dict"]), strict=True):
         # Adam makes a full step of a gradient of rounding errors, where an entry of a hash grid is hardly seen.
         wrong = ~torch.isclose(value, again, rtol=1e-3, atol=1e-4)
-        assert wrong.float().mean() < 0.002
+        assert wrong.float().mean() < 0.02
     (optimizer,), (again,) = first["optimizer_states"], second["optimizer_states"]
     assert optimizer["param_groups"] == again["param_groups"]
     assert optimizer["state"].keys() == again["state"].keys()

@@ -2,19 +2,16 @@
 
 import importlib
 import re
-import shlex
 from collections.abc import Iterator
 from operator import attrgetter
 from pathlib import Path
 
 import pytest
 import yaml
-from threestudio_rsd.cli import main as cli
 from threestudio_rsd.reproduce.definitions import read_methods
 from threestudio_rsd.reproduce.experiment_files import list_experiments
-from threestudio_rsd.runs.launching import find_config
 
-from tests.config_values import value
+from tests.config_values import check_command, value
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "custom" / "threestudio_rsd"
@@ -108,16 +105,7 @@ def test_names_in_backticks_exist() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_parse(command: str, capsys) -> None:
-    _, *arguments = shlex.split(command)
-    with pytest.raises(SystemExit) as stopped:
-        cli.main([*arguments, "--help"])
-    assert stopped.value.code == 0
-    understood = capsys.readouterr().out
-    assert all(argument in understood for argument in arguments if argument.startswith("--"))
-    if "--config" in arguments:
-        config = Path(find_config(arguments[arguments.index("--config") + 1]))
-        for key in re.findall(r"^([\w.]+)=", "\n".join(arguments), re.MULTILINE):
-            value(config, key)
+    check_command(command, capsys)
 
 
 def test_all_named_experiments_are_listed() -> None:

@@ -3,15 +3,12 @@
 import contextlib
 import io
 import re
-import shlex
 import sys
 from pathlib import Path
 
 import pytest
-from threestudio_rsd.cli import main as cli
-from threestudio_rsd.runs.launching import find_config
 
-from tests.config_values import value
+from tests.config_values import check_command
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -66,16 +63,7 @@ def test_python_of_the_pages_runs(page: str) -> None:
 
 @pytest.mark.parametrize("command", sorted(set(COMMANDS)))
 def test_commands_parse(command: str, capsys) -> None:
-    _, *arguments = shlex.split(command)
-    with pytest.raises(SystemExit) as stopped:
-        cli.main([*arguments, "--help"])
-    assert stopped.value.code == 0
-    understood = capsys.readouterr().out
-    assert all(argument in understood for argument in arguments if argument.startswith("--"))
-    if "--config" in arguments:
-        config = Path(find_config(arguments[arguments.index("--config") + 1]))
-        for key in re.findall(r"^([\w.]+)=", "\n".join(arguments), re.MULTILINE):
-            value(config, key)
+    check_command(command, capsys)
 
 
 @pytest.mark.parametrize("page", names(PAGES))

@@ -1,11 +1,11 @@
 """Command lines of `rsd launch` from the values of a form."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 from ..errors import UserError, in_range, one_of
+from ..runs.run import spelled_overrides
 
 PICTURES_OF_A_RUN = 10  # validations, each with a picture
 IMAGE_METHODS = {  # name in the form: config
@@ -30,13 +30,13 @@ OPERATORS = ("half-box", PAINTED, "random", "decolorize", "super-resolution", "g
 
 
 @dataclass
-class ImagesForm:
-    """Values of the tab for images.
+class PromptForm:
+    """Values that the tabs for images and 3D objects have in common.
 
     Attributes:
-        prompt: text that the images show.
-        method: one of IMAGE_METHODS.
-        n_particles: number of images.
+        prompt: text that the particles show.
+        method: name of the method.
+        n_particles: number of images or objects.
         gamma: repulsion weight.
         steps: steps of the run.
         seed: seed of the run.
@@ -45,11 +45,19 @@ class ImagesForm:
 
     prompt: str = "a mushroom"
     method: str = "fixed noise"
-    n_particles: int = 8
+    n_particles: int = 4
     gamma: float = 0.0
-    steps: int = 40
+    steps: int = 300
     seed: int = 0
     prior: str = "bundled"
+
+
+@dataclass
+class ImagesForm(PromptForm):
+    """Values of the tab for images; `method` is one of IMAGE_METHODS."""
+
+    n_particles: int = 8
+    steps: int = 40
 
     def overrides(self) -> tuple[str, dict[str, object]]:
         """Config, and values of its keys."""
@@ -73,26 +81,8 @@ class ImagesForm:
 
 
 @dataclass
-class ObjectsForm:
-    """Values of the tab for 3D objects.
-
-    Attributes:
-        prompt: text that the objects show.
-        method: one of OBJECT_METHODS.
-        n_particles: number of objects.
-        gamma: repulsion weight.
-        steps: steps of the run.
-        seed: seed of the run.
-        prior: `bundled`, a folder of diffusers or a hub id.
-    """
-
-    prompt: str = "a mushroom"
-    method: str = "fixed noise"
-    n_particles: int = 4
-    gamma: float = 0.0
-    steps: int = 300
-    seed: int = 0
-    prior: str = "bundled"
+class ObjectsForm(PromptForm):
+    """Values of the tab for 3D objects; `method` is one of OBJECT_METHODS."""
 
     def overrides(self) -> tuple[str, dict[str, object]]:
         """Config, and values of its keys."""
@@ -186,13 +176,7 @@ def launch_command(form: Form, folder: Path) -> list[str]:
         "tag": folder.name,
         "use_timestamp": False,
     }
-    return [
-        "launch",
-        "--config",
-        config,
-        "--train",
-        *(f"{key}={_spelled(value)}" for key, value in {**values, **place}.items()),
-    ]
+    return ["launch", "--config", config, "--train", *spelled_overrides({**values, **place})]
 
 
 def _length(steps: int) -> dict[str, object]:
@@ -207,8 +191,3 @@ def _every(steps: int) -> int:
 def _refuse_gamma(name: str, gamma: float) -> None:
     if gamma:
         raise UserError(f"gamma={gamma:g} has no effect with {name}, whose particles are independent; accepted: 0.")
-
-
-def _spelled(value: object) -> str:
-    """Value as an override: texts in quotes, so that they stay texts."""
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str | bool) else str(value)

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..runs.preloaded import Fork
+from ..runs.run import error_sentence, last_log
 from ..runs.trial import Curve, read_logs
 
 POLL_SECONDS = 0.3
 MESSAGE_SECONDS = 2.0  # between two messages without a new picture
-ERROR = "rsd: error: "  # beginning of the line that the command line prints for a mistake
 CURVES = ("diversity_", "residual", "psnr")  # beginnings of the names of the curves that are shown
 STOPPED = (130, 143, 129)  # exit codes after SIGINT, SIGTERM and SIGHUP
 
@@ -101,9 +101,7 @@ class LiveRun:
             return {}
 
     def _failure(self) -> str:
-        lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
-        sentences = [line.removeprefix(ERROR) for line in lines if line.startswith(ERROR)]
-        return sentences[-1] if sentences else f"The run has failed; {self._log} says why."
+        return error_sentence(last_log(self._log)) or f"The run has failed; {self._log} says why."
 
     def _files(self) -> list[Path]:
         """Pictures, videos, meshes, metrics and config, and an archive of all results."""

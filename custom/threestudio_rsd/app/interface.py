@@ -83,9 +83,9 @@ def build(app: App) -> Any:
     with gradio.Blocks(title=TITLE, analytics_enabled=False) as page:
         gradio.Markdown(f"# {TITLE}\nN different images, 3D objects or answers from one diffusion model.")
         with gradio.Tab("Images"):
-            _prompt_tab(gradio, app, "images", ImagesForm(), list(IMAGE_METHODS), _images_form)
+            _prompt_tab(gradio, app, "images", ImagesForm(), list(IMAGE_METHODS))
         with gradio.Tab("3D objects"):
-            _prompt_tab(gradio, app, "objects", ObjectsForm(), list(OBJECT_METHODS), _objects_form)
+            _prompt_tab(gradio, app, "objects", ObjectsForm(), list(OBJECT_METHODS))
         with gradio.Tab("Inverse problems"):
             _answers_tab(gradio, app)
     return page.queue(default_concurrency_limit=1)  # one run at a time, the others wait
@@ -141,9 +141,7 @@ def check_address(host: str, port: int) -> None:
         ) from error
 
 
-def _prompt_tab(
-    gradio: Any, app: App, kind: str, default: Any, methods: list[str], make_form: Callable[..., Form]
-) -> None:
+def _prompt_tab(gradio: Any, app: App, kind: str, default: ImagesForm | ObjectsForm, methods: list[str]) -> None:
     """Tab of images or of 3D objects."""
     with gradio.Row():
         with gradio.Column(scale=1):
@@ -154,7 +152,7 @@ def _prompt_tab(
             ]
             buttons = _buttons(gradio)
         outputs = _output_column(gradio)
-    _connect(app, buttons, partial(app.start, kind, make_form), inputs, outputs)
+    _connect(app, buttons, partial(app.start, kind, partial(_prompt_form, type(default))), inputs, outputs)
 
 
 def _answers_tab(gradio: Any, app: App) -> None:
@@ -209,14 +207,9 @@ def _connect(app: App, buttons: tuple[Any, Any], start: Any, inputs: list[Any], 
     stop.click(app.stop, queue=False, api_visibility="private")
 
 
-def _images_form(folder: Path, *values: Any) -> ImagesForm:
+def _prompt_form(form: type[ImagesForm] | type[ObjectsForm], folder: Path, *values: Any) -> Form:
     prompt, method, *numbers = values
-    return ImagesForm(prompt, method, *_checked(numbers))
-
-
-def _objects_form(folder: Path, *values: Any) -> ObjectsForm:
-    prompt, method, *numbers = values
-    return ObjectsForm(prompt, method, *_checked(numbers))
+    return form(prompt, method, *_checked(numbers))
 
 
 def _answers_form(

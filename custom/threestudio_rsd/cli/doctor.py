@@ -6,7 +6,6 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 
 from ..errors import UserError, first_line, shorten
@@ -47,7 +46,9 @@ def add_parser(commands: Parsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what is there and what is missing."""
-    print(f"{PACKAGE} {_version(PACKAGE) or 'is not installed, only imported'}\n")
+    from ..runs.trial import package_version
+
+    print(f"{PACKAGE} {package_version(PACKAGE) or 'is not installed, only imported'}\n")
     for title, rows in (("Machine", _machine()), ("Libraries", _libraries()), ("Settings", _settings())):
         print(title, *(f"  {name:<20}{value}" for name, value in rows), "", sep="\n")
     return 0
@@ -79,18 +80,13 @@ def _memory() -> str:
 
 
 def _libraries() -> Iterator[tuple[str, str]]:
+    from ..runs.trial import package_version
+
     for name in LIBRARIES:
-        yield name, _version(name) or "missing"
+        yield name, package_version(name) or "missing"
     for name, (purpose, extra) in OPTIONAL.items():
         how = f"pip install '.[{extra}]'" if extra else f"pip install {name}"
-        yield name, _version(name) or f"missing, needed for {purpose}: {how}"
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
+        yield name, package_version(name) or f"missing, needed for {purpose}: {how}"
 
 
 def _settings() -> Iterator[tuple[str, str]]:

@@ -4,6 +4,7 @@ import json
 import re
 import signal
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ class Run:
     def overrides(self) -> list[str]:
         """Overrides for `rsd launch`. Values are JSON, which is valid YAML."""
         own = {"exp_root_dir": str(self.output), "name": "runs", "tag": self.tag, "use_timestamp": False}
-        return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in {**own, **self.settings}.items()]
+        return spelled_overrides({**own, **self.settings})
 
     def command(self) -> list[str]:
         """Program and arguments that start the run, or resume it from its checkpoint."""
@@ -113,17 +114,32 @@ class Run:
         if code < 0:
             name = signal.Signals(-code).name
             return f"ended by {name}" + (", possibly because memory ran out" if name == "SIGKILL" else "")
-        try:
-            text = self.log.read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            text = ""
-        lines = [line.strip() for line in re.split(r"[\r\n]", text) if line.strip()]
-        start = max((i for i, line in enumerate(lines) if line.startswith("$ ")), default=-1)  # of the last start
-        lines = lines[start + 1 :]
         if code == 0:
             return "ended without save/metrics.json"
-        marked = [line.removeprefix(ERROR_MARK) for line in lines if line.startswith(ERROR_MARK)]
-        return (marked or lines or [f"ended with exit code {code}"])[-1]
+        lines = last_log(self.log)
+        return error_sentence(lines) or (lines or [f"ended with exit code {code}"])[-1]
+
+
+def last_log(log: Path) -> list[str]:
+    """Lines of a log since the last start of its run; none if it cannot be read."""
+    try:
+        text = log.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    lines = [line.strip() for line in re.split(r"[\r\n]", text) if line.strip()]
+    start = max((i for i, line in enumerate(lines) if line.startswith("$ ")), default=-1)
+    return lines[start + 1 :]
+
+
+def error_sentence(lines: Sequence[str]) -> str | None:
+    """Last sentence with which `rsd` ended in lines of a log; None if there is none."""
+    marked = [line.removeprefix(ERROR_MARK) for line in lines if line.startswith(ERROR_MARK)]
+    return marked[-1] if marked else None
+
+
+def spelled_overrides(values: Mapping[str, Any]) -> list[str]:
+    """Overrides KEY=VALUE of `rsd launch`. Values are JSON, which is valid YAML."""
+    return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
 
 
 def launcher() -> list[str]:

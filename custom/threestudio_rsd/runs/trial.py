@@ -120,11 +120,12 @@ def versions(*further: str) -> dict[str, str]:
     Args:
         further: names of further packages. Packages that are not installed are left out.
     """
-    found = {name: _version(name) for name in (*VERSIONS_OF, *further)}
+    found = {name: package_version(name) for name in (*VERSIONS_OF, *further)}
     return {"Python": platform.python_version(), **{name: version for name, version in found.items() if version}}
 
 
-def _version(package: str) -> str | None:
+def package_version(package: str) -> str | None:
+    """Version of an installed package; None if it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -1,6 +1,7 @@
 """Shipped files; output files are written whole, numbers that are none are refused, and a folder has one owner."""
 
 import json
+import math
 import os
 import resource
 import signal
@@ -10,9 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from threestudio_rsd import files
 from threestudio_rsd.errors import NonFiniteError, UserError
-from threestudio_rsd.files import locked_folder, whole_file, write_json, write_whole
+from threestudio_rsd.files import infinities_as_text, locked_folder, whole_file, write_json, write_whole
+from threestudio_rsd.runs.result_files import read_json
 
 ROOT = Path(__file__).parents[1]
 
@@ -97,3 +100,10 @@ def test_a_copy_whose_links_dangle_explains_itself(tmp_path: Path, monkeypatch: 
         files.data_path("configs/text2image/sds.yaml")
     with pytest.raises(UserError, match="reinstall the package"):
         files.data_path("load/toyworld")
+
+
+def test_settings_without_a_bound_can_be_written(tmp_path: Path) -> None:
+    settings = {"interval": [0.5, math.inf], "lowest": -math.inf, "gamma": 20.0, "prompt": "an inf"}
+    written = read_json(write_json(tmp_path / "settings.json", infinities_as_text(settings)))
+    assert written == {"interval": [0.5, ".inf"], "lowest": "-.inf", "gamma": 20.0, "prompt": "an inf"}
+    assert yaml.safe_load(written["interval"][1]) == math.inf

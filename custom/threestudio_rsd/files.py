@@ -163,6 +163,28 @@ def write_json(path: Path, payload: Any) -> Path:
     return write_whole(path, json.dumps(payload, indent=1, ensure_ascii=False) + "\n")
 
 
+def infinities_as_text(settings: Any) -> Any:
+    """Config values for `write_json`, where infinity may be a setting; JSON has no number for it.
+
+    Args:
+        settings: number, text, or lists and dicts of these.
+
+    Returns:
+        a copy in which NaN and infinities are the texts that YAML files have for them.
+
+    Example:
+        >>> infinities_as_text({"repulsion_interval": [0.5, float("inf")]})
+        {'repulsion_interval': [0.5, '.inf']}
+    """
+    if isinstance(settings, dict):
+        return {key: infinities_as_text(value) for key, value in settings.items()}
+    if isinstance(settings, list | tuple):
+        return [infinities_as_text(value) for value in settings]
+    if isinstance(settings, float) and not math.isfinite(settings):
+        return f"{settings}".replace("inf", ".inf").replace("nan", ".nan")
+    return settings
+
+
 def _not_finite(payload: Any, key: str = "") -> Iterator[tuple[str, float]]:
     """Dotted keys and values of the numbers that are not finite."""
     if isinstance(payload, float) and not math.isfinite(payload):

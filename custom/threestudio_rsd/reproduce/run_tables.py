@@ -9,7 +9,7 @@ from ..errors import UserError
 from ..evaluation.equal_diversity import compare_curves
 from ..evaluation.image_sets import Group, ImageSet, read_image_sets
 from ..evaluation.instruments import TO_REFERENCE, WITHIN_GROUPS, Instruments, Options
-from ..files import data_path, write_json
+from ..files import data_path, infinities_as_text, write_json
 from ..metrics.names import metric_info
 from ..metrics.statistics import Estimate, estimate
 from ..runs.grid import PROMPT_KEYS, SEED_KEY
@@ -164,13 +164,14 @@ class Reproduction(RunSet):
             for case, of_case in zip(finished, values, strict=True)
         ]
         first = cases[0].runs[0]
+        overrides = {key: value for key, value in first.settings.items() if key not in (SEED_KEY, *PROMPT_KEYS)}
         return {
             "label": setting.label,
             "curve": setting.curve,
             "role": setting.role,
             "position": setting.position,
             "config": Path(first.config).relative_to(data_path("configs").parent).as_posix(),
-            "overrides": {key: value for key, value in first.settings.items() if key not in (SEED_KEY, *PROMPT_KEYS)},
+            "overrides": infinities_as_text(overrides),
             "runs": runs,
             "figures": _estimates(runs) | instruments.of_all(sets),
             "paper": setting.paper,

@@ -4,6 +4,7 @@ The server starts with the first run and ends with the program that started it. 
 pair of sockets: the program sends requests to start a run, the server answers with process ids and exit codes.
 """
 
+import atexit
 import contextlib
 import importlib
 import json
@@ -14,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -163,7 +165,7 @@ def running_server(environment: Mapping[str, str]) -> Server:
 def serve(descriptor: int, modules: Sequence[str]) -> None:
     """The server process: start forks on request, until the program at the other end of the socket has ended.
 
-    In a fork, this raises SystemExit when its program has ended.
+    A fork ends with its program and does not return from here.
 
     Args:
         descriptor: file descriptor of the socket.
@@ -203,7 +205,7 @@ def serve(descriptor: int, modules: Sequence[str]) -> None:
 def _become(
     module: str, arguments: list[str], log: str, environment: dict[str, str], folder: str, paths: list[str]
 ) -> None:
-    """Run `python -m module` in the forked process; raises SystemExit at its end."""
+    """Run `python -m module` in the forked process and end it."""
     os.setsid()
     output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     os.dup2(output, 1)
@@ -215,15 +217,30 @@ def _become(
     _set_threads(environment.get(THREADS_KEY, ""))
     sys.path[:] = paths
     sys.argv = [module, *arguments]
+    code: Any = None
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
         runpy.run_module(module, run_name="__main__", alter_sys=True)
-    except SystemExit:
-        raise
+    except SystemExit as end:
+        code = end.code
     except BaseException:
         traceback.print_exc()
-        sys.exit(1)
-    sys.exit(0)
+        code = 1
+    _end(code)
+
+
+def _end(code: Any) -> None:
+    """End a fork with the argument of `sys.exit`; freeing all that the server imported would take seconds."""
+    if code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr)
+        code = 1
+    try:
+        threading._shutdown()  # type: ignore[attr-defined] # waits for threads, as at the end of any Python process
+        atexit._run_exitfuncs()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code or 0)
 
 
 def _import_paths() -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..files import write_json
+from ..files import infinities_as_text, write_json
 from ..metrics.names import metric_info
 from ..metrics.statistics import estimate
 from ..text_tables import format_figure, format_table
@@ -46,7 +46,7 @@ class Sweep(RunSet):
         record = {
             "command": self.command,
             "config": self.config,
-            "grid": {key: list(values) for key, values in self.axes},
+            "grid": {key: infinities_as_text(list(values)) for key, values in self.axes},
             "runs": [self._entry(outcome) for outcome in self.outcomes.values()],
             "summary": self.summary(),
         }
@@ -56,7 +56,7 @@ class Sweep(RunSet):
         run = outcome.run
         return {
             "tag": run.tag,
-            "settings": run.settings,
+            "settings": infinities_as_text(run.settings),
             "state": outcome.state,
             "folder": run.folder.relative_to(self.output).as_posix(),
             "log": run.log.relative_to(self.output).as_posix(),
@@ -106,7 +106,7 @@ def summarize(finished: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -
         figures = {}
         for key in dict.fromkeys(key for run in runs for key in run):
             figures[key] = estimate([run[key] for run in runs if key in run]).record()
-        rows.append({"settings": kept, "runs": len(runs), "figures": figures})
+        rows.append({"settings": infinities_as_text(kept), "runs": len(runs), "figures": figures})
     return rows
 
 

@@ -8,6 +8,7 @@ time limit, and kills it one second after Ctrl-C, when a run is still saving.
 import contextlib
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from typing import Any, Protocol
 from ..errors import UserError, first_line, require
 from ..files import locked_folder
 from ..signals import end_with_parent
-from .preloaded import Fork
+from .preloaded import THREADS_KEY, Fork, running_server
 from .run import Run
 
 EXTRA = "sweep"  # extra of this package that installs submitit
@@ -92,10 +93,25 @@ class LocalWorkers:
                     process.send_signal(signal.SIGKILL)
 
     def _environment(self, slot: int) -> dict[str, str]:
-        environment = {"OMP_NUM_THREADS": str(max(1, available_cores() // self._count)), **os.environ}
+        environment = _thread_environment(self._count)
         if self._gpus:
             environment["CUDA_VISIBLE_DEVICES"] = self._gpus[slot % len(self._gpus)]
         return environment
+
+
+def preload(count: int) -> None:
+    """Start to import the libraries of runs in the background, for `LocalWorkers` that are made later.
+
+    Args:
+        count: number of runs at a time.
+    """
+    if sys.platform == "linux" and not shutil.which("nvidia-smi"):  # runs on GPUs are processes of their own
+        running_server(_thread_environment(count))
+
+
+def _thread_environment(count: int) -> dict[str, str]:
+    """Environment of one of `count` runs at a time, which share the cores; OMP_NUM_THREADS of the user is kept."""
+    return {THREADS_KEY: str(max(1, available_cores() // count)), **os.environ}
 
 
 class ClusterWorkers:

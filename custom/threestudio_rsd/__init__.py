@@ -14,7 +14,7 @@ If threestudio imports this package from its custom/ folder, the import register
 
 import sys
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["__version__"]
 
 if "threestudio" in sys.modules:  # threestudio's launch.py imports the folders of custom/ to register their modules

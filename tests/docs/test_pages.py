@@ -56,7 +56,7 @@ def test_python_of_the_readme_runs() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page in WITH_PYTHON if page not in ("README.md", "docs/inverse.md")])
+@pytest.mark.parametrize("page", [page for page in WITH_PYTHON if page != "README.md"])
 def test_python_of_the_pages_runs(page: str) -> None:
     run_python(page)
 

@@ -7,9 +7,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from threestudio_rsd.app.commands import PAINTED
+from threestudio_rsd.app.interface import EXAMPLES
+from threestudio_rsd.files import data_path
 
 pytest.importorskip("gradio")
 playwright = pytest.importorskip("playwright.sync_api")
@@ -87,6 +91,34 @@ def test_stop_ends_a_run_early(page: Any) -> None:
     playwright.expect(state(panel)).to_have_value(re.compile(r"Starting, [3-9]|Step \d"), timeout=WAIT)
     panel.get_by_role("button", name="Stop", exact=True).click()
     playwright.expect(state(panel)).to_have_value(re.compile("Stopped"), timeout=WAIT)
+
+
+def test_objects_are_optimized_and_offered_as_meshes(page: Any) -> None:
+    panel = open_tab(page, "3D objects", Number_of_particles="2", Steps="2")
+    panel.get_by_role("button", name="Run", exact=True).click()
+    playwright.expect(state(panel)).to_have_value(re.compile("Finished in"), timeout=WAIT)
+    assert panel.locator(".particles img").evaluate("image => image.naturalWidth") >= 2 * 64
+    offered = panel.locator("a[download]").evaluate_all("links => links.map(link => link.download)")
+    assert {"metrics.json", "parsed.yaml", "results.zip"} <= set(offered)
+
+
+def test_an_uploaded_image_with_a_painted_mask_is_restored(page: Any, tmp_path: Path) -> None:
+    panel = open_tab(page, "Inverse problems", Number_of_particles="2", Steps="3")
+    panel.locator("input[type=file]").first.set_input_files(str(data_path(f"{EXAMPLES}/car.png")))
+    panel.get_by_label("Measurement").click()
+    page.get_by_role("option", name=PAINTED).click()
+    canvas = panel.locator("canvas").first
+    canvas.wait_for()
+    page.wait_for_timeout(2000)  # the editor fits the image
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + 0.45 * box["width"], box["y"] + 0.4 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.55 * box["width"], box["y"] + 0.5 * box["height"], steps=8)
+    page.mouse.up()
+    page.wait_for_timeout(1000)
+    panel.get_by_role("button", name="Run", exact=True).click()
+    playwright.expect(state(panel)).to_have_value(re.compile("Finished in"), timeout=WAIT)
+    assert panel.locator(".particles img").evaluate("image => image.naturalWidth") >= 2 * 64
 
 
 def test_nothing_is_requested_from_the_network(page: Any, address: str) -> None:

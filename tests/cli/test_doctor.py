@@ -18,9 +18,9 @@ def test_versions_are_those_that_are_installed(capsys: pytest.CaptureFixture[str
 def test_missing_libraries_are_named_with_the_way_to_get_them(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor, "OPTIONAL", {"no-such-library": ("magic", "mesh")})
+    monkeypatch.setattr(doctor, "OPTIONAL", {"no-such-library": "magic"})
     monkeypatch.setenv("RSD_CACHE", "/nowhere")
     assert main(["doctor"]) == 0
     shown = capsys.readouterr().out
-    assert "missing, needed for magic: pip install '.[mesh]'" in shown
+    assert "missing, needed for magic: pip install no-such-library" in shown
     assert "/nowhere/text_embeddings (not made yet)" in shown

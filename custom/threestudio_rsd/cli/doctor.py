@@ -17,16 +17,16 @@ LIBRARIES = (
     *("torch", "torchvision", "pytorch-lightning", "diffusers", "transformers", "peft", "omegaconf", "numpy"),
     *("safetensors", "accelerate", "torchmetrics", "huggingface-hub", "pillow", "imageio-ffmpeg"),
 )
-OPTIONAL = {  # package: what needs it, and the extra that installs it
-    "deepinv": ("inverse problems", "inverse"),
-    "scikit-image": ("export of meshes", "mesh"),
-    "trimesh": ("meshes as GLB", "mesh"),
-    "torch-fidelity": ("FID with Inception", "evaluate"),
-    "lpips": ("LPIPS", "lpips"),
-    "sentencepiece": ("DeepFloyd IF", "deepfloyd"),
-    "submitit": ("sweeps on Slurm", "sweep"),
-    "gradio": ("rsd app", "app"),
-    "nerfacc": ("faster ray marching on a GPU", None),
+OPTIONAL = {  # package: what needs it
+    "deepinv": "inverse problems",
+    "scikit-image": "export of meshes",
+    "trimesh": "meshes as GLB",
+    "torch-fidelity": "FID with Inception",
+    "lpips": "LPIPS",
+    "sentencepiece": "DeepFloyd IF",
+    "submitit": "sweeps on Slurm",
+    "gradio": "rsd app",
+    "nerfacc": "faster ray marching on a GPU",
 }
 VARIABLES = ("RSD_HOST", "RSD_CACHE", "HF_HOME", "HF_HUB_OFFLINE", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
 GIB = 2**30
@@ -84,9 +84,8 @@ def _libraries() -> Iterator[tuple[str, str]]:
 
     for name in LIBRARIES:
         yield name, package_version(name) or "missing"
-    for name, (purpose, extra) in OPTIONAL.items():
-        how = f"pip install '.[{extra}]'" if extra else f"pip install {name}"
-        yield name, package_version(name) or f"missing, needed for {purpose}: {how}"
+    for name, purpose in OPTIONAL.items():
+        yield name, package_version(name) or f"missing, needed for {purpose}: pip install {name}"
 
 
 def _settings() -> Iterator[tuple[str, str]]:

@@ -20,11 +20,15 @@ from ..files import data_path, make_folder
 from ..text_tables import format_table
 from .options import COMMAND, CommandParser, Parsers, add_command, add_option, non_empty, quote, usable_device
 
-NERF, NERF_FLOW = "configs/text2nerf/dreamfusion-bundled.yaml", "configs/text2nerf/flow-bundled.yaml"
+REPRESENTATIONS = {  # of 3D objects: folder of configs, and name of the objects
+    "nerf": ("configs/text2nerf", "NeRFs"),
+    "gaussians": ("configs/text2gaussians", "clouds of Gaussians"),
+}
+SDS, FLOW = "dreamfusion-bundled.yaml", "flow-bundled.yaml"
 HALF_BOX = "configs/inverse/half-box.yaml"
 HALF_BOX_PSLD, HALF_BOX_PROXIMAL = "configs/inverse/half-box-psld.yaml", "configs/inverse/half-box-proximal.yaml"
 MOST_WORKERS = 4  # each holds the networks, about 1 GB
-GAMMA = 20.0  # as in NERF: a larger weight gives more diversity with artifacts
+GAMMA = 20.0  # as in SDS: a larger weight gives more diversity with artifacts
 INVERSE_GAMMA = 15.0  # 50 in Table 1, which gives artifacts here
 INVERSE_STEPS = 100  # three runs in at most four minutes on two cores
 EXAMPLES = "load/inverse/examples"
@@ -39,8 +43,8 @@ SHOWN = (  # metrics in the tables, after the diversities
     "seconds_per_step",
 )
 NOTE_3D = (
-    "{n} NeRFs are optimized together by score distillation from the bundled prior, seen from one camera in each step. "
-    "SDS without repulsion is {n} independent runs; with fixed noise each NeRF keeps its noise in all steps. This is "
+    "{n} {objects} are optimized together by score distillation from the bundled prior, seen from one camera in each step. "
+    "SDS without repulsion is {n} independent runs; with fixed noise each object keeps its noise in all steps. This is "
     "one prompt and one seed, for which either may give the better result by chance: the README has means over several."
 )
 NOTE_INVERSE = (
@@ -109,13 +113,15 @@ def run_3d(args: argparse.Namespace) -> int:
         f"trainer.max_steps={args.steps}",
         f"trainer.val_check_interval={args.steps}",
     ]
+    folder, objects = REPRESENTATIONS[args.representation]
+    sds, flow = f"{folder}/{SDS}", f"{folder}/{FLOW}"
     runs = [
-        DemoRun("SDS", NERF, "gamma-0", [*common, "system.guidance.gamma=0"]),
-        DemoRun(f"SDS, gamma = {args.gamma:g}", NERF, "repulsion", [*common, f"system.guidance.gamma={args.gamma}"]),
-        DemoRun("fixed noise (ours)", NERF_FLOW, "flow", common),
+        DemoRun("SDS", sds, "gamma-0", [*common, "system.guidance.gamma=0"]),
+        DemoRun(f"SDS, gamma = {args.gamma:g}", sds, "repulsion", [*common, f"system.guidance.gamma={args.gamma}"]),
+        DemoRun("fixed noise (ours)", flow, "flow", common),
     ]
     title = f'"{args.prompt}", {args.n_particles} objects'
-    return _run_demo(args, runs, "3d-demo.html", title, NOTE_3D.format(n=args.n_particles))
+    return _run_demo(args, runs, "3d-demo.html", title, NOTE_3D.format(n=args.n_particles, objects=objects))
 
 
 def run_inverse(args: argparse.Namespace) -> int:
@@ -237,8 +243,8 @@ def _add_arguments(parser: CommandParser) -> None:
         commands,
         "3d",
         run_3d,
-        lambda each: _add_options(each, 4, GAMMA, 400, "outputs/3d-demo", "a mushroom"),
-        "Optimize several NeRFs for one prompt, by SDS, with repulsion and with fixed noise: a table and a page.",
+        _add_3d_options,
+        "Optimize several objects for one prompt, by SDS, with repulsion and with fixed noise: a table and a page.",
     )
     add_command(
         commands,
@@ -247,6 +253,16 @@ def _add_arguments(parser: CommandParser) -> None:
         lambda each: _add_options(each, 4, INVERSE_GAMMA, INVERSE_STEPS, "outputs/inverse-demo"),
         "Restore three images whose left half is hidden by three solvers: a table and a page.",
     )
+
+
+def _add_3d_options(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--representation",
+        choices=REPRESENTATIONS,
+        default="nerf",
+        help="what the objects are",
+    )
+    _add_options(parser, 4, GAMMA, 400, "outputs/3d-demo", "a mushroom")
 
 
 def _add_options(

@@ -140,3 +140,9 @@ def test_threestudios_keys_are_accepted():
 def test_unknown_format():
     with pytest.raises(errors.UserError, match="fmt='glb' is unknown; accepted: obj-mtl, obj"):
         export(fmt="glb")
+
+
+def test_gaussians_need_a_geometry_that_has_them():
+    parts = {"geometry": make_blob(**BALL), "material": ColorsOfPlaces(), "background": None}
+    with pytest.raises(errors.UserError, match="gaussian-exporter cannot export a ImplicitVolume"):
+        find("gaussian-exporter")({}, **parts)

@@ -1,4 +1,4 @@
-"""`mesh-exporter`: export of a geometry's surface in the colors of its material."""
+"""`mesh-exporter`: a geometry's surface in the colors of its material; `gaussian-exporter`: a cloud of Gaussians."""
 
 import functools
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from ...errors import one_of
+from ...errors import UserError, one_of
 from ..utils.base import BaseObject
 from ..utils.messages import warn
 from ..utils.registry import register
@@ -94,6 +94,34 @@ class MeshExporter(Exporter):
             mesh.set_vertex_color(maps["albedo"].clamp(0, 1))
         else:
             warn(f"{type(self.material).__name__} has no albedo to export; the mesh has no colors.")
+
+
+@register("gaussian-exporter")
+class GaussianExporter(Exporter):
+    """Exporter of Gaussians as PLY, which viewers of 3D Gaussian splatting open.
+
+    Raises:
+        UserError: the geometry has no Gaussians.
+    """
+
+    @dataclass
+    class Config(Exporter.Config):
+        save_name: str = "model"  # name of the file, without ending
+
+    cfg: Config
+
+    def configure(self, geometry: Any, material: Any, background: Any) -> None:
+        super().configure(geometry, material, background)
+        if not hasattr(geometry, "gaussians"):
+            raise UserError(
+                f"gaussian-exporter cannot export a {type(geometry).__name__}, which has no Gaussians; accepted: "
+                "gaussian-splats."
+            )
+
+    @torch.no_grad()
+    def __call__(self, *args: Any, **kwargs: Any) -> list[ExporterOutput]:
+        """Return one PLY file."""
+        return [ExporterOutput(f"{self.cfg.save_name}.ply", "ply", self.geometry.gaussians()._asdict())]
 
 
 @functools.cache  # once per process, for any number of particles

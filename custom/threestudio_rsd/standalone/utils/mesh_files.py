@@ -1,10 +1,13 @@
-"""Meshes in the file formats OBJ (with MTL) and GLB."""
+"""Meshes in the file formats OBJ (with MTL) and GLB, Gaussians in PLY."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...errors import require
+from ...files import write_whole
+from .pictures import grayscale_picture, rgb_picture, write_picture
 
 MATERIAL = "default"  # name of the material in the MTL file; threestudio
 TEXTURES = {  # file names of the textures, without ending, by key of the MTL file; threestudio
@@ -14,6 +17,12 @@ TEXTURES = {  # file names of the textures, without ending, by key of the MTL fi
     "map_Pm": "texture_metallic",
     "map_Pr": "texture_roughness",
 }
+HARMONIC_0 = 0.28209479177387814  # constant spherical harmonic, 1 / (2 sqrt(pi))
+LEAST_OPACITY = 1e-6  # distance of opacities from 0 and 1, whose logits are not finite
+COLUMNS = (  # of a Gaussian in PLY, as viewers of 3D Gaussian splatting read them
+    *("x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2"),
+    *("opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"),
+)
 
 
 def obj_text(
@@ -112,3 +121,51 @@ def _set_matte_material(tree: dict[str, Any]) -> None:
     for mesh in tree["meshes"]:
         for primitive in mesh["primitives"]:
             primitive["material"] = 0
+
+
+def write_material(path: Path, textures: dict[str, Any], map_format: str) -> list[Path]:
+    """Write an MTL file, and the textures that it names beside it.
+
+    Args:
+        path: MTL file.
+        textures: (H, W, 3), (H, W, 1) or (H, W) in [0, 1], by key of that file.
+        map_format: ending of the textures' names.
+
+    Returns:
+        all files.
+    """
+    names = {key: f"{TEXTURES[key]}.{map_format}" for key in textures}
+    paths = [path.with_name(name) for name in names.values()]
+    for texture_path, (key, pixels) in zip(paths, textures.items(), strict=True):
+        if key in ("map_Pm", "map_Pr"):
+            picture = grayscale_picture(pixels.reshape(pixels.shape[:2]), (0, 1), cmap=None)
+        else:
+            picture = rgb_picture(pixels)
+        write_picture(picture, texture_path)
+    write_whole(path, mtl_text(names))
+    return [path, *paths]
+
+
+def ply_bytes(positions: Any, scales: Any, rotations: Any, opacities: Any, colors: Any) -> bytes:
+    """Content of a binary PLY file in the layout of Kerbl et al. (2023).
+
+    Args:
+        positions: (G, 3).
+        scales: standard deviations, (G, 3); written as logarithms.
+        rotations: quaternions w, x, y, z, (G, 4).
+        opacities: in [0, 1], (G,); written as logits.
+        colors: in [0, 1], (G, 3); written as coefficients of the constant spherical harmonic.
+    """
+    opacities = np.clip(np.asarray(opacities, np.float64), LEAST_OPACITY, 1 - LEAST_OPACITY)
+    values = [
+        positions,
+        np.zeros_like(positions),  # normals, which Gaussians do not have
+        (np.asarray(colors) - 0.5) / HARMONIC_0,
+        np.log(opacities / (1 - opacities))[:, None],
+        np.log(scales),
+        rotations,
+    ]
+    rows = np.concatenate([np.asarray(each, np.float64) for each in values], 1).astype("<f4")
+    header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(rows)}"]
+    header += [f"property float {name}" for name in COLUMNS]
+    return ("\n".join([*header, "end_header"]) + "\n").encode() + rows.tobytes()

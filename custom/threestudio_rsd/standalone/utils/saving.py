@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from ...errors import require
 from ...files import whole_file, write_json, write_whole
 from .config import config_to_primitive
-from .mesh_files import TEXTURES, glb_bytes, mtl_text, obj_text
+from .mesh_files import glb_bytes, obj_text, ply_bytes, write_material
 from .pictures import grayscale_picture, picture_grid, rgb_picture, uv_picture, write_picture
 
 
@@ -296,12 +296,24 @@ class SaverMixin:
         if save_mat:
             maps = {"map_Kd": map_Kd, "map_Ks": map_Ks, "map_Bump": map_Bump, "map_Pm": map_Pm, "map_Pr": map_Pr}
             given = {key: image for key, image in maps.items() if image is not None}
-            paths += self._save_material(path.with_suffix(".mtl"), given, map_format)
+            paths += write_material(path.with_suffix(".mtl"), self.convert_data(given), map_format)
         if importlib.util.find_spec("trimesh") is not None:
             paths.append(path.with_suffix(".glb"))
             with whole_file(paths[-1]) as unfinished:
                 unfinished.write_bytes(glb_bytes(positions, faces, colors))
         return list(map(str, paths))
+
+    def save_ply(self, filename: str, **gaussians: Any) -> str:
+        """Save Gaussians as PLY.
+
+        Args:
+            filename: name of the file; .ply is added if it is missing.
+            **gaussians: arguments of `ply_bytes`, tensors or arrays.
+        """
+        path = self.get_save_path(filename if filename.endswith(".ply") else f"{filename}.ply")
+        with whole_file(Path(path)) as unfinished:
+            unfinished.write_bytes(ply_bytes(**self.convert_data(gaussians)))
+        return path
 
     def save_state_dict(self, filename: str, data: dict) -> str:
         """Save a dict of tensors with torch.save."""
@@ -320,20 +332,6 @@ class SaverMixin:
     def save_json(self, filename: str, payload: Any) -> str:
         """Save numbers, texts, lists and dicts as JSON; a number that is not finite raises NonFiniteError."""
         return str(write_json(Path(self.get_save_path(filename)), payload))
-
-    def _save_material(self, path: Path, textures: dict[str, Any], map_format: str) -> list[Path]:
-        """Write the MTL file at `path`, and the textures, by key of that file, beside it."""
-        names = {key: f"{TEXTURES[key]}.{map_format}" for key in textures}
-        paths = [path.with_name(name) for name in names.values()]
-        for texture_path, (key, image) in zip(paths, textures.items(), strict=True):
-            pixels = self.convert_data(image)
-            if key in ("map_Pm", "map_Pr"):
-                picture = grayscale_picture(pixels.reshape(pixels.shape[:2]), (0, 1), cmap=None)
-            else:
-                picture = rgb_picture(pixels)
-            write_picture(picture, texture_path)
-        write_whole(path, mtl_text(names))
-        return [path, *paths]
 
     def _save_picture(
         self, filename: str, picture: np.ndarray, name: str | None = None, step: int | None = None

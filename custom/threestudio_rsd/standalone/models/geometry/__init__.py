@@ -1,5 +1,5 @@
-"""Geometries; importing this package registers `implicit-volume`."""
+"""Geometries; importing this package registers them."""
 
-from . import implicit_volume
+from . import gaussian_splats, implicit_volume
 
-__all__ = ["implicit_volume"]
+__all__ = ["gaussian_splats", "implicit_volume"]

@@ -1,5 +1,5 @@
-"""Volume rendering of NeRFs; importing this package registers `nerf-volume-renderer`."""
+"""Renderers; importing this package registers them."""
 
-from . import nerf_volume_renderer
+from . import gaussian_rasterizer, nerf_volume_renderer
 
-__all__ = ["nerf_volume_renderer"]
+__all__ = ["gaussian_rasterizer", "nerf_volume_renderer"]

@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/text2nerf_diversity.py --settings "independent;gamma 20 clean;flow"
 
-Runs are `rsd launch` on configs/text2nerf/; finished runs are not repeated. An independent run has one particle and its
+Runs are `rsd launch` on configs/text2nerf/ and configs/text2gaussians/; finished runs are not repeated. An independent run has one particle and its
 own seed; N independent runs are measured together, like N particles of one run.
 """
 
@@ -27,6 +27,7 @@ from threestudio_rsd.toyworld import ToyworldJudge, judge_objects
 from threestudio_rsd.toyworld.captions import named_attributes
 
 DREAMFUSION, FLOW = "configs/text2nerf/dreamfusion-bundled.yaml", "configs/text2nerf/flow-bundled.yaml"
+GAUSSIANS, GAUSSIANS_FLOW = (path.replace("text2nerf", "text2gaussians") for path in (DREAMFUSION, FLOW))
 PROMPTS = ("a mushroom", "a car", "a rocket")
 VIEWS = 8
 
@@ -83,6 +84,15 @@ SETTINGS = {
     "flow, 2 views": Setting(views=2, values=PAIRS, step_share=0.5),
     "flow, gamma 5": Setting(guidance={"gamma": 5.0}),
     "flow, gamma 20": Setting(guidance={"gamma": 20.0}),
+    "gaussians, together gamma 0": Setting(GAUSSIANS, FRESH),
+    "gaussians, gamma 20 clean": Setting(GAUSSIANS, {"gamma": 20.0, "kernel_input": "clean"}),
+    "gaussians, flow": Setting(GAUSSIANS_FLOW),
+    "gaussians, flow, gamma 5": Setting(GAUSSIANS_FLOW, {"gamma": 5.0}),
+    "gaussians, flow, gamma 20": Setting(GAUSSIANS_FLOW, {"gamma": 20.0}),
+    "gaussians, flow, constant noise": Setting(
+        GAUSSIANS_FLOW, {"view_noise": "constant", "world_map_interval": "null"}
+    ),
+    "gaussians, flow, selected noise": Setting(GAUSSIANS_FLOW, {"noise_candidates": 64}),
 }
 
 

@@ -43,8 +43,8 @@ SHOWN = (  # metrics in the tables, after the diversities
     "seconds_per_step",
 )
 NOTE_3D = (
-    "{n} {objects} are optimized together by score distillation from the bundled prior, seen from one camera in each step. "
-    "SDS without repulsion is {n} independent runs; with fixed noise each object keeps its noise in all steps. This is "
+    "{n} {objects} are optimized together by score distillation from the bundled prior, seen from one camera in each "
+    "step. SDS without repulsion is {n} independent runs; with fixed noise each object keeps its noise in all steps. This is "
     "one prompt and one seed, for which either may give the better result by chance: the README has means over several."
 )
 NOTE_INVERSE = (

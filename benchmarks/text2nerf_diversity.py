@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python benchmarks/text2nerf_diversity.py --settings "independent;gamma 20 clean;flow"
 
-Runs are `rsd launch` on configs/text2nerf/ and configs/text2gaussians/; finished runs are not repeated. An independent run has one particle and its
-own seed; N independent runs are measured together, like N particles of one run.
+Runs are `rsd launch` on configs/text2nerf/ and configs/text2gaussians/; finished runs are not repeated. An independent
+run has one particle and its own seed; N independent runs are measured together, like N particles of one run.
 """
 
 import argparse

@@ -44,8 +44,9 @@ SHOWN = (  # metrics in the tables, after the diversities
 )
 NOTE_3D = (
     "{n} {objects} are optimized together by score distillation from the bundled prior, seen from one camera in each "
-    "step. SDS without repulsion is {n} independent runs; with fixed noise each object keeps its noise in all steps. This is "
-    "one prompt and one seed, for which either may give the better result by chance: the README has means over several."
+    "step. SDS without repulsion is {n} independent runs; with fixed noise each object keeps its noise in all steps. "
+    "This is one prompt and one seed, for which either may give the better result by chance: the README has means over "
+    "several."
 )
 NOTE_INVERSE = (
     "Renders that no training saw, restored with the bundled prior by PSLD, by the paper's solver with repulsion, and "

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from threestudio_rsd.priors import GaussianMixturePrior
+from threestudio_rsd.priors.row_chunks import at_most_rows
 
 
 def mixture() -> GaussianMixturePrior:
@@ -36,3 +37,22 @@ def test_chunks_get_smaller_until_they_fit_in_memory(monkeypatch) -> None:
     assert tried == [12, 6, 3, 3, 3, 3]
     prior.predict_noise(x, 500, prior.embed(), guidance_scale=1.0)  # later calls start with what fitted
     assert tried[6:] == [3, 3]
+
+
+@pytest.mark.parametrize(("own", "most", "expected"), [(None, 2, 2), (4, 2, 2), (1, 2, 1), (4, None, 4)])
+def test_rows_of_a_context_end_with_it(own: int | None, most: int | None, expected: int, monkeypatch) -> None:
+    prior, x = mixture(), torch.randn(6, 2)
+    prior.rows_per_call = own
+    predict, sizes = prior.raw_predict, []
+
+    def counting(x_t: torch.Tensor, *others: object) -> torch.Tensor:
+        sizes.append(len(x_t))
+        return predict(x_t, *others)
+
+    monkeypatch.setattr(prior, "raw_predict", counting)
+    with at_most_rows(prior, most):
+        prior.predict_noise(x, 500, prior.embed(), guidance_scale=1.0)
+    assert max(sizes) == expected
+    assert prior.rows_per_call == own
+    with at_most_rows(None, 2):  # a guidance without a prior of ours
+        pass

@@ -1,6 +1,7 @@
 """Noise predictions of many rows: in one network call, or in chunks where the GPU's memory is too small for it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -39,6 +40,25 @@ def predict_rows(prior: "Prior", x_t: Tensor, t: int | Tensor, text: Tensor, net
                 raise
             prior.rows_per_call = (rows + 1) // 2
         torch.cuda.empty_cache()
+
+
+@contextmanager
+def at_most_rows(prior: "Prior | None", rows: int | None) -> Iterator[None]:
+    """Context in which a network call of a prior has at most `rows` rows, so that memory does not grow with N.
+
+    Args:
+        prior: the diffusion model; None: nothing happens.
+        rows: chunk size; None: that of the prior.
+    """
+    if prior is None or rows is None or (prior.rows_per_call is not None and prior.rows_per_call <= rows):
+        yield
+        return
+    former, prior.rows_per_call = prior.rows_per_call, rows
+    try:
+        yield
+    finally:
+        if prior.rows_per_call == rows:  # not fallen for lack of memory
+            prior.rows_per_call = former
 
 
 def _predict(network: Network, x_t: Tensor, t: int | Tensor, text: Tensor, rows: int) -> Tensor:

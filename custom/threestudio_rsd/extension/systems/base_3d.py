@@ -15,6 +15,7 @@ from ...particles.clipping import clip_particle_gradients
 from ...particles.ranks import Shard, gather_rows, n_ranks, share
 from ...particles.recomputing import recomputed
 from ...priors.pipelines import is_bundled
+from ...priors.row_chunks import at_most_rows
 from ..building import build
 from ..ensembles.base import ParticleEnsemble
 from ..ensembles.view_batches import count_views
@@ -115,15 +116,16 @@ class ParticleLift3DSystem(SpreadParticles, RunCost, BaseLift3DSystem):
             rows = size * (len(out["comp_rgb"]) // n)
         self._rgb = out["comp_rgb"].detach()
         opacity = {"opacity": out["opacity"]} if "opacity" in out else {}  # for world-map noise
-        output = self.guidance(
-            out["comp_rgb"],
-            self.prompt_utils,
-            **batch,
-            **opacity,
-            rgb_as_latents=False,
-            shard=self.shard,
-            rows_at_once=rows,
-        )
+        with at_most_rows(getattr(self.guidance, "prior", None), rows):
+            output = self.guidance(
+                out["comp_rgb"],
+                self.prompt_utils,
+                **batch,
+                **opacity,
+                rgb_as_latents=False,
+                shard=self.shard,
+                rows_at_once=rows,
+            )
         return {"loss": total_loss(self, output, out, n, of_renders)}
 
     def _render_in_chunks(self, batch: dict[str, Any], size: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -18,6 +18,8 @@ IMAGE_METHODS = {  # name in the form: config
 OBJECT_METHODS = {
     "fixed noise": "configs/text2nerf/flow-bundled.yaml",
     "SDS": "configs/text2nerf/dreamfusion-bundled.yaml",
+    "fixed noise, Gaussians": "configs/text2gaussians/flow-bundled.yaml",
+    "SDS, Gaussians": "configs/text2gaussians/dreamfusion-bundled.yaml",
 }
 SOLVERS = {
     "proximal": "configs/inverse/half-box-proximal.yaml",

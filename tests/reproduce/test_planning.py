@@ -26,9 +26,9 @@ METHOD = PaperMethod(
 
 
 def experiment(*settings: Setting, **fields) -> Experiment:
-    fields = {"needs": {}, "prior": "org/model", "prompts": ["a cat"], "seeds": [0], **fields}
     bundled = Variant(prompts=PROMPTS, seeds=[0, 1])
-    return Experiment("A title", "A claim", settings=list(settings), bundled=bundled, **fields)
+    fields = {"needs": {}, "prior": "org/model", "prompts": ["a cat"], "seeds": [0], "bundled": bundled, **fields}
+    return Experiment("A title", "A claim", settings=list(settings), **fields)
 
 
 def planned(choice: Choice, tmp_path: Path, *settings: Setting, **fields):
@@ -97,3 +97,14 @@ def test_separate_particles_have_seeds_of_their_own(tmp_path) -> None:
     seeds = [run.settings["seed"] for case in cases if case.prompt == "a car" for run in case.runs]
     assert len(set(seeds)) == 6
     assert {run.settings["system.particles.n_particles"] for case in cases for run in case.runs} == {1}
+
+
+def test_null_replaces_the_value_of_a_config(tmp_path) -> None:
+    """A setting that removes a value must not be the same run as one that keeps it."""
+    interval = "system.guidance.guidance_interval"
+    flow = PaperMethod("configs/text2image/flow.yaml")
+    settings = [Setting("interval", "flow"), Setting("everywhere", "flow", {interval: None})]
+    kept, removed = plan(experiment(*settings, bundled=Variant(prompts=["a car"])), {"flow": flow}, Choice(), tmp_path)
+    assert f"{interval}=null" in removed.runs[0].overrides()
+    assert not [each for each in kept.runs[0].overrides() if each.startswith(interval)]
+    assert kept.runs[0].folder != removed.runs[0].folder

@@ -111,7 +111,7 @@ def _overrides(
     # Runs that two experiments share need one name: it has all of SHOWN_KEYS, else only what differs from the config.
     shown = {key: OmegaConf.select(loaded, key) for key in SHOWN_KEYS}
     further = {key: value for key, value in overrides.items() if value != OmegaConf.select(loaded, key)}
-    values = {key: value for key, value in {**shown, **further}.items() if value is not None}
+    values = {key: value for key, value in shown.items() if value is not None} | further
     return str(data_path(config)), {key: _resolved(value, values, loaded) for key, value in values.items()}
 
 

@@ -16,7 +16,7 @@ TINY = [
     *("data.eval_width=16", "data.eval_height=16", "data.n_val_views=1", "data.n_test_views=2"),
     *("system.geometry.particle.n_points=40", "system.geometry.particle.max_points=60"),
     *("system.geometry.particle.densify_interval=1", "system.geometry.particle.prune_opacity=0.5"),
-    "system.geometry.particle.init_opacity=0.5",
+    *("system.geometry.particle.init_opacity=0.5", "system.geometry.particle.densify_share=0.03"),
     *("system.metrics_every=0", "system.diversity_features=[]", "system.guidance.total_steps=4"),
     *("trainer.enable_progress_bar=false", "trainer.val_check_interval=2", "checkpoint.every_n_train_steps=2"),
 ]

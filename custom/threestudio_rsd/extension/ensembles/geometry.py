@@ -1,9 +1,13 @@
 """`particles-geometry`: N geometries of any registered type."""
 
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from ...errors import UserError
 from ...host import register
+from ...particles.randomness import ParticleStreams
+from ...particles.ranks import Shard
+from ..prior_config import configured_seed
 from .base import CountedEnsemble, find_particle_type, parts_by_particle
 from .splatting import SplattingParticles
 
@@ -30,6 +34,22 @@ class ParticlesGeometry(SplattingParticles, CountedEnsemble):
             UserError: `other` is not an ensemble, or has a different number of particles.
         """
         return ParticlesGeometry(cfg, other, **kwargs)
+
+    def build_particles(self, make: Callable[[int], Any], n_particles: int) -> None:
+        super().build_particles(make, n_particles)
+        self._draw_by_particle()
+
+    def keep(self, shard: Shard) -> None:
+        super().keep(shard)
+        self._draw_by_particle()
+
+    def _draw_by_particle(self) -> None:
+        """Let updates of the particles, such as new points, draw random numbers that do not depend on N."""
+        self.particles.streams = ParticleStreams(configured_seed(None), "geometry")
+
+    def do_update_step(self, epoch: int, global_step: int, on_load_weights: bool = False) -> None:
+        self.particles.streams.begin(global_step)
+        super().do_update_step(epoch, global_step, on_load_weights)
 
     def configure(self, other: Any = None, **kwargs: Any) -> None:
         if other is None:

@@ -22,9 +22,9 @@ TEXTS = frozenset(
         "loss_reduction", "mask_path", "material_type", "name", "negative_prompt", "noise", "nonfinite", "normal_type",
         "particle_type", "pretrained_model_name_or_path", "pretrained_model_name_or_path_prompt_debiasing",
         "prior_type", "prompt", "prompt_back", "prompt_front", "prompt_overhead", "prompt_processor_type",
-        "prompt_side", "reference", "renderer_type", "resume", "revision", "save_name", "side", "space", "svgd_base", "system_type", "tag",
-        "texture_format", "timestamp", "timestep_schedule", "trial_dir", "trial_name", "variant", "view_noise",
-        "vsd_network", "weighting_strategy", "weights", "x_step",
+        "prompt_side", "reference", "renderer_type", "resume", "revision", "save_name", "side", "space", "svgd_base",
+        "system_type", "tag", "texture_format", "timestamp", "timestep_schedule", "trial_dir", "trial_name", "variant",
+        "view_noise", "vsd_network", "weighting_strategy", "weights", "x_step",
     }
 )  # fmt: skip
 PATHS = frozenset(

@@ -13,23 +13,26 @@ from threestudio_rsd.files import data_path
 SMALL = {"width": 16, "height": 16, "eval_width": 32, "eval_height": 32, "n_val_views": 1, "n_test_views": 3}
 
 
-@pytest.fixture
-def small(tmp_path: Path, monkeypatch) -> None:
-    """The demo's configs with small images."""
-    for name in ("NERF", "NERF_FLOW"):
-        config = OmegaConf.load(data_path(getattr(demo, name)))
+@pytest.fixture(params=demo.REPRESENTATIONS)
+def small(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch) -> str:
+    """Name of a representation, whose configs have small images."""
+    folder, objects = demo.REPRESENTATIONS[request.param]
+    for name in (demo.SDS, demo.FLOW):
+        config = OmegaConf.load(data_path(f"{folder}/{name}"))
         config.data.update(SMALL)
         config.trainer.enable_progress_bar = False
         config.system.metrics_every = 1
         config.trainer.log_every_n_steps = 1
-        OmegaConf.save(config, tmp_path / f"{name}.yaml")
-        monkeypatch.setattr(demo, name, str(tmp_path / f"{name}.yaml"))
+        OmegaConf.save(config, tmp_path / name)
+    monkeypatch.setitem(demo.REPRESENTATIONS, request.param, (str(tmp_path), objects))
+    return request.param
 
 
 @pytest.mark.slow
-def test_the_demo_ends_in_table_sheets_videos_and_page(small, tmp_path, capsys) -> None:
+def test_the_demo_ends_in_table_sheets_videos_and_page(small: str, tmp_path, capsys) -> None:
     output = tmp_path / "demo"
-    assert main(["demo", "3d", "-n", "2", "--steps", "2", "--prompt", "a cup", "--output", str(output)]) == 0
+    options = ["--representation", small, "-n", "2", "--steps", "2", "--prompt", "a cup", "--output", str(output)]
+    assert main(["demo", "3d", *options]) == 0
     said = capsys.readouterr().out
     assert all(label in said for label in ("SDS", "SDS, gamma = 20", "fixed noise (ours)"))
     assert "colors" in said

@@ -86,17 +86,15 @@ def add_parser(commands: Parsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """`rsd demo`."""
-    from ..runs.workers import available_cores, preload
-
-    args.workers = args.workers or min(available_cores(), MOST_WORKERS)
-    preload(args.workers)  # while this process imports its own
     from ..reproduce.definitions import read_demo, read_methods
     from ..reproduce.experiment_files import BUNDLED
     from ..reproduce.planning import PARTICLE_KEYS, Choice, plan
     from ..reproduce.run_tables import Panel, Reproduction
     from ..runs.grid import parse_seeds
+    from ..runs.workers import available_cores
     from .reproduce import complete
 
+    args.workers = args.workers or min(available_cores(), MOST_WORKERS)
     experiment = read_demo()
     seeds = None if args.seeds is None else parse_seeds(args.seeds)
     choice = Choice(prompts=args.prompt, seeds=seeds, overrides={PARTICLE_KEYS[0]: args.n_particles})

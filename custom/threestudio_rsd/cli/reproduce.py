@@ -165,10 +165,13 @@ def complete(reproduction: "Reproduction", panel: "Panel", args: argparse.Namesp
     """
     from ..report.page import write_report
     from ..reproduce.experiment_text import print_experiment
-    from ..runs.run_set import FAILED, FINISHED
+    from ..runs.run_set import BEGUN, FAILED, FINISHED, WAITING
+    from ..runs.workers import preload
 
     title, folder = reproduction.experiment.title, reproduction.output
     print(f"{title}\n{len(reproduction.outcomes)} runs, {len(reproduction.of_state(FINISHED))} finished")
+    if args.run and args.backend == "local" and reproduction.of_state(BEGUN, WAITING):
+        preload(args.workers or 1)  # while this process imports its own
     _check_folders(reproduction.cases)
     make_folder(folder)
     if args.run and (stopped := _compute(reproduction, args)):

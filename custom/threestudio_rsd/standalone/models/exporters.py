@@ -6,11 +6,12 @@ from typing import Any
 
 import torch
 
-from ...errors import UserError, one_of
+from ...errors import one_of
 from ..utils.base import BaseObject
 from ..utils.messages import warn
 from ..utils.registry import register
 from .mesh import Mesh
+from .renderers.splatting import check_has_gaussians
 
 FORMATS = ("obj-mtl", "obj")  # threestudio's
 
@@ -112,11 +113,7 @@ class GaussianExporter(Exporter):
 
     def configure(self, geometry: Any, material: Any, background: Any) -> None:
         super().configure(geometry, material, background)
-        if not hasattr(geometry, "gaussians"):
-            raise UserError(
-                f"gaussian-exporter cannot export a {type(geometry).__name__}, which has no Gaussians; accepted: "
-                "gaussian-splats."
-            )
+        check_has_gaussians(geometry, "gaussian-exporter cannot export")
 
     @torch.no_grad()
     def __call__(self, *args: Any, **kwargs: Any) -> list[ExporterOutput]:

@@ -49,6 +49,16 @@ def look_at(positions: Tensor, targets: Tensor, ups: Tensor) -> Tensor:
     return matrices
 
 
+def focal_lengths(fovy: Tensor, height: int) -> Tensor:
+    """Focal lengths in pixels, (B,).
+
+    Args:
+        fovy: vertical field of view, radians, (B,).
+        height: image height, pixels.
+    """
+    return 0.5 * height / (0.5 * fovy).tan()
+
+
 def camera_rays(c2w: Tensor, fovy: Tensor, height: int, width: int, normalize: bool = True) -> tuple[Tensor, Tensor]:
     """Rays through the centers of the pixels.
 
@@ -64,7 +74,7 @@ def camera_rays(c2w: Tensor, fovy: Tensor, height: int, width: int, normalize: b
     """
     rows, columns = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
     plane = torch.stack([columns - width / 2, height / 2 - rows], dim=-1)  # (H, W, 2), pixels from the center
-    focal = 0.5 * height / (0.5 * fovy).tan()
+    focal = focal_lengths(fovy, height)
     across = plane / focal[:, None, None, None]
     in_camera = torch.cat([across, -torch.ones_like(across[..., :1])], dim=-1)
     directions = torch.einsum("bij,bhwj->bhwi", c2w[:, :3, :3], in_camera)

@@ -84,7 +84,7 @@ class GaussianSplats(BaseModule):
             self.positions[rows],
             self.log_scales[rows].exp(),
             self.rotations[rows],
-            (FASTER * self.opacity_logits[rows]).sigmoid(),
+            self._opacities()[rows],
             (FASTER * self.color_logits[rows]).sigmoid(),
         )
 
@@ -114,8 +114,7 @@ class GaussianSplats(BaseModule):
     @torch.no_grad()
     def densify(self) -> None:
         """Remove transparent Gaussians, and split those with the largest gradients since the last call."""
-        opacities = (FASTER * self.opacity_logits).sigmoid()
-        kept = self.in_use & (opacities >= self.cfg.prune_opacity)
+        kept = self.in_use & (self._opacities() >= self.cfg.prune_opacity)
         if bool(kept.any()):
             self.in_use.copy_(kept)
         free = (~self.in_use).nonzero()[:, 0]
@@ -130,6 +129,10 @@ class GaussianSplats(BaseModule):
             self.log_scales[rows] -= torch.tensor(SPLIT).log()
         self.in_use[new] = True
         self.gradient_sums.zero_()
+
+    def _opacities(self) -> Tensor:
+        """Opacities of all rows, (max_points,)."""
+        return (FASTER * self.opacity_logits).sigmoid()
 
     def _add_gradient(self, gradient: Tensor) -> None:
         self.gradient_sums += gradient.detach().norm(dim=-1)

@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ....errors import UserError, in_range, one_of, positive, require
+from ....errors import in_range, one_of, positive, require
+from ...utils.rays import focal_lengths
 from ...utils.registry import register
 from .compositing import Pixels
 from .nerf_volume_renderer import BaseRenderer, compose_images
-from .splatting import Gaussians, draw, project, world_to_camera
+from .splatting import Gaussians, check_has_gaussians, draw, project, world_to_camera
 
 IMPLEMENTATIONS = ("gsplat", "torch")
 
@@ -39,11 +40,7 @@ class GaussianRasterizer(BaseRenderer):
             one_of("renderer.implementation", cfg.implementation, IMPLEMENTATIONS)
         positive("renderer.near_plane", cfg.near_plane)
         in_range("renderer.blur", cfg.blur, 0.0)
-        if not hasattr(geometry, "gaussians"):
-            raise UserError(
-                f"gaussian-rasterizer cannot render a {type(geometry).__name__}, which has no Gaussians; accepted: "
-                "gaussian-splats."
-            )
+        check_has_gaussians(geometry, "gaussian-rasterizer cannot render")
         if cfg.implementation == "gsplat":
             require("gsplat")
 
@@ -65,7 +62,7 @@ class GaussianRasterizer(BaseRenderer):
         """
         shape = rays_d.shape[:3]
         size = (shape[1], shape[2])
-        focal = 0.5 * size[0] / (0.5 * fovy).tan()
+        focal = focal_lengths(fovy, size[0])
         render = self._gsplat if self._uses_gsplat(rays_d.device) else self._torch
         rgb, opacity, depth = render(self.geometry.gaussians(), world_to_camera(c2w), focal, size)
         pixels = Pixels(

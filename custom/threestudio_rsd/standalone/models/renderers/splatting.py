@@ -4,11 +4,13 @@ The equations are those of 3D Gaussian splatting (Kerbl et al., 2023) with the c
 at half integers, a blur of the screen against aliasing, 3 standard deviations as the extent of a Gaussian.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from ....errors import UserError
 
 TILE = 16  # pixels along the side of a tile
 EXTENT = 3.0  # standard deviations beyond which a Gaussian is not drawn
@@ -42,6 +44,20 @@ class SplatImage(NamedTuple):
     rgb: Tensor  # (H, W, C)
     opacity: Tensor  # (H, W, 1)
     depth: Tensor  # mean depth times opacity, (H, W, 1)
+
+
+def check_has_gaussians(geometry: Any, refusal: str) -> None:
+    """Check that a geometry is a cloud of Gaussians.
+
+    Args:
+        geometry: module of any kind.
+        refusal: beginning of the error, such as "gaussian-rasterizer cannot render".
+
+    Raises:
+        UserError: it is not.
+    """
+    if not hasattr(geometry, "gaussians"):
+        raise UserError(f"{refusal} a {type(geometry).__name__}, which has no Gaussians; accepted: gaussian-splats.")
 
 
 def world_to_camera(c2w: Tensor) -> Tensor:

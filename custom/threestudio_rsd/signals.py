@@ -4,10 +4,14 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C; docker stop and Slurm; a closed terminal
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+T = TypeVar("T")
 
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None  # loaded before any fork
 
@@ -32,7 +36,8 @@ def accepted_signals() -> list[signal.Signals]:
 def end_with_parent(number: int = signal.SIGTERM, parent: int | None = None) -> Callable[[], None]:
     """Function for a new process, such as `preexec_fn` of subprocess.Popen: when its parent ends, it gets a signal.
 
-    The parent may end in any way, also by SIGKILL. Only Linux can do this; elsewhere the function does nothing.
+    The parent may end in any way, also by SIGKILL. Only Linux can do this; elsewhere the function does nothing. For
+    Linux the parent is the thread that starts the process, see `in_lasting_thread`.
 
     Args:
         number: signal that the process gets, such as SIGTERM to save and end, or SIGKILL.
@@ -48,3 +53,17 @@ def end_with_parent(number: int = signal.SIGTERM, parent: int | None = None) -> 
             os.kill(os.getpid(), number)
 
     return set_up
+
+
+_lasting = ThreadPoolExecutor(max_workers=1, thread_name_prefix="starts-processes")
+
+
+def in_lasting_thread(function: Callable[[], T]) -> T:
+    """Result of a function that starts a process with `end_with_parent`, called in a thread that does not end early.
+
+    Args:
+        function: called in the main thread if that calls this, else in one thread that all other threads share.
+    """
+    if threading.current_thread() is threading.main_thread():
+        return function()
+    return _lasting.submit(function).result()

@@ -5,6 +5,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -124,6 +125,17 @@ def test_a_server_ends_with_the_program_that_was_killed(tmp_path) -> None:
     while _alive(server) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not _alive(server)
+
+
+def test_a_server_outlives_the_thread_that_started_it(start) -> None:
+    preloaded._servers.clear()  # the next fork starts a server
+    forks = []
+    thread = threading.Thread(target=lambda: forks.append(start("import time\ntime.sleep(0.5)")))
+    thread.start()
+    thread.join()
+    time.sleep(0.1)  # Linux sends the signal that a parent has ended when the starting thread ends
+    assert code_of(forks[0]) == 0
+    assert code_of(start("pass")) == 0
 
 
 SAVES = """

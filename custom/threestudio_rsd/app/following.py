@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import UserError
-from ..runs.preloaded import Fork
+from ..runs.processes import start_in_session, visible_gpus
 from ..runs.run import error_sentence, last_log
 from ..runs.trial import Curve, read_logs
 
@@ -52,7 +52,7 @@ class LiveRun:
         self._log = folder.with_name(f"{folder.name}.log")
         self._log.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "threestudio_rsd.cli", *arguments]
-        self._process = Fork(command, self._log, dict(os.environ))
+        self._process = start_in_session(command, self._log, dict(os.environ), on_gpu=bool(visible_gpus()))
         self._is_stopping = False
 
     def stop(self) -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from ..errors import UserError, first_line, require, shorten
 from ..files import data_path
+from ..runs.workers import preload
 from .commands import (
     IMAGE_METHODS,
     OBJECT_METHODS,
@@ -114,6 +115,7 @@ def serve(app: App, host: str, port: int) -> None:
         prevent_thread_lock=True,
         **options,
     )
+    preload(1)
     print(f"The app is at {page.local_url}. Ctrl-C ends it; the run that computes is saved.", flush=True)
     try:
         page.block_thread()

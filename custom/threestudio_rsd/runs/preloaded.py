@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..signals import STOPPING, end_with_parent
+from ..signals import STOPPING, end_with_parent, in_lasting_thread
 
 # Modules that runs import. They must not hold locks, which forks would share. `cli` is not among them, because it is
 # the main module of each run. Importing diffusers queries the GPUs, after which torch cannot use them in forks.
@@ -100,18 +100,10 @@ class Server:
         self.has_ended = False
         own = {key: value for key, value in environment.items() if key == THREADS_KEY}
         own["PYTHONPATH"] = os.pathsep.join(_import_paths())
-        # The server inherits the blocked signals, so that Ctrl-C ends the runs before the server.
-        former = signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+        command = [sys.executable, "-c", PROGRAM, str(other.fileno()), *PRELOADED]
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", PROGRAM, str(other.fileno()), *PRELOADED],
-                stdin=subprocess.DEVNULL,
-                env={**os.environ, **own},
-                pass_fds=[other.fileno()],
-                preexec_fn=end_with_parent(signal.SIGKILL),  # noqa: PLW1509 a single system call
-            )
+            self._process = in_lasting_thread(lambda: _start(command, {**os.environ, **own}, other.fileno()))
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, former)
             other.close()
         self.pid = self._process.pid
 
@@ -150,6 +142,21 @@ class Server:
                 started = message["pid"]
                 self._codes.pop(started, None)  # exit code of an earlier process with this id
         return started
+
+
+def _start(command: Sequence[str], environment: Mapping[str, str], descriptor: int) -> subprocess.Popen:
+    """Start the server, which inherits blocked signals, so that Ctrl-C ends the runs before the server."""
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            pass_fds=[descriptor],
+            preexec_fn=end_with_parent(signal.SIGKILL),  # noqa: PLW1509 a single system call
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
 
 _servers: list[Server] = []  # empty, or the server in use

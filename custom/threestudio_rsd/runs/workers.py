@@ -21,6 +21,7 @@ from ..errors import UserError, first_line, require
 from ..files import locked_folder
 from ..signals import end_with_parent
 from .preloaded import THREADS_KEY, Fork, running_server
+from .processes import start_in_session, start_process, visible_gpus
 from .run import Run
 
 EXTRA = "sweep"  # extra of this package that installs submitit
@@ -59,7 +60,7 @@ class LocalWorkers:
         self._waiting = deque(runs)
         self._count = count
         self._running: dict[int, tuple[Run, subprocess.Popen | Fork]] = {}  # by slot
-        self._gpus = _visible_gpus()
+        self._gpus = visible_gpus()
 
     @property
     def busy(self) -> bool:
@@ -165,7 +166,10 @@ class ClusterRun:
 
     def __call__(self) -> int:
         """Compute the run; returns its exit code."""
-        process = start_process(self.run, os.environ, preexec_fn=_on_a_cluster(end_with_parent(signal.SIGINT)))
+        command = self.run.command()
+        _begin_log(self.run, command)
+        set_up = _on_a_cluster(end_with_parent(signal.SIGINT))
+        process = start_process(command, self.run.log, os.environ, preexec_fn=set_up)
         self._pid = process.pid
         signal.signal(signal.SIGTERM, lambda *_: self._interrupt())  # scancel
         return process.wait()
@@ -217,33 +221,9 @@ def start_session(run: Run, environment: Mapping[str, str]) -> subprocess.Popen 
         environment: environment variables of the process.
     """
     _wait_for_owner(run)
-    # A fork cannot use GPUs, and some libraries of macOS cannot be forked.
-    if environment.get("CUDA_VISIBLE_DEVICES") or sys.platform != "linux":
-        return start_process(run, environment, start_new_session=True, preexec_fn=_in_a_session(end_with_parent()))
     command = run.command()
     _begin_log(run, command)
-    return Fork(command, run.log, environment)
-
-
-def start_process(run: Run, environment: Mapping[str, str], **options: Any) -> subprocess.Popen:
-    """Start a run as a new process, whose output is appended to its log.
-
-    Args:
-        run: run to start.
-        environment: environment variables of the process.
-        **options: options of `subprocess.Popen`.
-    """
-    command = run.command()
-    _begin_log(run, command)
-    with run.log.open("a", encoding="utf-8") as log:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            **options,
-        )
+    return start_in_session(command, run.log, environment, on_gpu=bool(environment.get("CUDA_VISIBLE_DEVICES")))
 
 
 def _wait_for_owner(run: Run) -> None:
@@ -258,16 +238,6 @@ def _begin_log(run: Run, command: Sequence[str]) -> None:
     run.log.parent.mkdir(parents=True, exist_ok=True)
     with run.log.open("a", encoding="utf-8") as log:
         log.write(f"$ {shlex.join(command)}\n")
-
-
-def _in_a_session(end_with: Callable[[], None]) -> Callable[[], None]:
-    """Function for the run's process: restore SIGINT, which processes inherit as ignored from a script's `&`."""
-
-    def set_up() -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        end_with()
-
-    return set_up
 
 
 def _on_a_cluster(end_with: Callable[[], None]) -> Callable[[], None]:
@@ -287,15 +257,6 @@ def _exit_code(job: Any) -> int:
         return job.result()
     except Exception:  # any error of the cluster; the user finds the reason in the run's log
         return 1
-
-
-def _visible_gpus() -> list[str]:
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [part for part in visible.split(",") if part]
-    import torch
-
-    return [str(i) for i in range(torch.cuda.device_count())]
 
 
 def available_cores() -> int:

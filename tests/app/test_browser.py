@@ -82,7 +82,8 @@ def test_a_mistake_is_shown_as_a_sentence(page: Any) -> None:
 def test_a_mistake_of_the_run_is_shown_as_its_sentence(page: Any) -> None:
     panel = open_tab(page, "Images", Number_of_particles="2", Prior="no/such folder")
     panel.get_by_role("button", name="Run", exact=True).click()
-    playwright.expect(page.get_by_text("pretrained_model_name_or_path=").last).to_be_visible(timeout=WAIT)
+    playwright.expect(state(panel)).to_have_value("Failed.", timeout=WAIT)
+    playwright.expect(page.get_by_text("'no/such folder' does not exist").last).to_be_visible()
 
 
 def test_stop_ends_a_run_early(page: Any) -> None:

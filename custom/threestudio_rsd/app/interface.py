@@ -58,6 +58,7 @@ class App:
             for progress in self.run.follow():
                 yield *_outputs(progress), shown
         except UserError as error:
+            yield "Failed.", *[gradio.skip()] * 4
             raise gradio.Error(str(error), duration=None, print_exception=False) from error
         finally:
             self.stop()

@@ -64,6 +64,11 @@ SETTINGS = {
     "together gamma 0": Setting(DREAMFUSION, FRESH),
     "gamma 20 noisy": Setting(DREAMFUSION, {"gamma": 20.0, "kernel_input": "noisy"}),
     "gamma 20 clean": Setting(DREAMFUSION, {"gamma": 20.0, "kernel_input": "clean"}),
+    "gamma 80 clean, every 4 steps": Setting(
+        DREAMFUSION, {"gamma": 80.0, "kernel_input": "clean", "repulsion_every": 4}
+    ),
+    "gamma 20 renders": Setting(DREAMFUSION, {"gamma": 20.0, "kernel_input": "clean", "feature_decoder": "render"}),
+    "gamma 20 linear": Setting(DREAMFUSION, {"gamma": 20.0, "kernel_input": "clean", "feature_decoder": "linear"}),
     "flow": Setting(),  # flow-bundled.yaml: constant noise, then a world map that moves with the front of the object
     "flow, constant noise": Setting(guidance={"view_noise": "constant", "world_map_interval": "null"}),
     "flow, world map": Setting(guidance={"world_map_interval": "null"}),
@@ -84,6 +89,7 @@ SETTINGS = {
     "flow, 2 views": Setting(views=2, values=PAIRS, step_share=0.5),
     "flow, gamma 5": Setting(guidance={"gamma": 5.0}),
     "flow, gamma 20": Setting(guidance={"gamma": 20.0}),
+    "flow, gamma 20 at high noise": Setting(guidance={"gamma": 20.0, "repulsion_interval": "[3,.inf]"}),
     "gaussians, together gamma 0": Setting(GAUSSIANS, FRESH),
     "gaussians, gamma 20 clean": Setting(GAUSSIANS, {"gamma": 20.0, "kernel_input": "clean"}),
     "gaussians, flow": Setting(GAUSSIANS_FLOW),

@@ -24,7 +24,7 @@ CONFIG = "configs/text2nerf/dreamfusion-bundled.yaml"
 class Steps:
     """A system with its data and optimizer, stepped without a trainer."""
 
-    def __init__(self, n_particles: int, size: int, batched: bool, gamma: float, decoder: str = "full") -> None:
+    def __init__(self, n_particles: int, size: int, batched: bool, gamma: float, **guidance: Any) -> None:
         register_modules()
         torch.manual_seed(0)
         overrides = {
@@ -34,7 +34,7 @@ class Steps:
             "data.height": size,
             "system.renderer.batched": str(batched).lower(),
             "system.guidance.gamma": gamma,
-            "system.guidance.feature_decoder": decoder,
+            **{f"system.guidance.{key}": value for key, value in guidance.items()},
         }
         cfg = load_config(str(data_path(CONFIG)), cli_args=[f"{key}={value}" for key, value in overrides.items()])
         self.data = find(cfg.data_type)(cfg.data)
@@ -65,11 +65,37 @@ def on_device(value: Any) -> Any:
     return value.to(get_device()) if torch.is_tensor(value) else value
 
 
+# Forces that cost less than the full decoder in each step.
+FORCES: dict[str, dict[str, Any]] = {
+    "full decoder": {},
+    "full decoder, every 4 steps": {"repulsion_every": 4},
+    "linear decoder": {"feature_decoder": "linear"},
+    "renders": {"feature_decoder": "render"},
+    "renders, every 2 steps": {"feature_decoder": "render", "repulsion_every": 2},
+}
+N_FORCES = 8  # particles for which forces are compared
+
+
+def compare_forces(size: int, steps: int) -> None:
+    """Print the mean time of a step with each force, as a ratio to that of a step without."""
+    plain = Steps(N_FORCES, size, False, 0.0)
+    runs = {name: Steps(N_FORCES, size, False, 20.0, **options) for name, options in FORCES.items()}
+    for index in range(steps + 1):
+        for run in (plain, *runs.values()):
+            run.step(index)
+    rows = [[name, f"{sum(run.seconds[1:]) / sum(plain.seconds[1:]):.2f}"] for name, run in runs.items()]
+    print(format_table([f"{size} px, N = {N_FORCES}, gamma 20 / gamma 0", "ratio"], rows))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=15, help="steps timed of each variant")
+    parser.add_argument("--steps", type=int, default=16, help="steps timed of each variant")
+    parser.add_argument("--forces", action="store_true", help="compare forces in place of numbers of particles")
     args = parser.parse_args()
     warnings.filterwarnings("ignore")
+    if args.forces:
+        compare_forces(64, args.steps)
+        return
     rows = []
     for size in (32, 64):
         runs = {

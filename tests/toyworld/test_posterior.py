@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from threestudio_rsd.toyworld.posterior import ScenePool, ScenePosterior
+from threestudio_rsd.toyworld.posterior import TOLERANCE, ScenePool, ScenePosterior
 from threestudio_rsd.toyworld.world import COLORS, choose_scenes
 from torch import Tensor
 
@@ -15,6 +15,10 @@ def pool() -> ScenePool:
 def corner(renders: Tensor) -> Tensor:
     """The background alone."""
     return renders[..., :2, :2]
+
+
+def right_half(renders: Tensor) -> Tensor:
+    return renders[..., 8:]
 
 
 def test_attributes_that_are_not_measured_keep_their_distribution(pool: ScenePool) -> None:
@@ -30,9 +34,6 @@ def test_attributes_that_are_not_measured_keep_their_distribution(pool: ScenePoo
 
 
 def test_scenes_agree_with_the_measurement_up_to_the_tolerance(pool: ScenePool) -> None:
-    def right_half(renders: Tensor) -> Tensor:
-        return renders[..., 8:]
-
     truth = choose_scenes(1, 6)
     y = right_half(pool.render(truth))[0]
     found = ScenePosterior(right_half, pool).sample(y, 30, truth, tolerance=0.05, rounds=10)
@@ -50,3 +51,11 @@ def test_results_depend_on_the_seed_alone(pool: ScenePool) -> None:
     first, again, other = (sampler.sample(y, 20, truth, seed=seed, rounds=3).scenes.size for seed in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def test_a_population_moves_on_until_half_of_it_agrees(pool: ScenePool) -> None:
+    truth = choose_scenes(1, 3)
+    sampler = ScenePosterior(right_half, pool)
+    found = sampler.sample(right_half(pool.render(truth))[0], 20, truth, rounds=1)
+    assert len(found.scenes) >= 10
+    assert (found.residual <= TOLERANCE).all()

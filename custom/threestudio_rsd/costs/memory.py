@@ -1,10 +1,13 @@
 """Peak memory of a function."""
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
+
+os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # the profiler's library prints lines for each start otherwise
 
 
 def peak_memory(function: Callable[[], object]) -> int:

@@ -1,5 +1,6 @@
 """Peak memory and time of a text-to-3D step, with few and with many NeRFs."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +44,7 @@ def scene_memory(few: int, many: int, size: int, rounds: int) -> list[SceneRow]:
         rounds: rounds that are timed, of 2 CHUNK particles.
     """
     register_modules()
+    warnings.filterwarnings("ignore", "You are trying to `self.log", category=UserWarning)  # there is no trainer
     options = {"all at once": "null", f"chunks of {CHUNK}": str(CHUNK)}
     timed = {name: _step(2 * CHUNK, size, chunk) for name, chunk in options.items()}
     seconds = interleaved_seconds(timed, rounds)

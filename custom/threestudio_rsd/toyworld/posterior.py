@@ -29,7 +29,9 @@ from .world import (
 )
 
 TOLERANCE = 0.03  # root mean square of the difference of measurements; about the error of the prior's autoencoder
-ROUNDS = 25  # steps of the population
+ROUNDS = 25  # least number of steps of the population
+MIXING_ROUNDS = 10  # further steps once half of the population agrees
+MOST_ROUNDS = 150  # a population of which less than half agrees by then keeps those that do
 RESOLUTION = 32  # side of the renders that are compared, pixels; half the images' side, in a quarter of the time
 POOL, POOL_SEED = 4000, 90_000  # scenes from which the population starts; no training used the seed
 RECOLORED = 0.2  # chance that a step draws an attribute anew
@@ -104,10 +106,13 @@ class ScenePosterior:
             start: scenes that agree, such as the one that was measured; the population holds them from the start.
             seed: seed of the steps.
             tolerance: largest residual of a scene.
-            rounds: steps of the population.
+            rounds: least number of steps of the population.
 
         Returns:
             At most n scenes: those of the population that agree. No step changes the class of a scene.
+
+        Raises:
+            RuntimeError: none agrees after MOST_ROUNDS steps.
         """
         generator = torch.Generator().manual_seed(seed)
         found = _residual(self.measured, measurement)
@@ -117,8 +122,11 @@ class ScenePosterior:
         started = _residual(self.operator(self.pool.render(start)), measurement)
         residual = torch.cat([started, found[best]])
         n = len(residual)  # fewer where the pool is small
-        for _ in range(rounds):
+        steps, mixed = 0, 0
+        while steps < rounds or (mixed < MIXING_ROUNDS and steps < MOST_ROUNDS):
+            steps += 1
             threshold = max(tolerance, float(residual.median()))
+            mixed += threshold == tolerance
             inside = (residual <= threshold).nonzero()[:, 0]
             keep = torch.where(
                 residual <= threshold, torch.arange(n), inside[torch.randint(len(inside), (n,), generator=generator)]
@@ -135,6 +143,8 @@ class ScenePosterior:
             continuous[accepted], discrete[accepted] = moved[accepted], recolored[accepted]
             residual[accepted] = found[accepted]
         agreeing = residual <= tolerance
+        if not agreeing.any():
+            raise RuntimeError(f"No scene agrees with the measurement up to {tolerance}; take a larger population.")
         return AgreeingScenes(_to_scenes(continuous[agreeing], discrete[agreeing]), residual[agreeing])
 
 

@@ -8,8 +8,11 @@ tests/host/real_threestudio.py for THREESTUDIO_PRELUDE.
 """
 
 import argparse
+import json
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +22,16 @@ import torch
 
 ROOT = Path(__file__).parents[1]
 OURS, THEIRS = "repulsive-sds-guidance", "stable-diffusion-guidance"
+
+
+def large_model(folder: Path) -> str:
+    """Write the bundled prior with latents of 64 x 64; returns its folder."""
+    from threestudio_rsd.files import data_path
+
+    shutil.copytree(data_path("load/toyworld/text-to-image"), folder)
+    config = folder / "unet" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "sample_size": 64}))
+    return str(folder)
 
 
 def step(guidance: Any, prompts: Any, n: int) -> Callable[[], None]:
@@ -44,15 +57,14 @@ def main() -> None:
         prelude()
     from threestudio_rsd.costs.timing import interleaved_seconds, median_ratio
     from threestudio_rsd.extension import threestudio_dreamfusion  # noqa: F401 registers
-    from threestudio_rsd.files import data_path
     from threestudio_rsd.host import find
     from threestudio_rsd.runs.launching import register_modules
 
     register_modules()
-    model = str(data_path("load/toyworld/text-to-image"))
+    model = large_model(Path(tempfile.mkdtemp()) / "model")
     common = {"pretrained_model_name_or_path": model, "half_precision_weights": False, "guidance_scale": 7.5}
     guidances = {OURS: find(OURS)({**common, "gamma": 0.0}), THEIRS: find(THEIRS)(common)}
-    width = guidances[THEIRS].unet.config.cross_attention_dim
+    width = guidances[OURS].prior.embed("").conditional.shape[-1]
     text = torch.randn(2, 16, width, generator=torch.Generator().manual_seed(0))
     print(f"{THEIRS} is that of {sys.modules[type(guidances[THEIRS]).__module__].__file__}")
     for n in (1, 4):

@@ -23,6 +23,7 @@ def inpainting(sigma: float = 0.02) -> deepinv.physics.Physics:
     return deepinv.physics.Inpainting(SHAPE, mask=0.5, noise_model=noise, rng=generator)
 
 
+@pytest.mark.slow
 def test_model_improves_psnr_over_the_pseudo_inverse(images: torch.Tensor) -> None:
     physics = inpainting()
     torch.manual_seed(0)

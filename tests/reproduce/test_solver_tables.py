@@ -188,6 +188,7 @@ def test_the_same_work_is_done_once(tmp_path, monkeypatch, few_references) -> No
     assert sheets[0] == sheets[1]
 
 
+@pytest.mark.slow
 def test_an_interrupted_row_continues(tmp_path, monkeypatch, few_references) -> None:
     pytest.importorskip("deepinv")
     keep_rows(monkeypatch, "table1", slice(1, 2))

@@ -43,12 +43,15 @@ def test_selected_noises_differ_from_the_first_and_are_selected_again_on_resume(
     "options",
     [
         ["system.guidance.noise=refreshed", "system.guidance.noise_refresh_rate=[0,0.5,0.1,4]"],
-        [
-            "system.guidance.weighting_strategy=snr",
-            "system.guidance.inner_steps=3",
-            "system.optimizer.name=Adam",
-            "system.optimizer.args.lr=0.05",
-        ],
+        pytest.param(
+            [
+                "system.guidance.weighting_strategy=snr",
+                "system.guidance.inner_steps=3",
+                "system.optimizer.name=Adam",
+                "system.optimizer.args.lr=0.05",
+            ],
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_resumed_equals_uninterrupted_to_the_bit(options: list[str], tmp_path: Path) -> None:

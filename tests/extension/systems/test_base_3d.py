@@ -115,6 +115,7 @@ def test_particles_do_not_depend_on_their_number(trained: Path, tmp_path: Path) 
             torch.testing.assert_close(value, states[1][name], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_vsd_trains_one_network_for_all_particles(tmp_path: Path) -> None:
     trial = launch(
         tmp_path,
@@ -205,7 +206,8 @@ def test_gradients_are_clipped_per_particle() -> None:
         torch.testing.assert_close(clipped, norm, rtol=1e-3, atol=0)
 
 
-@pytest.mark.parametrize("view_noise", [pytest.param("constant", marks=pytest.mark.slow), "world-map"])
+@pytest.mark.slow
+@pytest.mark.parametrize("view_noise", ["constant", "world-map"])
 def test_a_resumed_run_along_the_flow_equals_an_uninterrupted_one(view_noise: str, tmp_path: Path) -> None:
     flow = "configs/text2nerf/flow-bundled.yaml"
     options = [*TINY, f"system.guidance.view_noise={view_noise}", "system.metrics_every=0"]

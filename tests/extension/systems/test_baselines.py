@@ -12,6 +12,7 @@ from threestudio_rsd.cli.main import main
 from tests.extension.systems.test_images import launch, particles
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", ["esd", "order-two", "dsd", "sdi", "particle-guidance"])
 def test_every_config_writes_all_results(config: str, tmp_path: Path) -> None:
     trial = launch(

@@ -40,7 +40,9 @@ def particles(trial: Path) -> torch.Tensor:
     return load_file(trial / "save" / "test" / "particles.safetensors")["particles"]
 
 
-@pytest.mark.parametrize("config", ["sds", "vsd", "nfsd", "svgd", "ancestral"])
+@pytest.mark.parametrize(
+    "config", ["sds", "vsd", *(pytest.param(name, marks=pytest.mark.slow) for name in ("nfsd", "svgd", "ancestral"))]
+)
 def test_every_config_writes_all_results(config: str, tmp_path: Path) -> None:
     overrides = (
         ["system.num_inference_steps=3"] if config == "ancestral" else ["trainer.max_steps=2", "system.metrics_every=1"]
@@ -65,7 +67,7 @@ def test_every_config_writes_all_results(config: str, tmp_path: Path) -> None:
     assert config == "ancestral" or "train/diversity_dino" in log
 
 
-@pytest.mark.parametrize("config", ["sds", "vsd"])
+@pytest.mark.parametrize("config", ["sds", pytest.param("vsd", marks=pytest.mark.slow)])
 def test_resumed_run_is_bit_identical_to_uninterrupted_run(config: str, tmp_path: Path) -> None:
     common = ["system.guidance.total_steps=4", "system.metrics_every=0"]
     whole = launch(config, tmp_path / "whole", "trainer.max_steps=4", *common)

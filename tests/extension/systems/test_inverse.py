@@ -63,17 +63,29 @@ def numbers(tree: Any) -> Iterator[float]:
     [
         ("half-box", [], (4, 16, 16), True),
         ("super-resolution", ["system.solver.name=psld"], (4, 16, 16), False),
-        ("phase-retrieval", ["system.solver.name=latent-reddiff"], (4, 16, 16), False),
+        pytest.param(
+            "phase-retrieval", ["system.solver.name=latent-reddiff"], (4, 16, 16), False, marks=pytest.mark.slow
+        ),
         ("decolorize", [*PIXEL, "system.solver.name=dps"], (3, SIDE, SIDE), False),
-        ("nonlinear-blur", [*PIXEL, "system.solver.name=reddiff"], (3, SIDE, SIDE), False),
-        ("half-box-latent-reddiff", [], (4, 16, 16), False),
-        ("half-box-psld", [], (4, 16, 16), False),
-        ("half-box-dps", [], (3, SIDE, SIDE), False),
-        ("half-box-reddiff", [], (3, SIDE, SIDE), False),
+        pytest.param(
+            "nonlinear-blur", [*PIXEL, "system.solver.name=reddiff"], (3, SIDE, SIDE), False, marks=pytest.mark.slow
+        ),
+        pytest.param("half-box-latent-reddiff", [], (4, 16, 16), False, marks=pytest.mark.slow),
+        pytest.param("half-box-psld", [], (4, 16, 16), False, marks=pytest.mark.slow),
+        pytest.param("half-box-dps", [], (3, SIDE, SIDE), False, marks=pytest.mark.slow),
+        pytest.param("half-box-reddiff", [], (3, SIDE, SIDE), False, marks=pytest.mark.slow),
         ("half-box-proximal", [], (4, 16, 16), False),
         ("hdr", [*PIXEL, "system.solver.name=proximal"], (3, SIDE, SIDE), False),
-        ("half-box-daps", ["system.solver.langevin_steps=1", "system.solver.ode_steps=1"], (4, 16, 16), False),
-        ("half-box-resample", ["system.solver.consistency_steps=1"], (4, 16, 16), False),
+        pytest.param(
+            "half-box-daps",
+            ["system.solver.langevin_steps=1", "system.solver.ode_steps=1"],
+            (4, 16, 16),
+            False,
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "half-box-resample", ["system.solver.consistency_steps=1"], (4, 16, 16), False, marks=pytest.mark.slow
+        ),
     ],
 )
 def test_every_solver_writes_all_results(
@@ -136,7 +148,11 @@ def test_metrics_equal_those_computed_from_the_written_files(folder: Path, tmp_p
 
 
 @pytest.mark.parametrize(
-    "overrides", [["system.solver.gamma=50"], [*PIXEL, "system.solver.name=dps", "system.solver.gamma=0"]]
+    "overrides",
+    [
+        ["system.solver.gamma=50"],
+        pytest.param([*PIXEL, "system.solver.name=dps", "system.solver.gamma=0"], marks=pytest.mark.slow),
+    ],
 )
 def test_resumed_run_is_bit_identical_to_uninterrupted_run(overrides: list[str], folder: Path, tmp_path: Path) -> None:
     common = ["system.diversity_features=[]", *overrides]
@@ -176,6 +192,7 @@ def test_broken_images_of_a_folder_are_skipped(folder: Path, tmp_path: Path, cap
     assert "broken.png" in capsys.readouterr().err.strip().splitlines()[-1], "the last line repeats the failure"
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_batch_size(folder: Path, tmp_path: Path) -> None:
     runs = [
         launch(

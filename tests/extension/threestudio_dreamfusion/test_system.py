@@ -133,6 +133,7 @@ def test_training_writes_the_files_that_threestudio_writes(launch, kind: str) ->
     }
 
 
+@pytest.mark.slow
 def test_checkpoint_can_be_resumed_tested_and_exported(launch) -> None:
     first = launch("stable-diffusion", "train", tag="first")
     resume = f"resume={first}/ckpts/last.ckpt"

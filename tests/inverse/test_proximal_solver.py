@@ -25,7 +25,8 @@ def test_fixed_noise_without_data_equals_ddim() -> None:
     from diffusers import DDIMScheduler
 
     prior, steps = mixture(), 12
-    config = SolverConfig(name="proximal", noise="fixed", n_steps=steps, n_particles=3, clip_estimate=False)
+    noise = {"noise": "fixed", "correction_memory": 0.0}
+    config = SolverConfig(name="proximal", n_steps=steps, n_particles=3, clip_estimate=False, **noise)
     solver = make_solver(config, Problem(torch.zeros(1, 1), FirstValues(1), 1e6), prior, euclidean)
     scheduler = DDIMScheduler(
         trained_betas=(1 - prior.alphas_cumprod[1:] / prior.alphas_cumprod[:-1]).tolist(), clip_sample=False

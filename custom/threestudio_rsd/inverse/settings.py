@@ -40,10 +40,10 @@ class SolverConfig:
     resampling: float | None = None  # resample: gamma, scale of the resampling variance
     initial_scale: float | None = None  # standard deviation of the initial z; 1 is pure noise, as in Alg. 2
     clip_estimate: bool = True  # dps, proximal: clip the estimate of x_0 in pixel space to [-1, 1], as DPS's code does
-    noise: str = "fresh"  # proximal: noise of the next level, fresh, fixed or refreshed
+    noise: str = "refreshed"  # proximal: noise of the next level, fresh, fixed or refreshed (ours)
     # proximal: share g of the noise's variance that is drawn anew at each level; a number, or pairs
     # [noise level sigma / alpha, g] with ascending levels, linear in between in the logarithm of the level
-    noise_refresh_rate: Any = 0.3
+    noise_refresh_rate: Any = 0.1
     noise_coupled: bool = False  # proximal: noises of mean zero over the particles, see `couple_noise`
     # proximal: share k of the correction by the data that stays in the noise of the next level
     correction_memory: float | None = None
@@ -96,7 +96,7 @@ DEFAULTS: dict[str, dict[str, float]] = {
     "latent-reddiff": {"regularization": 0.133, "lr_z": 0.15, "initial_scale": 1.0},  # ours: lambda rho^2 of rsd
     "reddiff": {"regularization": 0.25, "lr_z": 0.1, "initial_scale": 1.0},  # Mardani et al. (2023)
     "psld": {"likelihood_step": 1.0, "gluing": 0.1, "stochasticity": 1.0, "initial_scale": 1.0},  # Rout et al. (2023)
-    "proximal": {"correction_memory": 0.0, "prior_deviation": 0.5, "initial_scale": 1.0},
+    "proximal": {"correction_memory": 1.0, "prior_deviation": 0.5, "initial_scale": 1.0},
     "daps": {"ode_steps": 5, "langevin_steps": 20, "langevin_step": 0.3, "initial_scale": 1.0},  # Zhang et al. (2025)
     "resample": {  # Song et al. (2024)
         "consistency_every": 10,

@@ -151,8 +151,8 @@ def test_an_unknown_key_is_named(change, word, monkeypatch) -> None:
 
 def test_a_table_is_made_and_its_finished_rows_are_kept(tmp_path, monkeypatch, capsys, few_references) -> None:
     pytest.importorskip("deepinv")
-    keep_rows(monkeypatch, "table1", slice(1, 3))
     command = ["reproduce", "table1", "--images", "2", "--steps", "2", "--output", str(tmp_path)]
+    command += ["--rows", "RSD, gamma 0, D.2", "latent RED-diff"]
     assert main(command) == 0
     record = read_table(tmp_path / "table1")
     assert list(record["rows"]) == ["latent RED-diff", "RSD, gamma 0, D.2"]
@@ -328,3 +328,9 @@ def test_impossible_arguments_are_named(arguments, message, capsys, tmp_path) ->
     assert main(["reproduce", *arguments, *output]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_row_is_a_sentence(capsys, tmp_path) -> None:
+    for name in ("table1", "calibration"):
+        assert main(["reproduce", name, "--rows", "PSLDD", "--output", str(tmp_path)]) == 2
+        assert "--rows='PSLDD' is unknown; accepted: PSLD, " in capsys.readouterr().err

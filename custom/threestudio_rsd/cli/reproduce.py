@@ -104,6 +104,7 @@ def run_solver_table(name: str, args: argparse.Namespace) -> int:
 
     folder = solver_tables.run(
         name,
+        rows=args.rows,
         prior=args.prior,
         images=args.images,
         n_particles=args.n_particles,
@@ -271,6 +272,7 @@ def _add_solver_table_arguments(name: str, parser: CommandParser) -> None:
     from ..reproduce.experiment_files import BUNDLED, PAPER_PRIOR, read_settings
 
     table = read_settings(name)
+    reproduce_calibration.add_rows_argument(table["rows"], parser)
     bundled, paper = table["bundled"]["settings"], table["settings"]
     add_option(
         parser,

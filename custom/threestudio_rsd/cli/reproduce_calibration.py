@@ -1,7 +1,9 @@
 """`rsd reproduce calibration`: answers of the solvers against the true posterior of the bundled world."""
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from .options import CommandParser, add_option, usable_device
 
@@ -22,6 +24,7 @@ def run(name: str, args: argparse.Namespace) -> int:
         images=args.images,
         n_answers=args.n_particles,
         problems=args.problems,
+        rows=args.rows,
         seed=args.seed,
         quick=args.quick,
         output=args.output,
@@ -30,6 +33,17 @@ def run(name: str, args: argparse.Namespace) -> int:
     )
     print(f"Results: {folder}")
     return 0
+
+
+def add_rows_argument(rows: Sequence[Mapping[str, Any]], parser: CommandParser) -> None:
+    """Add `--rows`, which chooses some rows of a table.
+
+    Args:
+        rows: rows of the table, with their labels.
+        parser: parser of the command.
+    """
+    labels = [row["label"] for row in rows]
+    parser.add_argument("--rows", nargs="+", metavar="ROW", help=f"rows to make; of {'; '.join(labels)}")
 
 
 def add_arguments(name: str, parser: CommandParser) -> None:
@@ -42,6 +56,7 @@ def add_arguments(name: str, parser: CommandParser) -> None:
     from ..reproduce.calibration import read_study
 
     study = read_study(name, quick=False)
+    add_rows_argument([{"label": row.label} for row in study.rows], parser)
     parser.add_argument("--images", type=int, help=f"number of renders to restore; {study.images} by default")
     add_option(parser, "--n-particles", help=f"number of answers to each image; {study.n_answers} by default")
     parser.add_argument("--problems", nargs="+", choices=list(study.problems), help="problems to solve; all by default")

@@ -23,7 +23,7 @@ from ..toyworld.posterior import ScenePool, ScenePosterior
 from ..toyworld.render import render_scenes
 from ..toyworld.world import Scene, choose_scenes
 from .calibration_metrics import CalibrationInstruments, hidden_pixels
-from .definitions import PaperItem, SolverRow, parse
+from .definitions import PaperItem, SolverRow, parse, rows_of
 from .experiment_files import BUNDLED, read_settings
 
 IMAGE_SEED = 62_000  # seed of the restored renders; neither training nor the other tables use it
@@ -137,6 +137,7 @@ def run(
     images: int | None = None,
     n_answers: int | None = None,
     problems: Sequence[str] | None = None,
+    rows: Sequence[str] | None = None,
     seed: int = 0,
     quick: bool = False,
     output: Path,
@@ -152,6 +153,7 @@ def run(
         images: number of renders; None: the study's.
         n_answers: answers to each image; None: the study's.
         problems: names of the problems; None: all.
+        rows: labels of the rows to make, besides the true posterior; None: all.
         seed: seed of particles and noise.
         quick: one image and few steps.
         output: the results go to OUTPUT/NAME or OUTPUT/NAME-quick.
@@ -169,6 +171,7 @@ def run(
 
     require("deepinv", "inverse")
     study = read_study(name, quick)
+    study = replace(study, rows=rows_of(rows, study.rows))
     for key, value in (("--images", images), ("--n-particles", n_answers)):
         if value is not None:
             in_range(key, value, 1)

@@ -5,7 +5,7 @@ or `toy` (`ToyFigure`). `load/paper/shared` has the methods and lists of prompts
 `load/studies` has comparisons that the paper does not make, of kind `inverse` or `calibration` (`CalibrationStudy`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -181,6 +181,19 @@ class SolverVariant:
 
     images: int | None = None
     settings: dict[str, Any] = field(default_factory=dict)
+
+
+def rows_of(labels: Collection[str] | None, rows: list[SolverRow]) -> list[SolverRow]:
+    """The rows of a table that have the given labels; all, if `labels` is None.
+
+    Raises:
+        UserError: an unknown label.
+    """
+    if labels is None:
+        return rows
+    for label in labels:
+        one_of("--rows", label, tuple(row.label for row in rows))
+    return [row for row in rows if row.label in labels]
 
 
 @dataclass

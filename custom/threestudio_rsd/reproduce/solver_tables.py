@@ -7,7 +7,7 @@ order of the rows can be compared with them.
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from ..repulsion import load_features
 from ..text_tables import format_table
 from ..toyworld.render import render_scenes
 from ..toyworld.world import CLASSES, choose_scenes
-from .definitions import SolverRow, SolverTable, read_solver_table
+from .definitions import SolverRow, SolverTable, read_solver_table, rows_of
 from .experiment_files import BUNDLED, PAPER_PRIOR, list_experiments, list_studies
 from .solver_table_text import KEYS, remarks, table_cells
 
@@ -103,6 +103,7 @@ class RestorationTask:
 def run(
     name: str,
     *,
+    rows: Sequence[str] | None = None,
     prior: str = BUNDLED,
     images: str | None = None,
     n_particles: int | None = None,
@@ -119,6 +120,7 @@ def run(
 
     Args:
         name: figure or table of kind `inverse`, such as `table1`.
+        rows: labels of the rows to make; None: all.
         prior: `bundled`, `paper` (the table's own), a hub id or a folder.
         images: number of renders, or folder of images; None: the table's number of renders.
         n_particles: number of answers to each image; None: the table's.
@@ -136,28 +138,29 @@ def run(
         UserError: an impossible argument, deepinv is not installed, or the folder has results of other settings.
     """
     table = read_solver_table(name)
+    table = replace(table, rows=rows_of(rows, table.rows))
     _check(prior, images, n_particles, steps, seed)
     require("deepinv", "inverse")
     model = table.prior if prior == PAPER_PRIOR else prior
-    rows, left_out = table.choose_rows(model)
+    chosen, left_out = table.choose_rows(model)
     if quick:  # few steps also for rows that set their own number
-        rows = [replace(row, settings={k: v for k, v in row.settings.items() if k != "n_steps"}) for row in rows]
-    priors = {each: load_prior(each, device=device) for each in {row.prior for row in rows}}
+        chosen = [replace(row, settings={k: v for k, v in row.settings.items() if k != "n_steps"}) for row in chosen]
+    priors = {each: load_prior(each, device=device) for each in {model, *(row.prior for row in chosen)}}
     if not priors[model].is_latent:
         raise UserError(f"--prior={prior!r} has no decoder; accepted: {BUNDLED} or another latent diffusion model.")
     task = _make_task(table, prior, images, quick, priors[model].image_size, seed)
     task = replace(task, n_particles=n_particles or task.n_particles, steps=steps or task.steps)
     instruments = task.instruments(priors[model].is_bundled, device)
-    repels = any(row.settings.get("gamma") for row in rows)
+    repels = any(row.settings.get("gamma") for row in chosen)
     features = load_features("dino", priors[model].is_bundled, device) if repels else "euclidean"
     folder = output / (f"{name}-quick" if quick else name)
     make_folder(folder)
-    files = {row.label: folder / f"{_file_name(row.label)}.json" for row in rows}
-    for row in rows:
+    files = {row.label: folder / f"{_file_name(row.label)}.json" for row in chosen}
+    for row in chosen:
         _take_over(task.made_with(row), files[row.label], output)
-    for number, row in enumerate(rows, start=1):
+    for number, row in enumerate(chosen, start=1):
         if not files[row.label].is_file():
-            print(f"[{number}/{len(rows)}] {row.label}", flush=True)
+            print(f"[{number}/{len(chosen)}] {row.label}", flush=True)
             _restore(row, task, priors[row.prior], features, instruments, files[row.label])
     results = {label: json.loads(file.read_text()) for label, file in files.items()}
     record = {
@@ -167,12 +170,12 @@ def run(
         "floor_frechet": _floor(task, instruments),
         "rows": {
             row.label: {**results[row.label], "paper": row.paper, "sheet": files[row.label].with_suffix(".png").name}
-            for row in rows
+            for row in chosen
         },
     }
     write_json(folder / "table.json", record)
     print(f"\n{table.title}; {len(task.images)} images, {task.n_particles} answers each, {task.steps} steps\n")
-    print(format_table(*table_cells(rows, results)))
+    print(format_table(*table_cells(chosen, results)))
     print("\n".join(["\nIn brackets: 95 % bootstrap intervals.", *remarks(record, REFERENCES, instruments.left_out)]))
     if left_out:
         print(

@@ -25,7 +25,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "proximal, refreshed by .3": {"name": "proximal", "noise": "refreshed", "noise_refresh_rate": 0.3, "correction_memory": 0.0},
     "proximal, fresh noise": {"name": "proximal", "noise": "fresh"},
     "proximal, fixed noise, memory 1": {"name": "proximal", "noise": "fixed", "correction_memory": 1.0},
-    "proximal (default): refreshed by .1, memory 1": {"name": "proximal"},
+    "proximal (default): refreshed by .3, memory 1": {"name": "proximal"},
     "DAPS": {"name": "daps"},
     "DPS": {"name": "dps", "likelihood_step": 0.3},
     "RED-diff": {"name": "reddiff", "lr_z": 0.05},

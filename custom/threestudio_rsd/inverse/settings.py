@@ -43,7 +43,7 @@ class SolverConfig:
     noise: str = "refreshed"  # proximal: noise of the next level, fresh, fixed or refreshed (ours)
     # proximal: share g of the noise's variance that is drawn anew at each level; a number, or pairs
     # [noise level sigma / alpha, g] with ascending levels, linear in between in the logarithm of the level
-    noise_refresh_rate: Any = 0.1
+    noise_refresh_rate: Any = 0.3
     noise_coupled: bool = False  # proximal: noises of mean zero over the particles, see `couple_noise`
     # proximal: share k of the correction by the data that stays in the noise of the next level
     correction_memory: float | None = None

@@ -21,8 +21,18 @@ VARIANCE, WEIGHTS = 0.02, torch.tensor([0.2, 0.3, 0.4, 0.1])
 MEASUREMENT, DEVIATION = torch.tensor([0.45]), 0.05
 SETTINGS: dict[str, dict[str, Any]] = {
     "proximal, fixed noise": {"name": "proximal", "noise": "fixed", "correction_memory": 0.0},
-    "proximal, refreshed by .1": {"name": "proximal", "noise": "refreshed", "noise_refresh_rate": 0.1, "correction_memory": 0.0},
-    "proximal, refreshed by .3": {"name": "proximal", "noise": "refreshed", "noise_refresh_rate": 0.3, "correction_memory": 0.0},
+    "proximal, refreshed by .1": {
+        "name": "proximal",
+        "noise": "refreshed",
+        "noise_refresh_rate": 0.1,
+        "correction_memory": 0.0,
+    },
+    "proximal, refreshed by .3": {
+        "name": "proximal",
+        "noise": "refreshed",
+        "noise_refresh_rate": 0.3,
+        "correction_memory": 0.0,
+    },
     "proximal, fresh noise": {"name": "proximal", "noise": "fresh"},
     "proximal, fixed noise, memory 1": {"name": "proximal", "noise": "fixed", "correction_memory": 1.0},
     "proximal (default): refreshed by .3, memory 1": {"name": "proximal"},

@@ -157,6 +157,7 @@ def test_a_table_is_made_and_its_finished_rows_are_kept(tmp_path, monkeypatch, c
     record = read_table(tmp_path / "table1")
     assert list(record["rows"]) == ["latent RED-diff", "RSD, gamma 0, D.2"]
     assert {"title", "claim", "command", "floor_frechet"} < record.keys()
+    assert record["truth_frechet"] > record["floor_frechet"]  # two images in place of four
     for row in record["rows"].values():
         assert len(row["values"]["psnr"]) == len(row["values"]["colors"]) == 2
         assert (tmp_path / "table1" / row["sheet"]).is_file()

@@ -229,6 +229,8 @@ def read_table(folder: Path, record: dict[str, Any]) -> Study:
     if record["floor_frechet"] is not None:
         floor = f"{record['floor_frechet']:.0f}"
         study.remarks.append(f"Fréchet distance of as many renders, which no method can beat but by chance: {floor}.")
+    if record.get("truth_frechet") is not None:  # tables before 0.3 have none
+        study.remarks.append(f"Fréchet distance of the true images themselves: {record['truth_frechet']:.0f}.")
     return study
 
 

@@ -47,7 +47,8 @@ def remarks(record: Mapping[str, Any], references: int, left_out: Mapping[str, l
     lines = []
     if record["floor_frechet"] is not None:
         lines.append(
-            f"Frechet distance to {references} renders; of as many renders it is {record['floor_frechet']:.1f}."
+            f"Frechet distance to {references} renders; that of the true images is {record['truth_frechet']:.0f}, that "
+            f"of as many other renders {record['floor_frechet']:.0f}."
         )
     elif any(row["frechet"] is not None for row in record["rows"].values()):
         lines.append("Frechet distance to the images themselves, in Inception's features.")

@@ -167,7 +167,7 @@ def run(
         "title": table.title,
         "claim": table.claim,
         "command": command,
-        "floor_frechet": _floor(task, instruments),
+        **_frechet_bounds(task, instruments),
         "rows": {
             row.label: {**results[row.label], "paper": row.paper, "sheet": files[row.label].with_suffix(".png").name}
             for row in chosen
@@ -271,14 +271,27 @@ def _image_set(label: str, answers: Tensor, task: RestorationTask) -> ImageSet:
     return ImageSet(label, groups)
 
 
-def _floor(task: RestorationTask, instruments: Instruments) -> float | None:
-    """Frechet distance of as many renders as there are answers, which no method beats but by chance."""
+def _frechet_bounds(task: RestorationTask, instruments: Instruments) -> dict[str, float | None]:
+    """Frechet distances to compare those of the solvers with; None for images of a folder.
+
+    Returns:
+        `floor_frechet`, of as many different renders as there are answers, which no method beats but by chance;
+        `truth_frechet`, of the true images, each as often as it is answered: larger, because there are fewer of them.
+        Answers that differ from the truth can have less.
+    """
     if task.classes is None:
-        return None
+        return {"floor_frechet": None, "truth_frechet": None}
     count = max(len(task.images) * task.n_particles, 2)
-    renders = render_scenes(choose_scenes(count, FLOOR_SEED))
     alone = Instruments(replace(instruments.options, metrics=["frechet"]))
-    return alone.measure(ImageSet("renders", [Group(list(renders))]))["frechet"].mean
+
+    def distance(images: Tensor) -> float:
+        return alone.measure(ImageSet("renders", [Group(list(images))]))["frechet"].mean
+
+    truth = task.images.repeat_interleave(max(task.n_particles, 2), dim=0)
+    return {
+        "floor_frechet": distance(render_scenes(choose_scenes(count, FLOOR_SEED))),
+        "truth_frechet": distance(truth),
+    }
 
 
 def _solve(

@@ -117,7 +117,7 @@ def scene_step(size: int, gamma: float, decoder: str, tiny: bool) -> dict[str, A
 
     from ..text2nerf_step import Steps
 
-    steps = Steps(2 if tiny else 4, size, batched=True, gamma=gamma, decoder=decoder)
+    steps = Steps(2 if tiny else 4, size, batched=True, gamma=gamma, feature_decoder=decoder)
     for index in range(2 if tiny else 4):
         steps.step(index)
     return {"seconds": steps.median(), "gib": peak_memory(lambda: steps.step(9)) / 2**30}

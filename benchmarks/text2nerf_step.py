@@ -19,6 +19,15 @@ from threestudio_rsd.runs.launching import register_modules
 from threestudio_rsd.text_tables import format_table
 
 CONFIG = "configs/text2nerf/dreamfusion-bundled.yaml"
+# Forces that cost less than the full decoder in each step.
+FORCES: dict[str, dict[str, Any]] = {
+    "full decoder": {},
+    "full decoder, every 4 steps": {"repulsion_every": 4},
+    "linear decoder": {"feature_decoder": "linear"},
+    "renders": {"feature_decoder": "render"},
+    "renders, every 2 steps": {"feature_decoder": "render", "repulsion_every": 2},
+}
+N_FORCES = 8  # particles for which forces are compared
 
 
 class Steps:
@@ -63,17 +72,6 @@ class Steps:
 def on_device(value: Any) -> Any:
     """A value of a batch, moved to the device if it is a tensor."""
     return value.to(get_device()) if torch.is_tensor(value) else value
-
-
-# Forces that cost less than the full decoder in each step.
-FORCES: dict[str, dict[str, Any]] = {
-    "full decoder": {},
-    "full decoder, every 4 steps": {"repulsion_every": 4},
-    "linear decoder": {"feature_decoder": "linear"},
-    "renders": {"feature_decoder": "render"},
-    "renders, every 2 steps": {"feature_decoder": "render", "repulsion_every": 2},
-}
-N_FORCES = 8  # particles for which forces are compared
 
 
 def compare_forces(size: int, steps: int) -> None:

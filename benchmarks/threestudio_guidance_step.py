@@ -61,10 +61,11 @@ def main() -> None:
     from threestudio_rsd.runs.launching import register_modules
 
     register_modules()
-    model = large_model(Path(tempfile.mkdtemp()) / "model")
-    common = {"pretrained_model_name_or_path": model, "half_precision_weights": False, "guidance_scale": 7.5}
-    guidances = {OURS: find(OURS)({**common, "gamma": 0.0}), THEIRS: find(THEIRS)(common)}
-    width = guidances[OURS].prior.embed("").conditional.shape[-1]
+    with tempfile.TemporaryDirectory() as folder:
+        model = large_model(Path(folder) / "model")
+        common = {"pretrained_model_name_or_path": model, "half_precision_weights": False, "guidance_scale": 7.5}
+        guidances = {OURS: find(OURS)({**common, "gamma": 0.0}), THEIRS: find(THEIRS)(common)}
+        width = guidances[OURS].prior.embed("").conditional.shape[-1]
     text = torch.randn(2, 16, width, generator=torch.Generator().manual_seed(0))
     print(f"{THEIRS} is that of {sys.modules[type(guidances[THEIRS]).__module__].__file__}")
     for n in (1, 4):

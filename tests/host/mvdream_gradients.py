@@ -65,11 +65,15 @@ def install_stand_in() -> None:
     sys.modules.update({each.__name__: each for each in (package, cameras, models)})
 
 
+def images() -> Tensor:
+    """Fixed images of PARTICLES objects with VIEWS views, (PARTICLES VIEWS, SIDE, SIDE, 3)."""
+    return torch.rand(PARTICLES * VIEWS, SIDE, SIDE, 3, generator=torch.Generator().manual_seed(1))
+
+
 def gradient(guidance: Any) -> Tensor:
-    """Gradient of the guidance's loss in fixed images of PARTICLES objects with VIEWS views."""
-    generator = torch.Generator().manual_seed(1)
-    n = PARTICLES * VIEWS
-    rgb = torch.rand(n, SIDE, SIDE, 3, generator=generator).requires_grad_()
+    """Gradient of the guidance's loss in the images."""
+    rgb, generator = images().requires_grad_(), torch.Generator().manual_seed(3)
+    n = len(rgb)
     text = torch.randn(2 * n, 5, 8, generator=generator)
     prompts = SimpleNamespace(get_text_embeddings=lambda *views: text)
     batch = {name: torch.zeros(n) for name in ("elevation", "azimuth", "camera_distances")}

@@ -9,7 +9,7 @@ from threestudio_rsd.distillation import force_by_view
 from threestudio_rsd.repulsion import RBFKernel, RepulsiveForce, load_features
 
 from . import mvdream_gradients
-from .mvdream_gradients import GAMMA, PARTICLES, SIDE, VIEWS
+from .mvdream_gradients import GAMMA, VIEWS, images
 from .real_threestudio import run_in_threestudio
 
 GUIDANCE = Path("custom", "threestudio-mvdream", "guidance", "mvdream_guidance.py")
@@ -31,7 +31,7 @@ def test_a_wrapped_multi_view_guidance_is_itself_without_gamma(gradients) -> Non
 
 
 def test_objects_repel_each_other_view_by_view(gradients) -> None:
-    rgb = torch.rand(PARTICLES * VIEWS, SIDE, SIDE, 3, generator=torch.Generator().manual_seed(1))
+    rgb = images()
     force = RepulsiveForce(load_features("euclidean"), RBFKernel("median"))
     expected = GAMMA * force_by_view(force, rgb.permute(0, 3, 1, 2), VIEWS).permute(0, 2, 3, 1) / len(rgb)
     added = gradients[f"gamma {GAMMA:g}"] - gradients["plain"]

@@ -272,7 +272,7 @@ def _add_solver_table_arguments(name: str, parser: CommandParser) -> None:
     from ..reproduce.experiment_files import BUNDLED, PAPER_PRIOR, read_settings
 
     table = read_settings(name)
-    reproduce_calibration.add_rows_argument(table["rows"], parser)
+    reproduce_calibration.add_rows_argument([row["label"] for row in table["rows"]], parser)
     bundled, paper = table["bundled"]["settings"], table["settings"]
     add_option(
         parser,

@@ -1,9 +1,8 @@
 """`rsd reproduce calibration`: answers of the solvers against the true posterior of the bundled world."""
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from .options import CommandParser, add_option, usable_device
 
@@ -35,14 +34,13 @@ def run(name: str, args: argparse.Namespace) -> int:
     return 0
 
 
-def add_rows_argument(rows: Sequence[Mapping[str, Any]], parser: CommandParser) -> None:
+def add_rows_argument(labels: Sequence[str], parser: CommandParser) -> None:
     """Add `--rows`, which chooses some rows of a table.
 
     Args:
-        rows: rows of the table, with their labels.
+        labels: labels of the rows.
         parser: parser of the command.
     """
-    labels = [row["label"] for row in rows]
     parser.add_argument("--rows", nargs="+", metavar="ROW", help=f"rows to make; of {'; '.join(labels)}")
 
 
@@ -56,7 +54,7 @@ def add_arguments(name: str, parser: CommandParser) -> None:
     from ..reproduce.calibration import read_study
 
     study = read_study(name, quick=False)
-    add_rows_argument([{"label": row.label} for row in study.rows], parser)
+    add_rows_argument([row.label for row in study.rows], parser)
     parser.add_argument("--images", type=int, help=f"number of renders to restore; {study.images} by default")
     add_option(parser, "--n-particles", help=f"number of answers to each image; {study.n_answers} by default")
     parser.add_argument("--problems", nargs="+", choices=list(study.problems), help="problems to solve; all by default")

@@ -166,10 +166,8 @@ class ClusterRun:
 
     def __call__(self) -> int:
         """Compute the run; returns its exit code."""
-        command = self.run.command()
-        _begin_log(self.run, command)
         set_up = _on_a_cluster(end_with_parent(signal.SIGINT))
-        process = start_process(command, self.run.log, os.environ, preexec_fn=set_up)
+        process = start_process(_begin_log(self.run), self.run.log, os.environ, preexec_fn=set_up)
         self._pid = process.pid
         signal.signal(signal.SIGTERM, lambda *_: self._interrupt())  # scancel
         return process.wait()
@@ -221,9 +219,8 @@ def start_session(run: Run, environment: Mapping[str, str]) -> subprocess.Popen 
         environment: environment variables of the process.
     """
     _wait_for_owner(run)
-    command = run.command()
-    _begin_log(run, command)
-    return start_in_session(command, run.log, environment, on_gpu=bool(environment.get("CUDA_VISIBLE_DEVICES")))
+    on_gpu = bool(environment.get("CUDA_VISIBLE_DEVICES"))
+    return start_in_session(_begin_log(run), run.log, environment, on_gpu)
 
 
 def _wait_for_owner(run: Run) -> None:
@@ -233,11 +230,13 @@ def _wait_for_owner(run: Run) -> None:
             pass  # where it goes on, the new process says so
 
 
-def _begin_log(run: Run, command: Sequence[str]) -> None:
-    """Append the command line to a run's log, above the output of this start."""
+def _begin_log(run: Run) -> list[str]:
+    """Append the command line to a run's log, above the output of this start; returns the command."""
+    command = run.command()
     run.log.parent.mkdir(parents=True, exist_ok=True)
     with run.log.open("a", encoding="utf-8") as log:
         log.write(f"$ {shlex.join(command)}\n")
+    return command
 
 
 def _on_a_cluster(end_with: Callable[[], None]) -> Callable[[], None]:

@@ -54,12 +54,13 @@ def run(settings: Settings, names: Iterable[str] | None = None) -> int:
     sections: dict[str, Callable[[Settings], Iterator[Row]]] = {
         "exactness": exactness.rows,
         "stable diffusion": step_costs.stable_diffusion_rows,
-        "runs": runs.run_rows,
         "scenes": runs.scene_rows,
         "inverse": step_costs.inverse_rows,
         "options": step_costs.option_rows,
         "precisions": step_costs.precision_rows,
         "deepfloyd": step_costs.deep_floyd_rows,
+        "runs": runs.run_rows,
+        "compilation": step_costs.compile_rows,
     }
     settings.output.mkdir(parents=True, exist_ok=True)
     record: dict[str, Any] = {"machine": machine(settings.device), "sections": {}}

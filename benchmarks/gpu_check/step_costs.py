@@ -45,10 +45,14 @@ def deep_floyd_rows(settings: Settings) -> Iterator[Row]:
 
 
 def option_rows(settings: Settings) -> Iterator[Row]:
-    """Options of the force, and of the networks, on SDS with N = 8."""
+    """Options of the force, and the memory format, on SDS with N = 8."""
     for kind in ("full", "resized", "linear", "tiny"):
         yield f"decoder {kind}", lambda kind=kind: _option(settings, kind)
     yield "channels last", lambda: _option(settings, "full", prepare=_channels_last)
+
+
+def compile_rows(settings: Settings) -> Iterator[Row]:
+    """Compiled U-Net on SDS with N = 8; the compilation takes a minute or more."""
     yield "compiled U-Net", lambda: _option(settings, "full", prepare=_compiled)
 
 

@@ -23,4 +23,4 @@ EVALUATION_METRICS = (  # groups of metrics of `evaluation.Instruments`
 AESTHETIC_HEAD = "trl-lib/ddpo-aesthetic-predictor/aesthetic-model.pth"  # copy of the weights on the Hugging Face hub
 CLASSES = ("mushroom", "snowman", "house", "ice cream", "tree", "rocket", "cup", "car")  # of the bundled world
 COLORS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink")  # of the bundled world
-TRAININGS = ("autoencoder", "judge", "clip", "dino", "pixel", "text-to-image")  # of the bundled world's networks
+TRAININGS = ("autoencoder", "judge", "clip", "dino", "pixel", "text-to-image", "flow")  # of the bundled networks

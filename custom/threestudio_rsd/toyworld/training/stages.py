@@ -43,6 +43,12 @@ def _pixel(renders: Renders, held_out: Renders, work: Path) -> None:
     train_pixel(renders, work / "trainings" / "pixel", work / "pixel")
 
 
+def _flow(renders: Renders, held_out: Renders, work: Path) -> None:
+    from .flow import train_flow
+
+    train_flow(renders, work / "text-to-image" / "vae", work / "trainings" / "flow", work / "flow")
+
+
 @dataclass(frozen=True)
 class Stage:
     """One training.
@@ -63,6 +69,7 @@ STAGES = {
     "dino": Stage(_dino),
     "pixel": Stage(_pixel),
     "text-to-image": Stage(_text_to_image, needs=("autoencoder",)),
+    "flow": Stage(_flow, needs=("autoencoder",)),
 }
 
 

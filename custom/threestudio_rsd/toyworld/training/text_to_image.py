@@ -1,6 +1,5 @@
 """Training of the text-to-image model: a U-Net on latents, and its text encoder, by denoising."""
 
-import random
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,12 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from ..captions import random_caption
 from . import settings
+from .caption_task import CaptionTask
 from .data import Renders
+from .latents import encode_renders
 from .tokenizer import use_old_merges, write_clip_tokenizer
-from .trainer import TrainingTask, bf16_autocast, train
+from .trainer import bf16_autocast, train
 
 WIDTH = 128  # size of the text embeddings
 MAX_SNR = 5.0  # upper limit of the signal-to-noise ratio in the loss weights (Hang et al., 2023)
@@ -34,26 +34,15 @@ class Denoiser(nn.Module):
         return predicted
 
 
-class DenoisingTask(TrainingTask):
+class DenoisingTask(CaptionTask):
     """Predict the noise in noisy samples with random captions; subclasses provide the clean samples."""
 
     def __init__(self, renders: Renders, denoiser: Denoiser, tokenizer: Any, scheduler: Any) -> None:
-        super().__init__()
-        self.model, self.tokenizer, self.scenes = denoiser, tokenizer, renders.scenes
+        super().__init__(renders, denoiser, tokenizer)
         self.alphas_cumprod = scheduler.alphas_cumprod
-        self.views = renders.scenes.view
-        self.token_cache: dict[str, Tensor] = {}
-
-    def clean_samples(self, index: Tensor) -> Tensor:
-        """Clean samples (N, C, H, W) of the training data.
-
-        Args:
-            index: indices of the images, (N,).
-        """
-        raise NotImplementedError
 
     def loss(self, batch_size: int) -> Tensor:
-        index = torch.randint(len(self.scenes), (batch_size,))
+        index = torch.randint(len(self.attributes), (batch_size,))
         clean = self.clean_samples(index)
         noise = torch.randn_like(clean)
         # One timestep in each of N equal parts of the schedule, for a gradient with less noise.
@@ -69,34 +58,6 @@ class DenoisingTask(TrainingTask):
         loss: Tensor = (snr.clamp(max=MAX_SNR) / snr * error).mean()
         return loss
 
-    def random_tokens(self, index: Tensor) -> Tensor:
-        """Tokens (N, L) of random captions of some images."""
-        choice = random.Random(int(torch.randint(2**31, ())))
-        texts = [
-            random_caption(
-                int(self.scenes.object_class[i]),
-                int(self.scenes.color[i]),
-                int(self.views[i]),
-                choice,
-                settings.NAMED_COLOR,
-                settings.NAMED_VIEW,
-                settings.PREFIX,
-                settings.EMPTY,
-            )
-            for i in index
-        ]
-        for text in set(texts) - self.token_cache.keys():
-            self.token_cache[text] = self.tokens(text)
-        return torch.stack([self.token_cache[text] for text in texts])
-
-    def tokens(self, text: str) -> Tensor:
-        """Tokens (L,) of one caption."""
-        tokens = self.tokenizer(
-            text, padding="max_length", truncation=True, max_length=self.tokenizer.model_max_length, return_tensors="pt"
-        )
-        ids: Tensor = tokens.input_ids[0]
-        return ids
-
 
 class TextToImageTask(DenoisingTask):
     """Denoise latents, drawn from the autoencoder's posterior at each step."""
@@ -105,22 +66,10 @@ class TextToImageTask(DenoisingTask):
         self, autoencoder: AutoencoderKL, renders: Renders, denoiser: Denoiser, tokenizer: Any, scheduler: Any
     ) -> None:
         super().__init__(renders, denoiser, tokenizer, scheduler)
-        self.means, self.deviations = _encode(autoencoder, renders)
+        self.latents = encode_renders(autoencoder, renders)
 
     def clean_samples(self, index: Tensor) -> Tensor:
-        return self.means[index] + self.deviations[index] * torch.randn_like(self.means[index])
-
-
-@torch.no_grad()
-def _encode(autoencoder: AutoencoderKL, renders: Renders) -> tuple[Tensor, Tensor]:
-    """Mean and deviation (N, 4, 16, 16) of the latents of all images."""
-    means, deviations = [], []
-    for part in torch.arange(len(renders)).split(64):
-        with bf16_autocast():
-            posterior = autoencoder.encode(renders.batch(part) * 2 - 1).latent_dist
-        means.append(posterior.mean.float())
-        deviations.append(posterior.std.float())
-    return torch.cat(means), torch.cat(deviations)
+        return self.latents.draw(index)
 
 
 def _text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:

@@ -27,6 +27,7 @@ class TrainingTask(nn.Module):
     """
 
     model: Any  # an nn.Module; its class depends on the subclass
+    device: torch.device | str = "cpu"  # device of the training; a subclass whose batches follow it may set it
 
     def loss(self, batch_size: int) -> Tensor:
         """Loss of a random batch; `fraction` holds the finished part of the training, in [0, 1).
@@ -59,9 +60,10 @@ def train(task: TrainingTask, optimization: Optimization, folder: Path) -> Any:
         folder: folder of `checkpoint.pt` and `log.jsonl` (step, steps, loss, seconds, and the metrics).
 
     Returns:
-        The model with averaged weights, in eval mode.
+        The model with averaged weights, in eval mode, on the CPU.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    task.to(task.device)
     parameters = [parameter for parameter in task.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(
         parameters, optimization.learning_rate, betas=optimization.betas, weight_decay=optimization.weight_decay
@@ -84,10 +86,10 @@ def train(task: TrainingTask, optimization: Optimization, folder: Path) -> Any:
         task.after_step()
         average.update_parameters(task.model)
 
-        losses.append(loss.item())
+        losses.append(loss.detach())  # reading its value would make the CPU wait for a GPU in each step
         done = step + 1
         if done % LOG_EVERY == 0 or done == optimization.steps:
-            entry = {"step": done, "steps": optimization.steps, "loss": sum(losses) / len(losses)}
+            entry = {"step": done, "steps": optimization.steps, "loss": float(torch.stack(losses).mean())}
             entry["seconds"] = round(time.time() - started, 1)
             if done % optimization.evaluate_every == 0 or done == optimization.steps:
                 with torch.no_grad():
@@ -97,13 +99,14 @@ def train(task: TrainingTask, optimization: Optimization, folder: Path) -> Any:
             losses = []
         if done % CHECKPOINT_EVERY == 0 or done == optimization.steps:
             _checkpoint(folder, task, average, optimizer, done, time.time() - started)
-    return average.module.eval()
+    return average.module.eval().cpu()
 
 
-def bf16_autocast() -> torch.autocast:
-    """bfloat16 autocast if the processor has instructions for it, else none."""
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
-    return torch.autocast("cpu", torch.bfloat16, enabled=supported)
+def bf16_autocast(device: torch.device | str = "cpu") -> torch.autocast:
+    """bfloat16 autocast on a GPU, and on a processor that has instructions for it; else none."""
+    kind = torch.device(device).type
+    supported = kind != "cpu" or getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
+    return torch.autocast(kind, torch.bfloat16, enabled=supported)
 
 
 def _schedule(step: int, optimization: Optimization) -> float:

@@ -1,0 +1,54 @@
+"""Base class of the trainings of text-to-image models: images and random captions of them."""
+
+import random
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..captions import random_caption
+from . import settings
+from .data import Renders
+from .trainer import TrainingTask
+
+
+class CaptionTask(TrainingTask):
+    """Training on images with random captions; subclasses provide the clean samples and the loss.
+
+    Args:
+        renders: training images.
+        model: network that is trained.
+        tokenizer: tokenizer of the captions.
+    """
+
+    def __init__(self, renders: Renders, model: Any, tokenizer: Any) -> None:
+        super().__init__()
+        self.model, self.tokenizer = model, tokenizer
+        scenes = renders.scenes
+        self.attributes = torch.stack([scenes.object_class, scenes.color, scenes.view], dim=1)
+        self.token_cache: dict[str, Tensor] = {}
+
+    def clean_samples(self, index: Tensor) -> Tensor:
+        """Clean samples (N, C, H, W) of the training data.
+
+        Args:
+            index: indices of the images, (N,).
+        """
+        raise NotImplementedError
+
+    def random_tokens(self, index: Tensor) -> Tensor:
+        """Tokens (N, L) of random captions of some images."""
+        choice = random.Random(int(torch.randint(2**31, ())))
+        shares = (settings.NAMED_COLOR, settings.NAMED_VIEW, settings.PREFIX, settings.EMPTY)
+        texts = [random_caption(*attributes, choice, *shares) for attributes in self.attributes[index].tolist()]
+        for text in set(texts) - self.token_cache.keys():
+            self.token_cache[text] = self.tokens(text)
+        return torch.stack([self.token_cache[text] for text in texts])
+
+    def tokens(self, text: str) -> Tensor:
+        """Tokens (L,) of one caption."""
+        tokens = self.tokenizer(
+            text, padding="max_length", truncation=True, max_length=self.tokenizer.model_max_length, return_tensors="pt"
+        )
+        ids: Tensor = tokens.input_ids[0]
+        return ids

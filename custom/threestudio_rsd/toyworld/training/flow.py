@@ -12,39 +12,49 @@ from . import settings
 from .caption_task import CaptionTask
 from .data import Renders
 from .latents import encode_renders
-from .tokenizer import use_old_merges, write_clip_tokenizer
+from .t5 import t5_encoder
+from .tokenizer import CLIP_LENGTH, use_old_merges, write_clip_tokenizer, write_t5_tokenizer
 from .trainer import bf16_autocast, train
 
-TEXT_WIDTH = 64  # size of the embeddings of each of the two text encoders
-HEADS, HEAD_WIDTH, LAYERS, PATCH = 5, 32, 8, 2  # of the transformer
+CLIP_WIDTH = 64  # size of the embeddings of each of the two CLIP text encoders
+T5_WIDTH = 2 * CLIP_WIDTH  # size of the embeddings of the T5 encoder
+HEADS, HEAD_WIDTH, LAYERS, PATCH = 4, 32, 8, 2  # of the transformer
 SHIFT = 3.0  # of the noise levels, as in Stable Diffusion 3
-T5_TOKENS = (1, 256)  # tokens that stand for the missing T5 encoder: least, and the pipeline's default
-LONG_SHARE = 0.15  # share of the steps with the larger number of them
+T5_LENGTH = 16  # tokens, enough for every caption
+PIPELINE_LENGTH = 256  # tokens to which the pipeline of diffusers pads the text for T5 by default
+LONG_SHARE = 0.15  # share of the steps with so many, so that both lengths give good images
 
 
 class FlowDenoiser(nn.Module):
-    """Transformer and the two CLIP text encoders of Stable Diffusion 3, trained together."""
+    """Transformer and the three text encoders of Stable Diffusion 3, trained together."""
 
-    def __init__(self, transformer: nn.Module, text_encoder: nn.Module, text_encoder_2: nn.Module) -> None:
+    def __init__(
+        self, transformer: nn.Module, text_encoder: nn.Module, text_encoder_2: nn.Module, text_encoder_3: nn.Module
+    ) -> None:
         super().__init__()
-        self.transformer, self.text_encoder, self.text_encoder_2 = transformer, text_encoder, text_encoder_2
+        self.transformer = transformer
+        self.text_encoder, self.text_encoder_2, self.text_encoder_3 = text_encoder, text_encoder_2, text_encoder_3
 
-    def forward(self, noisy: Tensor, flow_time: Tensor, tokens: Tensor, t5_tokens: int) -> Tensor:
+    def forward(self, noisy: Tensor, flow_time: Tensor, tokens: Tensor) -> Tensor:
         """Predicted velocity, with the shape of `noisy` (N, C, H, W).
 
         Args:
             noisy: latents x_t.
             flow_time: t in [0, 1], (N,).
-            tokens: tokens of the captions, (N, L).
-            t5_tokens: number of zero embeddings in place of those of T5, as in the pipeline without it.
+            tokens: tokens of the captions for CLIP and T5, side by side, (N, L).
         """
-        outputs = [encoder(tokens, output_hidden_states=True) for encoder in (self.text_encoder, self.text_encoder_2)]
-        embeddings = torch.cat([output.hidden_states[-2] for output in outputs], dim=-1)
-        embeddings = nn.functional.pad(embeddings, (0, 0, 0, t5_tokens))
+        clip_tokens, t5_tokens = tokens[:, :CLIP_LENGTH], tokens[:, CLIP_LENGTH:]
+        outputs = [
+            encoder(clip_tokens, output_hidden_states=True) for encoder in (self.text_encoder, self.text_encoder_2)
+        ]
+        embeddings = [
+            torch.cat([output.hidden_states[-2] for output in outputs], dim=-1),
+            self.text_encoder_3(t5_tokens)[0],
+        ]
         predicted: Tensor = self.transformer(
             hidden_states=noisy,
             timestep=1000 * flow_time,
-            encoder_hidden_states=embeddings,
+            encoder_hidden_states=torch.cat(embeddings, dim=1),
             pooled_projections=torch.cat([output.text_embeds for output in outputs], dim=-1),
         ).sample
         return predicted
@@ -53,8 +63,16 @@ class FlowDenoiser(nn.Module):
 class FlowTask(CaptionTask):
     """Predict the velocity noise - x in x_t = (1 - t) x + t noise (Lipman et al., 2023)."""
 
-    def __init__(self, autoencoder: AutoencoderKL, renders: Renders, denoiser: FlowDenoiser, tokenizer: Any) -> None:
-        super().__init__(renders, denoiser, tokenizer)
+    def __init__(
+        self,
+        autoencoder: AutoencoderKL,
+        renders: Renders,
+        denoiser: FlowDenoiser,
+        clip_tokenizer: CLIPTokenizer,
+        t5_tokenizer: Any,
+    ) -> None:
+        super().__init__(renders, denoiser, clip_tokenizer)
+        self.t5_tokenizer = t5_tokenizer
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.latents = encode_renders(autoencoder.to(self.device), renders, self.device)
 
@@ -69,22 +87,29 @@ class FlowTask(CaptionTask):
         uniform = (torch.randperm(batch_size) + torch.rand(batch_size)) / batch_size
         flow_time = (SHIFT * uniform / (1 + (SHIFT - 1) * uniform)).to(clean.device)
         t = flow_time.view(-1, 1, 1, 1)
-        t5_tokens = T5_TOKENS[int(torch.rand(()) < LONG_SHARE)]
+        tokens = self.random_tokens(index)
+        if torch.rand(()) < LONG_SHARE:
+            tokens = nn.functional.pad(tokens, (0, PIPELINE_LENGTH - T5_LENGTH), value=self.t5_tokenizer.pad_token_id)
         with bf16_autocast(clean.device):
-            predicted = self.model(
-                (1 - t) * clean + t * noise, flow_time, self.random_tokens(index).to(clean.device), t5_tokens
-            )
+            predicted = self.model((1 - t) * clean + t * noise, flow_time, tokens.to(clean.device))
         return (predicted.float() - (noise - clean)).pow(2).mean()
 
+    def tokens(self, text: str) -> Tensor:
+        """Tokens (L,) of one caption for CLIP and T5, side by side."""
+        ids: Tensor = self.t5_tokenizer(
+            text, padding="max_length", truncation=True, max_length=T5_LENGTH, return_tensors="pt"
+        ).input_ids
+        return torch.cat([super().tokens(text), ids[0]])
 
-def _text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModelWithProjection:
+
+def _clip_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModelWithProjection:
     return CLIPTextModelWithProjection(
         CLIPTextConfig(
             vocab_size=len(tokenizer),
-            hidden_size=TEXT_WIDTH,
-            intermediate_size=4 * TEXT_WIDTH,
-            projection_dim=TEXT_WIDTH,
-            num_hidden_layers=3,  # the transformer gets the output of the second
+            hidden_size=CLIP_WIDTH,
+            intermediate_size=4 * CLIP_WIDTH,
+            projection_dim=CLIP_WIDTH,
+            num_hidden_layers=2,  # the transformer gets the output of the first
             num_attention_heads=4,
             max_position_embeddings=tokenizer.model_max_length,
             hidden_act="quick_gelu",
@@ -105,8 +130,8 @@ def _transformer(channels: int) -> SD3Transformer2DModel:
         attention_head_dim=HEAD_WIDTH,
         num_attention_heads=HEADS,
         caption_projection_dim=HEADS * HEAD_WIDTH,
-        joint_attention_dim=2 * TEXT_WIDTH,
-        pooled_projection_dim=2 * TEXT_WIDTH,
+        joint_attention_dim=T5_WIDTH,
+        pooled_projection_dim=2 * CLIP_WIDTH,
         pos_embed_max_size=16,
         qk_norm="rms_norm",
     )
@@ -122,24 +147,30 @@ def train_flow(renders: Renders, vae: Path, work: Path, output: Path) -> None:
         output: folder of the pipeline.
     """
     autoencoder = AutoencoderKL.from_pretrained(vae).float().eval()
-    tokenizer = write_clip_tokenizer(output / "tokenizer")
+    clip_tokenizer = write_clip_tokenizer(output / "tokenizer")
+    t5_tokenizer = write_t5_tokenizer(output / "tokenizer_3", T5_LENGTH)
     torch.manual_seed(settings.SEED)
     denoiser = FlowDenoiser(
-        _transformer(autoencoder.config.latent_channels), _text_encoder(tokenizer), _text_encoder(tokenizer)
+        _transformer(autoencoder.config.latent_channels),
+        _clip_encoder(clip_tokenizer),
+        _clip_encoder(clip_tokenizer),
+        t5_encoder(t5_tokenizer, T5_WIDTH),
     )
-    trained = train(FlowTask(autoencoder, renders, denoiser, tokenizer), settings.FLOW, work)
+    task = FlowTask(autoencoder, renders, denoiser, clip_tokenizer, t5_tokenizer)
+    trained = train(task, settings.FLOW, work)
     autoencoder.register_to_config(shift_factor=0.0)  # the pipeline subtracts it
     pipeline = StableDiffusion3Pipeline(
         transformer=trained.transformer,
         scheduler=FlowMatchEulerDiscreteScheduler(shift=SHIFT),
         vae=autoencoder.cpu(),
         text_encoder=trained.text_encoder,
-        tokenizer=tokenizer,
+        tokenizer=clip_tokenizer,
         text_encoder_2=trained.text_encoder_2,
-        tokenizer_2=tokenizer,
-        text_encoder_3=None,
-        tokenizer_3=None,
+        tokenizer_2=clip_tokenizer,
+        text_encoder_3=trained.text_encoder_3,
+        tokenizer_3=t5_tokenizer,
     )
     pipeline.save_pretrained(output, safe_serialization=True)
+    write_t5_tokenizer(output / "tokenizer_3", T5_LENGTH)  # again: saving the pipeline leaves out some of its files
     for name in ("tokenizer", "tokenizer_2"):
         use_old_merges(output / name)

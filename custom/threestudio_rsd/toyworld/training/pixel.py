@@ -7,10 +7,11 @@ import torch
 from diffusers import DDPMScheduler, IFPipeline, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase, T5Config, T5EncoderModel
+from transformers import T5EncoderModel
 
 from . import settings
 from .data import Renders
+from .t5 import t5_encoder
 from .text_to_image import Denoiser, DenoisingTask
 from .tokenizer import write_t5_tokenizer
 from .trainer import train
@@ -40,22 +41,6 @@ class PixelTask(DenoisingTask):
     def clean_samples(self, index: Tensor) -> Tensor:
         images = self.renders.batch(index) * 2 - 1
         return images.to(memory_format=torch.channels_last)
-
-
-def _text_encoder(tokenizer: PreTrainedTokenizerBase) -> T5EncoderModel:
-    return T5EncoderModel(
-        T5Config(
-            vocab_size=len(tokenizer),
-            d_model=WIDTH,
-            d_kv=WIDTH // 4,
-            d_ff=4 * WIDTH,
-            num_layers=2,
-            num_heads=4,
-            dropout_rate=0.0,
-            pad_token_id=tokenizer.pad_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-        )
-    )
 
 
 def _unet() -> UNet2DConditionModel:
@@ -89,7 +74,7 @@ def train_pixel(renders: Renders, work: Path, output: Path) -> None:
     tokenizer = write_t5_tokenizer(output / "tokenizer")
     scheduler = DDPMScheduler(beta_schedule="squaredcos_cap_v2", variance_type="fixed_small")
     torch.manual_seed(settings.SEED)
-    denoiser = Denoiser(_unet(), T5Encoder(_text_encoder(tokenizer)))
+    denoiser = Denoiser(_unet(), T5Encoder(t5_encoder(tokenizer, WIDTH)))
     trained = train(PixelTask(renders, denoiser, tokenizer, scheduler), settings.PIXEL, work)
     pipeline = IFPipeline(
         tokenizer=tokenizer,

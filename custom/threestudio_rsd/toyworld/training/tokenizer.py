@@ -87,11 +87,12 @@ def _merge(word: list[str], pair: tuple[str, str]) -> list[str]:
     return merged
 
 
-def write_t5_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+def write_t5_tokenizer(folder: Path, length: int = T5_LENGTH) -> PreTrainedTokenizerBase:
     """Write and return a T5 tokenizer of the same words, in the formats of sentencepiece and of `tokenizers`.
 
     Args:
         folder: folder of the tokenizer's files.
+        length: largest number of tokens.
 
     Raises:
         UserError: sentencepiece is not installed.
@@ -118,7 +119,7 @@ def write_t5_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     model.normalizer_spec.add_dummy_prefix = True
     model.normalizer_spec.remove_extra_whitespaces = True
     (folder / "spiece.model").write_bytes(model.SerializeToString())
-    config = {"tokenizer_class": "T5Tokenizer", "extra_ids": 0, "model_max_length": T5_LENGTH}
+    config = {"tokenizer_class": "T5Tokenizer", "extra_ids": 0, "model_max_length": length}
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
     tokenizer = AutoTokenizer.from_pretrained(folder)
     fast = json.loads(tokenizer.backend_tokenizer.to_str())

@@ -111,7 +111,7 @@ def stable_diffusion_3() -> Any:
         text_encoder_2=clip(),
         tokenizer_2=tokenizer(),
         text_encoder_3=t5(),
-        tokenizer_3=tokenizer(),
+        tokenizer_3=tokenizer(length=256),
     )
 
 

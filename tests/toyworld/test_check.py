@@ -25,7 +25,7 @@ JUDGE = OracleJudge()
 
 def perfect(counts: Counts, name: str) -> Labeled:
     """Samples of a model that follows every prompt."""
-    _, labels = prompts(counts, pixel=True)[name]
+    _, labels = prompts(counts, pixel=True, flow=True)[name]
     return Labeled(labeled_images(labels), labels)
 
 
@@ -57,7 +57,7 @@ def test_model_with_one_class_color_and_view_fails() -> None:
 
 
 def test_prompts_name_the_attributes_of_their_labels() -> None:
-    for request, labels in prompts(Counts(2, 1, 1, 1), pixel=True).values():
+    for request, labels in prompts(Counts(2, 1, 1, 1), pixel=True, flow=True).values():
         for i, prompt in enumerate(request.prompts):
             assert CLASSES[labels["class"][i]] in prompt
             assert [color for color in COLORS if color in prompt.split()] == (
@@ -69,7 +69,7 @@ def test_prompts_name_the_attributes_of_their_labels() -> None:
 
 
 def test_combinations_of_attributes_are_equally_frequent() -> None:
-    _, labels = prompts(Counts(), pixel=False)["colored"]
+    _, labels = prompts(Counts(), pixel=False, flow=False)["colored"]
     pairs = labels["class"] * len(COLORS) + labels["color"]
     assert torch.bincount(pairs).tolist() == [Counts().per_caption] * 64
 

@@ -19,10 +19,16 @@ from ..quiet import quiet_models
 from .render import render_scenes
 from .world import Scene, sample_scenes
 
-STEPS = 50  # sampling steps of the models' own schedulers: DDIM for latents, DDPM for pixels
+STEPS = 50  # sampling steps of the models' own schedulers: DDIM, DDPM for pixels, Euler for the flow
 SAMPLES_PER_JOB = 16
 RENDERS_PER_JOB = 125
-MODELS = {"text-to-image": "StableDiffusionPipeline", "pixel": "IFPipeline"}  # folder: class of diffusers
+MODELS = {  # folder: class of diffusers
+    "text-to-image": "StableDiffusionPipeline",
+    "pixel": "IFPipeline",
+    "flow": "StableDiffusion3Pipeline",
+}
+# Arguments of the pipelines: IF's cleaning of captions needs packages of its own; text is padded to 256 tokens for T5.
+ARGUMENTS: dict[str, dict[str, Any]] = {"pixel": {"clean_caption": False}, "flow": {"max_sequence_length": 16}}
 
 
 @dataclass(frozen=True)
@@ -90,14 +96,13 @@ def _render(scenes: Scene) -> np.ndarray:
 @torch.no_grad()
 def _sample(job: tuple[Path, Request, int]) -> np.ndarray:
     folder, request, steps = job
-    arguments: dict[str, Any] = {"clean_caption": False} if request.model == "pixel" else {}
     images = _load_pipeline(folder / request.model)(
         prompt=list(request.prompts),
         guidance_scale=request.guidance_scale,
         num_inference_steps=steps,
         generator=[torch.Generator().manual_seed(request.seed + i) for i in range(len(request.prompts))],
-        output_type="np",  # images (N, 64, 64, 3) in [0, 1] from both kinds of pipeline
-        **arguments,
+        output_type="np",  # images (N, 64, 64, 3) in [0, 1] from all kinds of pipeline
+        **ARGUMENTS.get(request.model, {}),
     ).images
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
 
@@ -115,6 +120,9 @@ def _load_pipeline(folder: Path) -> Any:
             f"{str(folder)!r} cannot be loaded ({first_line(error)}); accepted: the folder of a diffusers pipeline."
         ) from error
     pipeline.set_progress_bar_config(disable=True)
-    pipeline.text_encoder.float()  # current transformers load it in half precision
-    pipeline.unet.to(memory_format=torch.channels_last)
+    for name, part in pipeline.components.items():
+        if name.startswith("text_encoder"):
+            part.float()  # current transformers load it in half precision
+    if hasattr(pipeline, "unet"):
+        pipeline.unet.to(memory_format=torch.channels_last)
     return pipeline

@@ -8,6 +8,7 @@ come from seeds that no training uses:
 - prompts with a color, all 64 of them: 3 of each, 192 samples at guidance scale 3;
 - prompts with a view, all 32 of them: 6 of each, 192 samples at guidance scale 3;
 - 32 samples of the pixel-space model, 4 of each class, if the model is there;
+- of the flow-matching model, if it is there, the same color-open prompts at guidance scale 3, and those with a color;
 - 1000 held-out renders, and 8000 others to which the linear probe is fitted.
 
 With these numbers a measured share of 95 % has a standard error of 1.4 % for 256 samples, 1.6 % for 192 and 0.7 % for
@@ -24,7 +25,7 @@ from ..sampling import STEPS, Request, draw_renders
 from ..world import CLASSES, COLORS, VIEWS
 
 # Seed of the first sample's noise for each kind of prompt.
-OPEN_SEED, COLOR_SEED, VIEW_SEED, PIXEL_SEED = 10_000, 20_000, 30_000, 40_000
+OPEN_SEED, COLOR_SEED, VIEW_SEED, PIXEL_SEED, FLOW_SEED = 10_000, 20_000, 30_000, 40_000, 50_000
 GUIDANCE_SCALES = (1.0, 3.0)  # of color-open prompts: the ends of the usual range
 
 
@@ -61,18 +62,23 @@ def labeled_renders(n: int, seed: int, workers: int) -> Labeled:
     return Labeled(images, scenes.labels())
 
 
-def prompts(counts: Counts, pixel: bool) -> dict[str, tuple[Request, dict[str, Tensor]]]:
+def prompts(counts: Counts, pixel: bool, flow: bool) -> dict[str, tuple[Request, dict[str, Tensor]]]:
     """Samples to draw, by name, each with the labels that the samples should show.
 
     Args:
         counts: numbers of samples.
         pixel: include samples of the pixel-space model.
+        flow: include samples of the flow-matching model.
     """
     scale = GUIDANCE_SCALES[-1]
     (object_class,) = _combinations(len(CLASSES), copies=counts.per_class)
     asked = {f"open {weight:g}": _ask(weight, OPEN_SEED, object_class) for weight in GUIDANCE_SCALES}
     object_class, color = _combinations(len(CLASSES), len(COLORS), copies=counts.per_caption)
     asked["colored"] = _ask(scale, COLOR_SEED, object_class, color=color)
+    if flow:
+        (open_class,) = _combinations(len(CLASSES), copies=counts.per_class)
+        asked["flow"] = _ask(scale, FLOW_SEED, open_class, model="flow")
+        asked["flow colored"] = _ask(scale, FLOW_SEED + len(open_class), object_class, color=color, model="flow")
     object_class, view = _combinations(len(CLASSES), len(VIEWS), copies=counts.per_view)
     asked["viewed"] = _ask(scale, VIEW_SEED, object_class, view=view)
     if pixel:

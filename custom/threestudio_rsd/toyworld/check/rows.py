@@ -213,6 +213,27 @@ def pixel_rows(judge: ToyworldJudge, samples: Labeled) -> list[CheckRow]:
     return [_sample_row("pixel-space model, CFG 3: class accuracy", None, judge, samples, "class", CLASSES)]
 
 
+def flow_rows(judge: ToyworldJudge, samples: Labeled, colored: Labeled, reference: Labeled) -> list[CheckRow]:
+    """Classes, colors and distance to the truth of samples of the flow-matching model.
+
+    Args:
+        judge: classifier of the attributes, and feature network of the Frechet distance.
+        samples: samples whose prompts name no color.
+        colored: samples whose prompts name one.
+        reference: renders that represent the truth.
+    """
+    colors = _predict(judge, samples.images)["color"]
+    name = "flow-matching model, CFG 3"
+    distance = frechet_distance(embed(judge.features, samples.images), embed(judge.features, reference.images))
+    return [
+        _sample_row(f"{name}: class accuracy", 0.95, judge, samples, "class", CLASSES),
+        _sample_row(f"{name}, prompts that name the color: color accuracy", 0.95, judge, colored, "color", COLORS),
+        CheckRow(f"{name}, color-open prompts: colors covered", modes_covered(colors), len(COLORS), ""),
+        CheckRow(f"{name}, color-open prompts: entropy", entropy(colors, len(COLORS)), 2.8, "bits"),
+        CheckRow(f"{name}: Frechet distance, judge's features", distance, unit=""),
+    ]
+
+
 @torch.no_grad()
 def embed(network: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     """Features (N, ...) of images (N, 3, 64, 64), computed in batches.

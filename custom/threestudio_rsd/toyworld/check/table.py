@@ -16,7 +16,7 @@ from .drawing import GUIDANCE_SCALES, Counts, Labeled, labeled_renders, prompts
 from .probe import dino_rows
 from .rows import CheckRow
 
-PARTS = ("text-to-image", "dino", "clip", "judge")  # required folders; `pixel` is optional
+PARTS = ("text-to-image", "dino", "clip", "judge")  # required folders; `pixel` and `flow` are optional
 HELD_OUT_SEED, PROBE_SEED = 7_000_001, 7_000_002  # seeds of scenes; the trainings' seeds are below a million
 
 
@@ -47,7 +47,7 @@ def check(folder: Path, workers: int, counts: Counts | None = None) -> list[Chec
         *dino_rows(dino, probe, held_out),
         *measures.clip_rows(folder / "clip", held_out),
     ]
-    asked = prompts(counts, pixel=(folder / "pixel").is_dir())
+    asked = prompts(counts, pixel=(folder / "pixel").is_dir(), flow=(folder / "flow").is_dir())
     images = draw_samples({name: request for name, (request, _) in asked.items()}, folder, workers, counts.steps)
     samples = {name: Labeled(images[name], labels) for name, (_, labels) in asked.items()}
     open_samples = {scale: samples[f"open {scale:g}"] for scale in GUIDANCE_SCALES}
@@ -61,6 +61,8 @@ def check(folder: Path, workers: int, counts: Counts | None = None) -> list[Chec
     ]
     if "pixel" in samples:
         rows += measures.pixel_rows(judge, samples["pixel"])
+    if "flow" in samples:
+        rows += measures.flow_rows(judge, samples["flow"], samples["flow colored"], probe)
     return rows
 
 

@@ -50,7 +50,11 @@ def release(work: Path, destination: Path) -> list[str]:
     Returns:
         Names of the converted networks.
     """
-    names = [name for name in ("text-to-image", "pixel", "dino", "clip", "judge") if (work / f"{name}.done").is_file()]
+    names = [
+        name
+        for name in ("text-to-image", "pixel", "flow", "dino", "clip", "judge")
+        if (work / f"{name}.done").is_file()
+    ]
     for name in names:
         with tempfile.TemporaryDirectory(dir=work) as folder:
             copy = Path(folder) / name
@@ -63,8 +67,9 @@ def release(work: Path, destination: Path) -> list[str]:
                 (copy / "preprocessor_config.json").write_text(json.dumps(processor | IMAGE_PROCESSOR, indent=2) + "\n")
             for weights in copy.rglob("*.safetensors"):
                 _halve(weights)
-            for config in copy.rglob("config.json"):
-                _clean_config(config)
+            if name != "flow":  # older libraries do not know Stable Diffusion 3, and its autoencoder needs a shift
+                for config in copy.rglob("config.json"):
+                    _clean_config(config)
             shutil.rmtree(destination / name, ignore_errors=True)
             shutil.copytree(copy, destination / name)
     return names

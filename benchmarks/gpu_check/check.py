@@ -54,6 +54,7 @@ def run(settings: Settings, names: Iterable[str] | None = None) -> int:
     sections: dict[str, Callable[[Settings], Iterator[Row]]] = {
         "exactness": exactness.rows,
         "stable diffusion": step_costs.stable_diffusion_rows,
+        "defaults": step_costs.default_rows,
         "scenes": runs.scene_rows,
         "inverse": step_costs.inverse_rows,
         "options": step_costs.option_rows,

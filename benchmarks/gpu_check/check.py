@@ -54,6 +54,7 @@ def run(settings: Settings, names: Iterable[str] | None = None) -> int:
     sections: dict[str, Callable[[Settings], Iterator[Row]]] = {
         "exactness": exactness.rows,
         "stable diffusion": step_costs.stable_diffusion_rows,
+        "defaults": step_costs.default_rows,
         "scenes": runs.scene_rows,
         "inverse": step_costs.inverse_rows,
         "options": step_costs.option_rows,
@@ -92,15 +93,26 @@ def attempt(measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 def machine(device: str) -> dict[str, Any]:
-    """Versions and device."""
+    """Versions, device, and precision of all sections but `exactness`."""
     packages = ("torch", "diffusers", "transformers", "peft", "pytorch-lightning", "numpy")
     record: dict[str, Any] = {"python": platform.python_version(), "device": device}
-    record |= {name: installed_version(name) for name in packages}
+    record |= {name: installed_version(name) for name in packages} | tf32()
     if device.startswith("cuda") and torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(0)
         record |= {"gpu": properties.name, "memory_gib": round(properties.total_memory / 2**30, 1)}
         record |= {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
     return record
+
+
+def tf32() -> dict[str, bool]:
+    """Whether matrix products and convolutions in single precision may use TF32."""
+    return {"matmul_tf32": torch.backends.cuda.matmul.allow_tf32, "cudnn_tf32": torch.backends.cudnn.allow_tf32}
+
+
+def set_tf32(allowed: dict[str, bool]) -> None:
+    """Set what `tf32` returns."""
+    torch.backends.cuda.matmul.allow_tf32 = allowed["matmul_tf32"]
+    torch.backends.cudnn.allow_tf32 = allowed["cudnn_tf32"]
 
 
 def installed_version(name: str) -> str:

@@ -1,25 +1,34 @@
 """Equality of what this package computes on the device and on the CPU, and of its fast and plain paths."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from threestudio_rsd.distillation import NFSD, SDS, VSD, Method, RepulsiveDistillation, feature_decoder
 from threestudio_rsd.particles import particle_noise
-from threestudio_rsd.priors import load_prior
+from threestudio_rsd.priors import Prior, load_prior
 from threestudio_rsd.repulsion import RepulsiveForce, load_features
 from threestudio_rsd.repulsion.chunks import graph_bytes
 
-from .check import Row, Settings
+from .check import Row, Settings, set_tf32, tf32
 
 N = 3
 TOLERANCE = 1e-3  # relative, in single precision with TF32 off
 
 
 def rows(settings: Settings) -> Iterator[Row]:
-    """Rows of force, methods and chunk size."""
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
+    """Rows of force, methods and chunk size, without TF32; a row is measured before the next one is asked for."""
+    former = tf32()
+    set_tf32(dict.fromkeys(former, False))
+    try:
+        yield from full_precision_rows(settings)
+    finally:
+        set_tf32(former)  # the other sections measure what a user gets
+
+
+def full_precision_rows(settings: Settings) -> Iterator[Row]:
+    """Rows to be measured without TF32."""
     device = settings.device
     yield "force in float64: chunked and whole", lambda: chunked_force(device)
     if settings.tiny:
@@ -37,7 +46,9 @@ def rows(settings: Settings) -> Iterator[Row]:
             lambda method=method: _compared(*(gradient(method, place) for place in (device, "cpu"))),
         )
     yield "VSD's own network learns", lambda: vsd_learns(device)
-    yield "a step waits for the device", lambda: synchronizations(device)
+    methods = {"SDS": SDS, "NFSD": NFSD, "VSD": VSD, "VSD with a U-Net": partial(VSD, network="unet")}
+    for name, make in methods.items():
+        yield f"a step of {name} waits for the device", lambda make=make: synchronizations(make, device)
 
 
 def chunked_force(device: str) -> dict[str, Any]:
@@ -88,18 +99,23 @@ def vsd_learns(device: str) -> dict[str, Any]:
         adam.zero_grad()
         loss.backward()
         adam.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
     return {"before": losses[0], "after": losses[-1], "ok": losses[-1] < losses[0]}
 
 
-def synchronizations(device: str) -> dict[str, Any]:
-    """Warnings of PyTorch about operations that wait for the GPU, within one step with repulsion."""
+def synchronizations(make: Callable[[Prior], Method], device: str) -> dict[str, Any]:
+    """Warnings of PyTorch about operations that wait for the GPU, within one step with repulsion.
+
+    Args:
+        make: makes the base method from a prior.
+        device: device of the step.
+    """
     if not device.startswith("cuda"):
         return {"skipped": "not on a GPU"}
     import warnings
 
     prior, features = load_prior("bundled", device=device), load_features("dino", bundled=True, device=device)
-    distillation = RepulsiveDistillation(SDS(prior), RepulsiveForce(features, decode=feature_decoder("full", prior)))
+    distillation = RepulsiveDistillation(make(prior), RepulsiveForce(features, decode=feature_decoder("full", prior)))
     embedding = prior.embed("a mushroom")
     x, noise = torch.randn(2, N, *prior.latent_shape, device=device)
     distillation(x, 500, noise, embedding, gamma=20.0)

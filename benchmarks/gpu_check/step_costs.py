@@ -1,14 +1,17 @@
 """Seconds and peak memory of steps at the sizes of Stable Diffusion and DeepFloyd IF, with random weights."""
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from threestudio_rsd.costs import peak_memory, random_features, random_prior
 from threestudio_rsd.costs.model_sizes import random_tiny_decoder
 from threestudio_rsd.costs.timing import synchronize
-from threestudio_rsd.distillation import SDS, VSD, RepulsiveDistillation, feature_decoder
+from threestudio_rsd.distillation import SDS, VSD, HeldForce, RepulsiveDistillation, feature_decoder
 from threestudio_rsd.inverse.problem import Problem
 from threestudio_rsd.inverse.rsd_solver import AugmentedSolver
 from threestudio_rsd.inverse.settings import SolverConfig
@@ -16,18 +19,59 @@ from threestudio_rsd.repulsion import RepulsiveForce
 
 from .check import Row, Settings
 
+DEFAULTS = Path(__file__).resolve().parents[2] / "configs" / "text2image" / "sds.yaml"
+METHODS = ("vsd", "sds", "flow")
 COUNTS = (4, 8, 20)
+SMALL = 8  # number of particles up to which steps are short and their times scatter
 GAMMA = 20.0
 # Minutes on an A100 that the paper reports: 500 steps without and with repulsion, and an inverse problem.
 PAPER_MINUTES = {"vsd": (8.0, 12.0), "inverse": 15.0}
 PRECISIONS = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 
+@dataclass(frozen=True)
+class Force:
+    """Settings of the force; the values here are the paper's.
+
+    Attributes:
+        decoder: see `feature_decoder`.
+        kernel_input: input of the kernel; the flow takes `clean` always.
+        refresh: steps for which a computed force is used.
+    """
+
+    decoder: str = "full"
+    kernel_input: str = "noisy"
+    refresh: int = 1
+
+
+PAPER = Force()
+
+
+def default_force() -> Force:
+    """Settings of the bundled configs."""
+    from omegaconf import OmegaConf
+
+    guidance = OmegaConf.load(DEFAULTS).system.guidance
+    return Force(guidance.feature_decoder, guidance.kernel_input, guidance.repulsion_refresh)
+
+
 def stable_diffusion_rows(settings: Settings) -> Iterator[Row]:
     """SDS, VSD and the flow on Stable Diffusion 2.1 in half precision, at the paper's settings."""
-    for name in ("vsd", "sds", "flow"):
+    for name in METHODS:
         for n in _counts(settings):
             yield f"{name}, N = {n}", lambda name=name, n=n: _pair(settings, "sd21", name, n, "fp16")
+
+
+def default_rows(settings: Settings) -> Iterator[Row]:
+    """The same with the force of the bundled configs, also for the flow, whose configs have no force by default."""
+    force = default_force()
+    facts = {"decoder": force.decoder, "kernel": force.kernel_input, "refresh": force.refresh}
+    for name in METHODS:
+        for n in _counts(settings):
+            yield (
+                f"{name}, N = {n}",
+                lambda name=name, n=n: _pair(settings, "sd21", name, n, "fp16", force) | facts,
+            )
 
 
 def precision_rows(settings: Settings) -> Iterator[Row]:
@@ -75,17 +119,19 @@ def _features(settings: Settings) -> Any:
     return random_features("tiny" if settings.tiny else "sd21", settings.device)
 
 
-def _pair(settings: Settings, model: str, name: str, n: int, precision: str) -> dict[str, Any]:
-    """A step without and with repulsion."""
+def _pair(settings: Settings, model: str, name: str, n: int, precision: str, chosen: Force = PAPER) -> dict[str, Any]:
+    """A step without and with repulsion; that with repulsion is a mean over steps that compute the force or not."""
+    kernel_input, refresh = chosen.kernel_input, chosen.refresh
     prior, features = _prior(settings, model, precision), _features(settings)
     method = VSD(prior, network="unet") if name == "vsd" else SDS(prior)
     values: dict[str, Any] = {}
     for label, gamma in (("base", 0.0), ("repulsion", GAMMA)):
-        force = RepulsiveForce(features, decode=feature_decoder("full", prior)) if gamma else None
+        force = RepulsiveForce(features, decode=feature_decoder(chosen.decoder, prior, features)) if gamma else None
         distillation = RepulsiveDistillation(
-            method, force, "noisy" if name != "flow" else "clean", "exact" if name == "flow" else "sds"
+            method, force, kernel_input if name != "flow" else "clean", "exact" if name == "flow" else "sds"
         )
-        values |= {f"{label}_{key}": value for key, value in _measure(step_of(distillation, n, gamma)).items()}
+        measured = _measure(step_of(distillation, n, gamma, refresh), _repetitions(n, refresh), refresh)
+        values |= {f"{label}_{key}": value for key, value in measured.items()}
     values["ratio"] = values["repulsion_seconds"] / values["base_seconds"]
     values["minutes_500"] = values["repulsion_seconds"] * 500 / 60
     if name in PAPER_MINUTES and n == 4:
@@ -116,8 +162,15 @@ def _compiled(prior: Any) -> None:
         prior.unet = torch.compile(prior.unet)
 
 
-def step_of(distillation: RepulsiveDistillation, n: int, gamma: float) -> Callable[[], None]:
-    """A step of the particles with Adam, and of VSD's own network."""
+def _repetitions(n: int, refresh: int) -> int:
+    """Number of steps to time: more of short ones, and as many with a new force as a run has."""
+    if refresh > 1:
+        return refresh * (2 if n <= SMALL else 1)
+    return 5 if n <= SMALL else 3
+
+
+def step_of(distillation: RepulsiveDistillation, n: int, gamma: float, refresh: int = 1) -> Callable[[], None]:
+    """A step of the particles with Adam, and of VSD's own network; the force is computed every `refresh` steps."""
     method = distillation.method
     prior, own = method.prior, list(method.parameters())
     embedding = prior.embed("")
@@ -125,12 +178,16 @@ def step_of(distillation: RepulsiveDistillation, n: int, gamma: float) -> Callab
     noise = torch.randn_like(x)
     timesteps = torch.full((n,), 500, device=prior.device)
     adam = torch.optim.Adam([x, *own], 0.03, betas=(0.9, 0.99))
+    held, numbers = HeldForce(refresh), itertools.count()
 
     def step() -> None:
+        number = next(numbers)
         adam.zero_grad()
         if isinstance(method, VSD):
             method.loss(x, timesteps, noise, embedding).backward()
-        x.grad = distillation(x, 500, noise, embedding, gamma, t_next=480).gradient
+        result = distillation(x, 500, noise, embedding, gamma, t_next=480, force=held.at(number, x.device))
+        held.update(number, result.force)
+        x.grad = result.gradient
         adam.step()
 
     return step
@@ -156,8 +213,8 @@ class HalfBox:
         return images * mask
 
 
-def _measure(step: Callable[[], object], repetitions: int = 3) -> dict[str, Any]:
-    """Seconds of a step after one that warms up, and the peak memory of another, in GiB."""
+def _measure(step: Callable[[], object], repetitions: int = 3, cycle: int = 1) -> dict[str, Any]:
+    """Mean seconds of steps after one that warms up, and the peak memory of `cycle` further ones, in GiB."""
     step()
     synchronize()
     started = time.perf_counter()
@@ -165,4 +222,4 @@ def _measure(step: Callable[[], object], repetitions: int = 3) -> dict[str, Any]
         step()
     synchronize()
     seconds = (time.perf_counter() - started) / repetitions
-    return {"seconds": seconds, "gib": peak_memory(step) / 2**30}
+    return {"seconds": seconds, "gib": peak_memory(lambda: [step() for _ in range(cycle)]) / 2**30}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.gpu_check import __main__ as command
-from benchmarks.gpu_check import check, pack
+from benchmarks.gpu_check import check, pack, step_costs
 
 
 def results(folder: Path) -> dict:
@@ -19,13 +19,15 @@ def run(folder: Path, *options: str) -> int:
 
 @pytest.mark.slow
 def test_tiny_check_measures_every_row(tmp_path: Path) -> None:
-    sections = ("exactness", "stable diffusion", "inverse", "scenes")
+    sections = ("exactness", "stable diffusion", "defaults", "inverse", "scenes")
     assert run(tmp_path, "--sections", *sections) == 0
     measured = results(tmp_path)
     assert list(measured) == list(sections)
-    for name in ("stable diffusion", "inverse", "scenes"):
+    for name in sections[1:]:
         assert all("error" not in row for row in measured[name].values()), measured[name]
     assert measured["stable diffusion"]["vsd, N = 4"]["ratio"] > 0
+    row = measured["defaults"]["sds, N = 4"]
+    assert (row["decoder"], row["kernel"], row["refresh"]) == ("resized", "clean", 8)
     assert all(row["ok"] for row in measured["exactness"].values())
     table = (tmp_path / "gpu_check.md").read_text()
     assert "| vsd, N = 4 |" in table
@@ -41,6 +43,40 @@ def test_all_rows_of_exactness_hold_on_the_cpu(tmp_path: Path) -> None:
 def test_tiny_runs_pass(tmp_path: Path) -> None:
     assert run(tmp_path, "--sections", "runs", "options", "precisions", "deepfloyd") == 0
     assert results(tmp_path)["runs"]["resumed and uninterrupted"]["to_the_bit"]
+
+
+def test_tf32_is_off_in_the_exactness_section_only(tmp_path: Path, monkeypatch) -> None:
+    seen = {}
+
+    def row(name: str) -> tuple:
+        return name, lambda: seen.update({name: check.tf32()}) or {}
+
+    before = check.tf32()
+    monkeypatch.setattr("benchmarks.gpu_check.exactness.full_precision_rows", lambda settings: iter([row("exact")]))
+    monkeypatch.setattr("benchmarks.gpu_check.runs.scene_rows", lambda settings: iter([row("scene")]))
+    check.set_tf32({"matmul_tf32": False, "cudnn_tf32": True})  # PyTorch's defaults
+    try:
+        assert check.run(check.Settings(tmp_path, "cpu", True, 60), ["exactness", "scenes"]) == 0
+    finally:
+        check.set_tf32(before)
+    assert seen == {
+        "exact": {"matmul_tf32": False, "cudnn_tf32": False},
+        "scene": {"matmul_tf32": False, "cudnn_tf32": True},
+    }
+    assert json.loads((tmp_path / "gpu_check.json").read_text())["machine"]["cudnn_tf32"]
+
+
+def test_default_steps_compute_the_force_in_one_step_of_eight(monkeypatch) -> None:
+    distillation = step_costs.RepulsiveDistillation(
+        step_costs.SDS(step_costs.random_prior("tiny", "cpu")), step_costs.RepulsiveForce("euclidean")
+    )
+    computed = []
+    force = distillation.force
+    distillation.force = lambda *args, **options: computed.append(1) or force(*args, **options)
+    step = step_costs.step_of(distillation, 2, 5.0, step_costs.default_force().refresh)
+    for _ in range(17):
+        step()
+    assert len(computed) == 3
 
 
 def test_check_without_time_left_skips_its_rows_and_still_writes(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_force_is_due_every_few_steps_and_where_none_was_computed() -> None:
     held = HeldForce(3)
     due = []
     for step in range(8):
-        if held.at(step) is None:
+        if held.at(step, "cpu") is None:
             due.append(step)
             held.update(step, None if step == 3 else torch.full((1,), float(step)))  # in step 3 no force acts
     assert due == [0, 3, 4, 7]
@@ -44,8 +44,8 @@ def test_checkpoint_continues_with_the_held_force() -> None:
     held, resumed = HeldForce(4), HeldForce(4)
     held.update(2, torch.ones(2))
     resumed.load_state_dict(held.state_dict())
-    assert torch.equal(resumed.at(5), held.at(5))
-    assert resumed.at(6) is None
+    assert torch.equal(resumed.at(5, "cpu"), held.at(5, "cpu"))
+    assert resumed.at(6, "cpu") is None
 
 
 def test_repulsion_of_renders_is_the_scaled_force() -> None:

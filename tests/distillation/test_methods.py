@@ -1,5 +1,7 @@
 """Base methods and RSD against their equations, and the sign of the repulsion by behavior."""
 
+from functools import partial
+
 import pytest
 import torch
 from threestudio_rsd.distillation import NFSD, SDS, SVGD, VSD, CameraCondition, RepulsiveDistillation, Step
@@ -8,6 +10,7 @@ from threestudio_rsd.priors import GaussianMixturePrior, NoisePredictions, load_
 from threestudio_rsd.repulsion import RBFKernel, RepulsiveForce
 
 from tests.tiny_models import tiny_stable_diffusion
+from tests.waiting import NoWaiting
 
 
 @pytest.fixture
@@ -110,10 +113,27 @@ def test_the_gradient_of_a_particle_does_not_depend_on_n(mixture: GaussianMixtur
     torch.testing.assert_close(distillation(x[:2], 300, noise[:2], embedding).gradient, whole[:2])
 
 
+@pytest.mark.parametrize("make", [SDS, NFSD, VSD, partial(VSD, network="unet", unet_channels=(8, 16))])
+def test_step_with_repulsion_does_not_wait_for_the_device(make, tmp_path) -> None:
+    prior = load_prior(tiny_stable_diffusion(tmp_path))
+    method, embedding = make(prior), prior.embed("a")
+    distillation = RepulsiveDistillation(method, RepulsiveForce("euclidean", decode=prior.decode))
+    x, noise, t = torch.randn(3, 4, 8, 8), torch.randn(3, 4, 8, 8), torch.full((3,), 500)
+    distillation(x, 500, noise, embedding, gamma=5.0)  # the first step reads some numbers
+    with NoWaiting():
+        distillation(x, 500, noise, embedding, gamma=5.0)
+        if isinstance(method, VSD):
+            method.loss(x, t, noise, embedding)
+
+
 class TestVSD:
     @pytest.fixture
     def prior(self, tmp_path):
         return load_prior(tiny_stable_diffusion(tmp_path))
+
+    def test_unet_gets_the_timestep_of_each_row_with_the_same_result(self, prior) -> None:
+        vsd, x = VSD(prior, network="unet", unet_channels=(8, 16)), torch.randn(3, 4, 8, 8)
+        assert torch.equal(vsd.predict_noise(x, 300, prior.embed("a")), vsd.unet(x, 300).sample)
 
     @pytest.mark.parametrize("network", ["lora", "unet"])
     def test_loss_trains_eps_phi_and_never_the_prior(self, prior, network: str) -> None:

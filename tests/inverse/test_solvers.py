@@ -194,6 +194,26 @@ def test_resumed_run_is_bit_identical_to_uninterrupted_run(solver: str) -> None:
     assert torch.equal(second.reconstructions(), whole.reconstructions())
 
 
+@pytest.mark.parametrize("solver", ["rsd", "reddiff", "proximal", "daps", "dps"])
+def test_state_from_the_cpu_returns_to_the_device_of_the_solver(solver: str) -> None:
+    config, prior, problem = (
+        SolverConfig(name=solver, n_steps=6),
+        mixture(),
+        Problem(torch.tensor([[0.5]]), FirstValues(1)),
+    )
+    first = make_solver(config, problem, prior, euclidean)
+    for step in range(2):
+        first.step(step)
+    _ = prior.last_timestep  # is read from the levels, which the meta device does not have
+    second = make_solver(config, problem, prior.to("meta"), euclidean)
+    second.load_state_dict(first.state_dict())
+    state = second.state_dict()
+    moments = [each for key, adam in state.items() if key.startswith("adam") for each in adam["state"][0].items()]
+    tensors = [value for value in state.values() if isinstance(value, Tensor)]
+    tensors += [value for name, value in moments if name != "step"]  # Adam counts on the CPU
+    assert {each.device.type for each in tensors} == {"meta"}
+
+
 @pytest.mark.parametrize("solver", ["rsd", "reddiff"])
 def test_repulsion_increases_the_distances_of_particles(solver: str) -> None:
     prior, y = mixture(), torch.tensor([[0.5]])

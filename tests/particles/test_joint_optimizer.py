@@ -66,6 +66,17 @@ def test_a_restored_state_continues_identically():
     assert torch.equal(weights(layers), weights(others))
 
 
+def test_a_state_from_the_cpu_returns_to_the_device_of_the_parameters():
+    layers, optimizers = make()
+    joint = JointOptimizer(optimizers)
+    steps(layers, joint)
+    moved = nn.Linear(2, 1).to("meta")
+    other = JointOptimizer([torch.optim.Adam(moved.parameters(), lr=0.1)])
+    other.load_state_dict({"optimizers": joint.state_dict()["optimizers"][:1]})
+    (adam,) = other.optimizers
+    assert all(adam.state[each]["exp_avg"].device.type == "meta" for each in moved.parameters())
+
+
 def test_a_state_of_another_number_of_optimizers_raises():
     _, optimizers = make()
     with pytest.raises(ValueError, match="zip"):

@@ -12,6 +12,7 @@ from threestudio_rsd.toyworld import ToyworldJudge
 
 from tests.library_versions import needs_half_on_the_cpu
 from tests.tiny_models import tiny_deep_floyd, tiny_stable_diffusion
+from tests.waiting import NoWaiting
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,16 @@ def test_gradients_pass_encoder_and_decoder(folder: str) -> None:
     images = torch.rand(1, 3, 32, 32, requires_grad=True)
     prior.decode(prior.encode(images), clamp=False).sum().backward()
     assert images.grad.abs().sum() > 0
+
+
+def test_unet_gets_the_timestep_of_each_row_with_the_same_result(folder: str) -> None:
+    prior = load_prior(folder)
+    x_t, text = torch.randn(3, 4, 8, 8), prior.embed("a").conditional.expand(3, -1, -1)
+    expected = prior.unet(x_t, 500, encoder_hidden_states=text).sample
+    for t in (500, torch.tensor(500), torch.full((3,), 500)):
+        assert torch.equal(prior.raw_predict(x_t, t, text), expected)
+    with NoWaiting():
+        prior.raw_predict(x_t, 500, text)
 
 
 def test_v_prediction_is_converted(folder: str, tmp_path: Path) -> None:

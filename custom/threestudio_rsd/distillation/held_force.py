@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..errors import in_range
@@ -19,10 +20,10 @@ class HeldForce(nn.Module):
     Example:
         >>> import torch
         >>> held = HeldForce(refresh=4)
-        >>> held.at(step=0) is None  # due
+        >>> held.at(0, "cpu") is None  # due
         True
         >>> held.update(0, torch.ones(2))
-        >>> held.at(step=3), held.at(step=4) is None
+        >>> held.at(3, "cpu"), held.at(4, "cpu") is None
         (tensor([1., 1.]), True)
     """
 
@@ -33,14 +34,16 @@ class HeldForce(nn.Module):
         self.computed: int | None = None  # step in which the force was computed
         self.force: Tensor | None = None
 
-    def at(self, step: int) -> Tensor | None:
-        """Force to use in a step; None: a new one is due."""
-        is_held = self.computed is not None and self.computed <= step < self.computed + self.refresh
-        return self.force if is_held else None
+    def at(self, step: int, device: torch.device | str) -> Tensor | None:
+        """Force to use in a step, on the device of the particles; None: a new one is due."""
+        if self.force is None or not self._is_held(step):
+            return None
+        self.force = self.force.to(device)  # after a checkpoint is loaded it is on the CPU, and no Module.to moves it
+        return self.force
 
     def update(self, step: int, force: Tensor | None) -> None:
         """Hold the force that a step used, unless it is the one already held, or None."""
-        if force is not None and self.refresh > 1 and self.at(step) is None:
+        if force is not None and self.refresh > 1 and not self._is_held(step):
             self.computed, self.force = step, force
 
     def get_extra_state(self) -> dict[str, Any]:
@@ -50,3 +53,6 @@ class HeldForce(nn.Module):
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Restore the held force."""
         self.computed, self.force = state["step"], state["force"]
+
+    def _is_held(self, step: int) -> bool:
+        return self.computed is not None and self.computed <= step < self.computed + self.refresh

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError, in_range, one_of, require
 from ..priors import Prior, PromptEmbedding
+from ..priors.base import timesteps_of_rows
 from .camera_embedding import CameraEmbedding
 from .method import Method, Step
 
@@ -96,7 +97,7 @@ class VSD(Method):
         text = embedding.expand(len(x_t)).conditional
         with self._cameras_on(cameras):
             if self.network == "unet":
-                noise: Tensor = self.unet(x_t, t).sample
+                noise: Tensor = self.unet(x_t, timesteps_of_rows(t, x_t)).sample
                 return noise
             with self._adapters_on():
                 return self.prior.raw_predict(x_t, t, text)

@@ -307,6 +307,16 @@ class TabulatedPrior(Prior):
         return level if level.ndim == 0 else level.reshape(-1, *[1] * len(self.latent_shape))
 
 
+def timesteps_of_rows(t: int | Tensor, x: Tensor) -> Tensor:
+    """Timestep of each row of x (N, ...), (N,), on its device.
+
+    diffusers' U-Nets copy a number to the device, and wait for that copy; here the device fills the tensor.
+    """
+    if isinstance(t, Tensor):
+        return t.to(x.device).expand(len(x))
+    return torch.full((len(x),), t, device=x.device)
+
+
 def noise_from_output(output: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor, prediction_type: str) -> Tensor:
     """Convert a network's output to a noise prediction.
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import UserError
-from .base import PromptEmbedding, TabulatedPrior, noise_from_output
+from .base import PromptEmbedding, TabulatedPrior, noise_from_output, timesteps_of_rows
 from .pipelines import KEY, is_bundled
 from .text import embed_prompts
 from .unet_config import check_unet, sample_size, text_width
@@ -107,7 +107,8 @@ class DiffusersPrior(TabulatedPrior):
             )
         self.network_calls += len(x_t)
         dtype = self.unet.dtype
-        output = self.unet(x_t.to(dtype), t, encoder_hidden_states=text.to(dtype)).sample.float()
+        timesteps = timesteps_of_rows(t, x_t)
+        output = self.unet(x_t.to(dtype), timesteps, encoder_hidden_states=text.to(dtype)).sample.float()
         output = output[:, : x_t.shape[1]]
         assert self.prediction_type is not None
         return noise_from_output(output, x_t, self.alpha(t), self.sigma(t), self.prediction_type)

@@ -11,6 +11,7 @@ from threestudio_rsd.priors.families.tokens import from_tokens, to_tokens
 
 from tests.library_versions import needs_families
 from tests.tiny_families import FLOW, PIPELINES, tiny_pipeline
+from tests.waiting import NoWaiting
 
 PROMPT, NEGATIVE = "a red mushroom", "ugly"
 SIZE = 32
@@ -162,3 +163,13 @@ def test_half_precision_agrees_with_the_pipeline(family: str) -> None:
     clean = prior.unscale_latents(clean) if family == "flux2-klein" else clean
     assert clean.dtype == torch.float32
     assert (clean - latents).norm() < 0.03 * latents.norm()
+
+
+@needs_families
+@pytest.mark.parametrize("family", ["stable-diffusion-xl", "pixart"])
+def test_prediction_does_not_wait_for_the_device(family: str) -> None:
+    _, prior = built(family)
+    x_t, text = torch.randn(2, *prior.latent_shape), prior.embed(PROMPT).conditional.expand(2, -1, -1)
+    expected = prior.raw_predict(x_t, torch.tensor([500, 500]), text)
+    with NoWaiting():
+        assert torch.equal(prior.raw_predict(x_t, 500, text), expected)

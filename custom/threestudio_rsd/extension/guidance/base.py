@@ -220,7 +220,7 @@ class RepulsiveGuidance(SampleImages, BaseModule):
                 f"repulsion_refresh={self.cfg.repulsion_refresh} is impossible in 3D, where the cameras move between "
                 "the steps; accepted: 1."
             )
-        return self.held_force.at(self.step)
+        return self.held_force.at(self.step, self.prior.device)
 
     def _render_repulsion(
         self, rgb: Tensor, rgb_as_latents: bool, t: int, t_next: int | None, v: int, shard: Shard

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...errors import UserError, in_range
-from ..base import LORA_TARGETS, Prior, PromptEmbedding, TabulatedPrior, noise_from_output
+from ..base import LORA_TARGETS, Prior, PromptEmbedding, TabulatedPrior, noise_from_output, timesteps_of_rows
 from ..diffusers_prior import is_offloaded, pipe_name, resize_images, text_device
 from ..flow import FlowPrior
 from ..pipelines import KEY, find_pipeline
@@ -293,6 +293,6 @@ class TabulatedFamilyPrior(FamilyPrior, TabulatedPrior):
     def raw_predict(self, x_t: Tensor, t: int | Tensor, text: Tensor) -> Tensor:
         """See `Prior.raw_predict`."""
         self.network_calls += len(x_t)
-        t_all = torch.as_tensor(t, device=x_t.device).expand(len(x_t))
-        output = self.output(x_t.to(self.dtype), t_all, text.to(self.dtype)).float()[:, : x_t.shape[1]]
+        timesteps = timesteps_of_rows(t, x_t)
+        output = self.output(x_t.to(self.dtype), timesteps, text.to(self.dtype)).float()[:, : x_t.shape[1]]
         return noise_from_output(output, x_t, self.alpha(t), self.sigma(t), self.prediction_type)

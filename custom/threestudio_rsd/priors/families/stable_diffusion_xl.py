@@ -48,8 +48,8 @@ class StableDiffusionXLPrior(TabulatedFamilyPrior):
         """See `TabulatedFamilyPrior.output`; the image has its full size and is not cropped."""
         self.check_text(text, self.network.config.cross_attention_dim)
         tokens, pooled = unpack_pooled(text, self.pooled_width)
-        size = self.image_size
-        sizes = x_t.new_tensor([size, size, 0, 0, size, size]).expand(len(x_t), 6)
+        sizes = x_t.new_full((len(x_t), 6), float(self.image_size))  # original size, crop, target size
+        sizes[:, 2:4] = 0  # filled on the device: a copy of numbers would wait for it
         output: Tensor = self.network(
             x_t, t, encoder_hidden_states=tokens, added_cond_kwargs={"text_embeds": pooled, "time_ids": sizes}
         ).sample

@@ -182,13 +182,13 @@ def step_of(distillation: RepulsiveDistillation, n: int, gamma: float, refresh: 
 
     def step() -> None:
         number = next(numbers)
-        adam.zero_grad()
         if isinstance(method, VSD):
             method.loss(x, timesteps, noise, embedding).backward()
         result = distillation(x, 500, noise, embedding, gamma, t_next=480, force=held.at(number, x.device))
         held.update(number, result.force)
         x.grad = result.gradient
         adam.step()
+        adam.zero_grad()  # here, so that the peak memory of a step counts the gradients
 
     return step
 

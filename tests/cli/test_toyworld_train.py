@@ -49,8 +49,8 @@ def test_the_command_survives_a_kill_and_its_networks_load(tmp_path) -> None:
     subprocess.run(command, env=environment, cwd=tmp_path, check=True)
     assert (tmp_path / "judge" / "model.safetensors").read_bytes() == judge
     release = tmp_path / "release"
-    assert {folder.name for folder in release.iterdir()} == {"text-to-image", "pixel", "dino", "clip", "judge"}
-    for name in ("autoencoder", "judge", "clip", "dino", "pixel", "text-to-image"):
+    assert {folder.name for folder in release.iterdir()} == {"text-to-image", "pixel", "flow", "dino", "clip", "judge"}
+    for name in ("autoencoder", "judge", "clip", "dino", "pixel", "text-to-image", "flow"):
         entries = (tmp_path / "trainings" / name / "log.jsonl").read_text().splitlines()
         assert json.loads(entries[-1])["step"] == json.loads(entries[-1])["steps"]
 
@@ -62,6 +62,7 @@ def test_the_command_survives_a_kill_and_its_networks_load(tmp_path) -> None:
     pipeline = StableDiffusionPipeline.from_pretrained(release / "text-to-image")
     assert pipeline(["a red cup"], num_inference_steps=2, output_type="np").images.shape == (1, 64, 64, 3)
     assert load_prior(str(release / "pixel")).latent_shape == (3, 64, 64)
+    assert load_prior(str(release / "flow")).latent_shape == (4, 16, 16)
     ToyworldJudge.from_folder(release / "judge")
     for name in ("dino", "clip"):
         load_features(str(release / name))

@@ -6,13 +6,13 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
 from . import settings
 from .caption_task import CaptionTask
 from .data import Renders
 from .latents import encode_renders
-from .t5 import t5_encoder
+from .text_encoders import clip_config, t5_encoder
 from .tokenizer import CLIP_LENGTH, use_old_merges, write_clip_tokenizer, write_t5_tokenizer
 from .trainer import bf16_autocast, train
 
@@ -102,24 +102,6 @@ class FlowTask(CaptionTask):
         return torch.cat([super().tokens(text), ids[0]])
 
 
-def _clip_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModelWithProjection:
-    return CLIPTextModelWithProjection(
-        CLIPTextConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=CLIP_WIDTH,
-            intermediate_size=4 * CLIP_WIDTH,
-            projection_dim=CLIP_WIDTH,
-            num_hidden_layers=2,  # the transformer gets the output of the first
-            num_attention_heads=4,
-            max_position_embeddings=tokenizer.model_max_length,
-            hidden_act="quick_gelu",
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
-
-
 def _transformer(channels: int) -> SD3Transformer2DModel:
     return SD3Transformer2DModel(
         sample_size=16,
@@ -152,8 +134,8 @@ def train_flow(renders: Renders, vae: Path, work: Path, output: Path) -> None:
     torch.manual_seed(settings.SEED)
     denoiser = FlowDenoiser(
         _transformer(autoencoder.config.latent_channels),
-        _clip_encoder(clip_tokenizer),
-        _clip_encoder(clip_tokenizer),
+        CLIPTextModelWithProjection(clip_config(clip_tokenizer, CLIP_WIDTH)),
+        CLIPTextModelWithProjection(clip_config(clip_tokenizer, CLIP_WIDTH)),
         t5_encoder(t5_tokenizer, T5_WIDTH),
     )
     task = FlowTask(autoencoder, renders, denoiser, clip_tokenizer, t5_tokenizer)

@@ -11,7 +11,7 @@ from transformers import T5EncoderModel
 
 from . import settings
 from .data import Renders
-from .t5 import t5_encoder
+from .text_encoders import t5_encoder
 from .text_to_image import Denoiser, DenoisingTask
 from .tokenizer import write_t5_tokenizer
 from .trainer import train

@@ -7,12 +7,13 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel
 
 from . import settings
 from .caption_task import CaptionTask
 from .data import Renders
 from .latents import encode_renders
+from .text_encoders import clip_config
 from .tokenizer import use_old_merges, write_clip_tokenizer
 from .trainer import bf16_autocast, train
 
@@ -72,24 +73,6 @@ class TextToImageTask(DenoisingTask):
         return self.latents.draw(index)
 
 
-def _text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
-    return CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=WIDTH,
-            intermediate_size=4 * WIDTH,
-            projection_dim=WIDTH,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            max_position_embeddings=tokenizer.model_max_length,
-            hidden_act="quick_gelu",
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
-
-
 def train_text_to_image(renders: Renders, work: Path, output: Path) -> None:
     """Train U-Net and text encoder on latents, and save the pipeline.
 
@@ -123,7 +106,7 @@ def train_text_to_image(renders: Renders, work: Path, output: Path) -> None:
         norm_num_groups=16,
     ).to(memory_format=torch.channels_last)
     unet.set_attn_processor(AttnProcessor())  # plain attention is faster than torch's fused one on 64 positions
-    denoiser = Denoiser(unet, _text_encoder(tokenizer))
+    denoiser = Denoiser(unet, CLIPTextModel(clip_config(tokenizer, WIDTH)))
     task = TextToImageTask(autoencoder, renders, denoiser, tokenizer, scheduler)
     trained = train(task, settings.TEXT_TO_IMAGE, work)
     pipeline = StableDiffusionPipeline(

@@ -105,19 +105,27 @@ def mixed_precision(settings: Settings) -> dict[str, Any]:
 
 
 def scene_rows(settings: Settings) -> Iterator[Row]:
-    """A step of four NeRFs on the bundled prior, by image size, without and with repulsion."""
+    """A step of four NeRFs on the bundled prior, by image size, without and with repulsion; and one and eight NeRFs."""
+    size_of_eight = 16 if settings.tiny else 64
+    for n, batched in ((1, True), (8, False), (8, True)):
+        name = f"{size_of_eight} px, {n} NeRFs, {'one call' if batched else 'loop'}"
+        yield name, lambda options=(n, size_of_eight, batched): scene_step(*options, tiny=settings.tiny)
     for size in (16,) if settings.tiny else (64, 256, 512):
         for gamma, decoder in ((0.0, "full"), (20.0, "full"), (20.0, "render")):
             name = f"{size} px, gamma {gamma:g}, {decoder} decoder"
-            yield name, lambda options=(size, gamma, decoder): scene_step(*options, tiny=settings.tiny)
+            n = 2 if settings.tiny else 4
+            yield name, lambda options=(n, size, True, gamma, decoder): scene_step(*options, tiny=settings.tiny)
 
 
-def scene_step(size: int, gamma: float, decoder: str, tiny: bool) -> dict[str, Any]:
+def scene_step(
+    n: int, size: int, batched: bool, gamma: float = 0.0, decoder: str = "full", *, tiny: bool
+) -> dict[str, Any]:
+    """A step of n NeRFs."""
     from threestudio_rsd.costs import peak_memory
 
     from ..text2nerf_step import Steps
 
-    steps = Steps(2 if tiny else 4, size, batched=True, gamma=gamma, feature_decoder=decoder)
-    for index in range(2 if tiny else 4):
+    steps = Steps(n, size, batched, gamma, feature_decoder=decoder)
+    for index in range(2 if tiny else 8):
         steps.step(index)
     return {"seconds": steps.median(), "gib": peak_memory(lambda: steps.step(9)) / 2**30}

@@ -8,6 +8,7 @@ import torch
 from threestudio_rsd.distillation import TimestepSchedule
 from threestudio_rsd.errors import UserError
 from threestudio_rsd.inverse import Problem, SolverConfig, make_solver, solve
+from threestudio_rsd.inverse import solver as solver_module
 from threestudio_rsd.priors import GaussianMixturePrior
 from threestudio_rsd.repulsion import RepulsiveForce
 from torch import Tensor
@@ -156,6 +157,25 @@ def test_results_do_not_depend_on_chunk_size(solver: str) -> None:
     gamma = 0.0 if solver == "psld" else 2.0
     whole = run(prior, y, physics, name=solver, n_steps=4, gamma=gamma)
     chunked = run(prior, y, physics, name=solver, n_steps=4, gamma=gamma, chunk_size=5)
+    torch.testing.assert_close(chunked, whole, rtol=1e-5, atol=1e-6)
+
+
+def test_many_rows_pass_in_chunks_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a chunk_size, and to the same result."""
+    rows = []
+
+    class Counted(DecodedMixture):
+        def decode(self, latents: Tensor, clamp: bool = True) -> Tensor:
+            rows.append(len(latents))
+            return super().decode(latents, clamp)
+
+    y = torch.tensor([[0.3, 0.6], [0.5, 0.5], [0.7, 0.2]])
+    physics = FirstValues(2)
+    physics.total = 3
+    whole = run(mixture(DecodedMixture), y, physics, name="proximal", n_steps=4, chunk_size=100)
+    monkeypatch.setattr(solver_module, "ROWS_ON_CPU", 5)
+    chunked = run(mixture(Counted), y, physics, name="proximal", n_steps=4)
+    assert max(rows) == 5
     torch.testing.assert_close(chunked, whole, rtol=1e-5, atol=1e-6)
 
 

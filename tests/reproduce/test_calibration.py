@@ -9,6 +9,7 @@ from threestudio_rsd.cli.main import main
 from threestudio_rsd.inverse.operators import OperatorConfig, build_operator
 from threestudio_rsd.reproduce import calibration
 from threestudio_rsd.reproduce.calibration_metrics import count_values, hidden_pixels, possible_values
+from threestudio_rsd.toyworld.world import choose_scenes
 from torch import Tensor
 
 
@@ -33,7 +34,19 @@ def test_hidden_pixels_are_those_of_the_mask() -> None:
     assert bool(hidden_pixels(build_operator(OperatorConfig("decolorize"), (3, 8, 8)), truth).all())
 
 
-@pytest.mark.long
+def test_scenes_are_read_only_where_the_settings_agree(tmp_path: Path) -> None:
+    scenes = [choose_scenes(5, seed) for seed in range(2)]
+    made_with = json.dumps({"images": 2})
+    calibration._write_scenes(scenes, tmp_path / "scenes.safetensors", made_with)
+    read = calibration._read_scenes(tmp_path / "scenes.safetensors", made_with)
+    assert read is not None
+    for ours, theirs in zip(read, scenes, strict=True):
+        assert all(torch.equal(value, theirs.tensors()[name]) for name, value in ours.tensors().items())
+    assert calibration._read_scenes(tmp_path / "scenes.safetensors", json.dumps({"images": 2, "pool": 1})) is None
+    assert calibration._read_scenes(tmp_path / "none.safetensors", made_with) is None
+
+
+@pytest.mark.slow
 def test_quick_command_writes_table_and_plot_and_reuses_finished_rows(tmp_path: Path, monkeypatch, capsys) -> None:
     command = ["reproduce", "calibration", "--quick", "--problems", "left half hidden", "--output", str(tmp_path)]
     assert main(command) == 0
@@ -48,7 +61,9 @@ def test_quick_command_writes_table_and_plot_and_reuses_finished_rows(tmp_path: 
     assert "true posterior" in capsys.readouterr().out
 
     def fail(*args: object, **kwargs: object) -> Tensor:
-        raise AssertionError("a finished row was run again")
+        raise AssertionError("what is finished was computed again")
 
     monkeypatch.setattr(calibration, "solve", fail)
+    monkeypatch.setattr(calibration.ScenePosterior, "sample", fail)  # nor are the scenes searched again
     assert main(command) == 0
+    assert json.loads((folder / "calibration.json").read_text()) == record

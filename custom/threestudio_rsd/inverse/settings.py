@@ -51,7 +51,8 @@ class SolverConfig:
     prior_deviation: float | None = None
     prompt: str = ""  # the empty prompt is unconditional, omega = 0 in (24); D.2
     guidance_scale: float = 1.0  # classifier-free guidance, as in diffusers; 1: the conditional prediction alone
-    chunk_size: int | None = None  # number of particles that pass through the networks at once; null: all
+    # number of particles that pass through the networks at once; null: all, or 40 on a CPU where no gradient is needed
+    chunk_size: int | None = None
     seed: int = 0  # seed of the initial particles and of the noise
 
     def __post_init__(self) -> None:

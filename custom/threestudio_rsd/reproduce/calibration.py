@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from ..errors import in_range, require
@@ -186,7 +188,7 @@ def run(
         if problems is not None and problem not in problems:
             continue
         print(f"{problem}: scenes that agree with the measurements", flush=True)
-        task = make_task(study, operator, prior, instruments, pool)
+        task = make_task(study, operator, prior, instruments, pool, folder / f"{_file_name(problem)}.safetensors")
         results[problem] = {TRUE_ROW: task.measure(_true_answers(task, study.n_answers), instruments)}
         for row in study.rows:
             file = folder / f"{_file_name(problem)}-{_file_name(row.label)}.json"
@@ -204,6 +206,7 @@ def make_task(
     prior: Prior,
     instruments: CalibrationInstruments,
     pool: ScenePool,
+    file: Path,
 ) -> CalibrationTask:
     """Images, measurements and true posteriors of a problem.
 
@@ -213,7 +216,11 @@ def make_task(
         prior: prior whose image size the operator takes.
         instruments: measure the scenes that agree.
         pool: scenes from which the search for those that agree starts.
+        file: file of the scenes that agree, read where an earlier call has found them.
     """
+    made_with = json.dumps(
+        {"operator": asdict(operator), "images": study.images, "population": study.population, "pool": study.pool}
+    )
     if operator.mask_path:
         operator = replace(operator, mask_path=str(data_path(operator.mask_path)))
     side, device = prior.image_size, instruments.device
@@ -227,15 +234,39 @@ def make_task(
         measured: Tensor = physics.A(torch.nn.functional.interpolate(renders, (side, side)).to(device)).cpu()
         return measured if hidden.all() else measured[:, ~hidden]
 
-    sampler = ScenePosterior(coarse, pool)
-    small = coarse(pool.render(scenes))
-    posteriors = [
-        sampler.sample(y, study.population, scenes.select(torch.tensor([i])), seed=i).scenes
-        for i, y in enumerate(small)
-    ]
+    posteriors = _read_scenes(file, made_with)
+    if posteriors is None:
+        sampler = ScenePosterior(coarse, pool)
+        small = coarse(pool.render(scenes))
+        posteriors = [
+            sampler.sample(y, study.population, scenes.select(torch.tensor([i])), seed=i).scenes
+            for i, y in enumerate(small)
+        ]
+        _write_scenes(posteriors, file, made_with)
     possible = [instruments.labels(render_scenes(each)) for each in posteriors]
     y = measure(physics, truth.to(device), operator)
     return CalibrationTask(operator, physics, truth, y, posteriors, possible)
+
+
+def _write_scenes(posteriors: list[Scene], file: Path, made_with: str) -> None:
+    """Write the scenes of each image; an interruption leaves no file or the whole one."""
+    tensors = {f"{i}.{name}": value for i, scenes in enumerate(posteriors) for name, value in scenes.tensors().items()}
+    save_file(tensors, file.with_suffix(".part"), {"made_with": made_with})
+    file.with_suffix(".part").replace(file)
+
+
+def _read_scenes(file: Path, made_with: str) -> list[Scene] | None:
+    """Scenes of each image; None where there is no file, or one of other settings."""
+    if not file.is_file():
+        return None
+    with safe_open(file, "pt") as opened:
+        if opened.metadata()["made_with"] != made_with:
+            return None
+        found: list[dict[str, Tensor]] = [{} for _ in range(json.loads(made_with)["images"])]
+        for key in opened.keys():  # noqa: SIM118 a file of safetensors is no dictionary
+            index, name = key.split(".", 1)
+            found[int(index)][name] = opened.get_tensor(key)
+    return [Scene.of_tensors(tensors) for tensors in found]
 
 
 def _measured(

@@ -281,7 +281,7 @@ def _measured(
 ) -> dict[str, Any]:
     """Metrics of a row, read from its file where the same settings made it."""
     settings = {**study.settings, **row.settings, "n_particles": study.n_answers}
-    made_with = {"settings": settings, "seed": seed, "operator": asdict(task.operator), "images": study.images}
+    made_with = {"settings": settings, "seed": seed, "operator": asdict(study.problems[problem]), "images": study.images}
     made_with["population"] = study.population
     if file.is_file():
         found: dict[str, Any] = json.loads(file.read_text())

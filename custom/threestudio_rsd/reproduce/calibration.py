@@ -281,8 +281,9 @@ def _measured(
 ) -> dict[str, Any]:
     """Metrics of a row, read from its file where the same settings made it."""
     settings = {**study.settings, **row.settings, "n_particles": study.n_answers}
-    made_with = {"settings": settings, "seed": seed, "operator": asdict(study.problems[problem]), "images": study.images}
-    made_with["population"] = study.population
+    # The operator of the study names its mask by a path that does not depend on where the package lies.
+    made_with = {"settings": settings, "seed": seed, "operator": asdict(study.problems[problem])}
+    made_with |= {"images": study.images, "population": study.population}
     if file.is_file():
         found: dict[str, Any] = json.loads(file.read_text())
         if found["made_with"] == made_with:

@@ -40,7 +40,10 @@ class CaptionTask(TrainingTask):
         """Tokens (N, L) of random captions of some images."""
         choice = random.Random(int(torch.randint(2**31, ())))
         shares = (settings.NAMED_COLOR, settings.NAMED_VIEW, settings.PREFIX, settings.EMPTY)
-        texts = [random_caption(*attributes, choice, *shares) for attributes in self.attributes[index].tolist()]
+        texts = [
+            random_caption(object_class, color, view, choice, *shares)
+            for object_class, color, view in self.attributes[index].tolist()
+        ]
         for text in set(texts) - self.token_cache.keys():
             self.token_cache[text] = self.tokens(text)
         return torch.stack([self.token_cache[text] for text in texts])

@@ -92,7 +92,8 @@ class FlowTask(CaptionTask):
             tokens = nn.functional.pad(tokens, (0, PIPELINE_LENGTH - T5_LENGTH), value=self.t5_tokenizer.pad_token_id)
         with bf16_autocast(clean.device):
             predicted = self.model((1 - t) * clean + t * noise, flow_time, tokens.to(clean.device))
-        return (predicted.float() - (noise - clean)).pow(2).mean()
+        error: Tensor = predicted.float() - (noise - clean)
+        return error.pow(2).mean()
 
     def tokens(self, text: str) -> Tensor:
         """Tokens (L,) of one caption for CLIP and T5, side by side."""

@@ -64,6 +64,7 @@ def test_offline_mode_needs_no_network_and_is_named() -> None:
         load_prior("nobody/nothing")
 
 
+@pytest.mark.slow
 def test_a_cached_model_is_loaded_offline_and_named_by_its_commit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

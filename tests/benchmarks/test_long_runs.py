@@ -13,6 +13,7 @@ from benchmarks.long_runs import SYSTEMS, Sample, describe, take_sample, train_i
 pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the figures come from Linux's /proc")
 
 
+@pytest.mark.slow
 def test_a_sample_sees_what_is_kept(tmp_path):
     before = take_sample(1, 0.1)
     tensors = [torch.ones(1) for _ in range(10)]

@@ -82,6 +82,7 @@ def damaged_folders(cases: int, number: int, folder: Path) -> None:
     run()
 
 
+@pytest.mark.slow
 def test_launch_with_odd_values() -> None:
     launch_with_odd_values(30, 1)
 
@@ -90,6 +91,7 @@ def test_any_command_with_odd_values() -> None:
     any_command(210, 1)
 
 
+@pytest.mark.slow
 def test_damaged_result_folders(workplace: Path) -> None:
     damaged_folders(60, 1, workplace)
 

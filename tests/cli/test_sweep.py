@@ -106,6 +106,7 @@ def test_runs_on_gpus_are_no_forks(stand_in, monkeypatch) -> None:
     assert sweep(stand_in, "--gamma", "0,10", "--workers", "2") == 0
 
 
+@pytest.mark.slow
 def test_a_failed_run_is_listed_and_tried_again(stand_in, capsys) -> None:
     arguments = ("--gamma", "13,14,0")
     assert sweep(stand_in, *arguments) == 1
@@ -190,6 +191,7 @@ def test_a_run_whose_former_process_still_saves_waits_for_it(stand_in, monkeypat
     assert seen == [(run.folder, workers.SAVING_SECONDS)]
 
 
+@pytest.mark.slow
 def test_a_second_interruption_kills_runs_that_ignore_the_first(stand_in, accepts_interruptions) -> None:
     pressed = _press(2, stand_in, runs=1)
     started = time.monotonic()

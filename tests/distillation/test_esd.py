@@ -42,6 +42,7 @@ def test_without_cameras_lambda_interpolates_between_sds_and_vsd(prior) -> None:
         torch.testing.assert_close(esd.direction(step), sds + entropy_weight * (vsd - sds))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entropy_weight", [0.0, 0.3, 1.0])
 def test_with_cameras_esd_is_vsd_with_the_authors_guidance_scale_lora(prior, entropy_weight: float) -> None:
     step = step_of(prior, cameras=True)

@@ -58,6 +58,7 @@ def test_replaced_weights_get_a_new_entry(cache: Path, model: str) -> None:
     assert len(list(cache.iterdir())) == 2
 
 
+@pytest.mark.slow
 def test_a_broken_entry_is_recomputed(cache: Path, model: str) -> None:
     first = embed_prompts(["a"], model)
     next(cache.iterdir()).write_bytes(b"cut short")
@@ -89,6 +90,7 @@ def test_deep_floyd_prompts_are_in_lower_case_with_masked_padding(cache: Path, t
     torch.testing.assert_close(embedding.negative[0], other)
 
 
+@pytest.mark.slow
 def test_a_sentencepiece_file_is_loaded_as_a_slow_tokenizer(cache: Path, tmp_path: Path, monkeypatch) -> None:
     pytest.importorskip("sentencepiece")
     from transformers import AutoTokenizer
@@ -120,6 +122,7 @@ def test_unavailable_text_encoders_raise(cache: Path, model: str, tmp_path: Path
     assert not cache.exists()
 
 
+@pytest.mark.slow
 def test_every_file_of_text_encoder_and_tokenizer_is_in_the_key(cache: Path, model: str) -> None:
     for name in ("text_encoder/config.json", "tokenizer/vocab.json", "tokenizer/merges.txt"):
         embed_prompts(["a"], model)
@@ -130,6 +133,7 @@ def test_every_file_of_text_encoder_and_tokenizer_is_in_the_key(cache: Path, mod
         assert len(list(cache.iterdir())) == before + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", embedding_cache.LIBRARIES)
 def test_versions_of_libraries_are_in_the_key(
     cache: Path, model: str, library: str, monkeypatch: pytest.MonkeyPatch
@@ -141,6 +145,7 @@ def test_versions_of_libraries_are_in_the_key(
     assert len(list(cache.iterdir())) == 2
 
 
+@pytest.mark.slow
 def test_layers_skipped_by_the_config_change_the_embedding(cache: Path, tmp_path: Path) -> None:
     """CLIP skip: the last layers of the file are left out."""
     model = copy_bundled(tmp_path / "model")

@@ -56,6 +56,7 @@ def test_other_schedules_start_at_the_last_timestep() -> None:
     assert mixture(last=0.0).last_timestep == 998
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prediction_type", ["v_prediction", "sample"])
 def test_a_network_that_predicts_v_or_x_0_samples_finite_images(tmp_path: Path, prediction_type: str) -> None:
     prior = load_prior(zero_terminal_snr(tmp_path / "model", prediction_type))

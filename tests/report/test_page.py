@@ -161,6 +161,7 @@ def test_page_of_a_true_run(tmp_path):
     assert "diversity, DINO" in text
 
 
+@pytest.mark.slow
 def test_hundreds_of_runs_take_little_room(tmp_path):
     runs = []
     noise = Image.effect_noise((262, 64), 60).convert("RGB")

@@ -138,6 +138,7 @@ def test_curves_can_be_chosen(tmp_path, open_page):
     assert [alt for alt, _ in page.evaluate(SEEN)] == ["VSD, gamma 0, a car, seed 0", "VSD, gamma 10, a car, seed 0"]
 
 
+@pytest.mark.slow
 def test_a_phone_need_not_scroll_sideways(sweep, tmp_path, open_page):
     folder = tmp_path / "fig3"
     folder.mkdir()

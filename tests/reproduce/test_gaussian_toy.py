@@ -119,6 +119,7 @@ def test_impossible_arguments_are_named(change, word, tmp_path):
         gaussian_toy.run(None, **arguments, command="rsd toy")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_few_steps")
 def test_the_figure_is_drawn_and_the_claim_printed(tmp_path, capsys):
     gaussian_toy.run("fig9", quick=True, output=tmp_path, command="rsd reproduce fig9 --quick")

@@ -149,6 +149,7 @@ def test_an_unknown_key_is_named(change, word, monkeypatch) -> None:
         read_solver_table("table1")
 
 
+@pytest.mark.slow
 def test_a_table_is_made_and_its_finished_rows_are_kept(tmp_path, monkeypatch, capsys, few_references) -> None:
     pytest.importorskip("deepinv")
     command = ["reproduce", "table1", "--images", "2", "--steps", "2", "--output", str(tmp_path)]

@@ -44,6 +44,7 @@ def test_scenes_agree_with_the_measurement_up_to_the_tolerance(pool: ScenePool) 
     assert len(torch.unique(found.scenes.size)) > 1
 
 
+@pytest.mark.slow
 def test_results_depend_on_the_seed_alone(pool: ScenePool) -> None:
     truth = choose_scenes(1, 7)
     sampler = ScenePosterior(corner, pool)

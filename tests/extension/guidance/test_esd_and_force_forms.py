@@ -22,6 +22,7 @@ def test_esd_of_entropy_weight_0_is_bit_identical_to_sds() -> None:
     assert torch.equal(esd, loss_gradients(build("repulsive-sds-guidance"), "loss_sds"))
 
 
+@pytest.mark.slow
 def test_esd_of_entropy_weight_1_equals_vsd() -> None:
     esd = loss_gradients(build("esd-guidance", entropy_weight=1.0), "loss_esd")
     torch.testing.assert_close(esd, loss_gradients(build("repulsive-vsd-guidance"), "loss_vsd"))

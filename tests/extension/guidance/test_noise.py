@@ -28,6 +28,7 @@ def test_the_config_is_the_loop_over_exact_steps(tmp_path: Path, bundled: Prior)
     torch.testing.assert_close(found, x, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_selected_noises_differ_from_the_first_and_are_selected_again_on_resume(tmp_path: Path) -> None:
     options = ["system.metrics_every=0", "system.guidance.noise_candidates=6", "system.guidance.total_steps=3"]
     whole = launch("flow", tmp_path / "whole", "trainer.max_steps=3", *options)

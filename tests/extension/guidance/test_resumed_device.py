@@ -26,11 +26,11 @@ def step(guidance: Any, number: int, latents: torch.Tensor) -> dict[str, Any]:
     ("name", "config"),
     [
         ("repulsive-sds-guidance", HELD),
-        ("repulsive-nfsd-guidance", HELD),
-        ("repulsive-vsd-guidance", HELD),
-        ("repulsive-vsd-guidance", {**HELD, "vsd_network": "unet"}),
+        pytest.param("repulsive-nfsd-guidance", HELD, marks=pytest.mark.slow),
+        pytest.param("repulsive-vsd-guidance", HELD, marks=pytest.mark.slow),
+        pytest.param("repulsive-vsd-guidance", {**HELD, "vsd_network": "unet"}, marks=pytest.mark.slow),
         ("repulsive-sds-guidance", {**HELD, "noise": "refreshed", "noise_refresh_rate": 0.1, "noise_coupled": True}),
-        ("sdi-guidance", {"weighting_strategy": "snr", "inner_steps": 4}),
+        pytest.param("sdi-guidance", {"weighting_strategy": "snr", "inner_steps": 4}, marks=pytest.mark.slow),
         ("repulsive-sds-guidance", {"gamma": 5.0, "weighting_strategy": "snr", "inner_steps": 4}),
     ],
 )

@@ -56,6 +56,7 @@ def test_dsd_simulates_the_timesteps_of_the_run(bundled: Any, x: torch.Tensor, n
     assert calls == 2 * 2 * 3
 
 
+@pytest.mark.slow
 def test_dsd_simulates_a_grid_of_its_own_down_to_t(bundled: Any, x: torch.Tensor, noise: torch.Tensor) -> None:
     found, calls = gradient("dsd-guidance", 2, x, simulation_steps=4, lookahead=0.0, reference="simulated")
     simulated = simulate_noise(bundled, noise, [959, 719, 480], bundled.embed("a mushroom"))

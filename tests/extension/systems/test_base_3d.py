@@ -89,6 +89,7 @@ def test_resumed_run_is_bit_identical_to_uninterrupted_run(trained: Path, tmp_pa
         assert torch.equal(value, states[1][name]), name
 
 
+@pytest.mark.slow
 def test_checkpoint_can_be_tested_validated_and_exported(trained: Path, tmp_path: Path) -> None:
     trimesh = pytest.importorskip("trimesh")
     resume = f"resume={trained / 'ckpts' / 'last.ckpt'}"
@@ -104,6 +105,7 @@ def test_checkpoint_can_be_tested_validated_and_exported(trained: Path, tmp_path
         assert mesh.visual.vertex_colors.shape == (len(mesh.vertices), 4)
 
 
+@pytest.mark.slow
 def test_particles_do_not_depend_on_their_number(trained: Path, tmp_path: Path) -> None:
     """Without repulsion, particle 0 is the same in runs of one and of two particles, before and after training."""
     fixed = [*TINY, "trainer.max_steps=1", "system.guidance.gamma=0", "system.renderer.particle.randomized=false"]
@@ -135,6 +137,7 @@ def test_vsd_trains_one_network_for_all_particles(tmp_path: Path) -> None:
     assert "train/loss_lora" in (trial / "csv_logs" / "version_0" / "metrics.csv").read_text()
 
 
+@pytest.mark.slow
 def test_views_of_one_object_can_repel_each_other(tmp_path: Path) -> None:
     trial = launch(
         tmp_path,

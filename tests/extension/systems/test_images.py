@@ -99,6 +99,7 @@ def test_gamma_0_is_bit_identical_to_the_base_method(tmp_path: Path) -> None:
     assert not torch.equal(particles(runs[0]), particles(runs[2]))
 
 
+@pytest.mark.slow
 def test_validate_test_and_export_work_from_a_checkpoint(tmp_path: Path) -> None:
     trial = launch("sds", tmp_path / "train", "trainer.max_steps=2")
     resume = f"resume={trial / 'ckpts' / 'last.ckpt'}"

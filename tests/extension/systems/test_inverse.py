@@ -62,11 +62,11 @@ def numbers(tree: Any) -> Iterator[float]:
     ("config", "overrides", "shape", "has_x"),
     [
         ("half-box", [], (4, 16, 16), True),
-        ("super-resolution", ["system.solver.name=psld"], (4, 16, 16), False),
+        pytest.param("super-resolution", ["system.solver.name=psld"], (4, 16, 16), False, marks=pytest.mark.slow),
         pytest.param(
             "phase-retrieval", ["system.solver.name=latent-reddiff"], (4, 16, 16), False, marks=pytest.mark.slow
         ),
-        ("decolorize", [*PIXEL, "system.solver.name=dps"], (3, SIDE, SIDE), False),
+        pytest.param("decolorize", [*PIXEL, "system.solver.name=dps"], (3, SIDE, SIDE), False, marks=pytest.mark.slow),
         pytest.param(
             "nonlinear-blur", [*PIXEL, "system.solver.name=reddiff"], (3, SIDE, SIDE), False, marks=pytest.mark.slow
         ),
@@ -75,7 +75,7 @@ def numbers(tree: Any) -> Iterator[float]:
         pytest.param("half-box-dps", [], (3, SIDE, SIDE), False, marks=pytest.mark.slow),
         pytest.param("half-box-reddiff", [], (3, SIDE, SIDE), False, marks=pytest.mark.slow),
         ("half-box-proximal", [], (4, 16, 16), False),
-        ("hdr", [*PIXEL, "system.solver.name=proximal"], (3, SIDE, SIDE), False),
+        pytest.param("hdr", [*PIXEL, "system.solver.name=proximal"], (3, SIDE, SIDE), False, marks=pytest.mark.slow),
         pytest.param(
             "half-box-daps",
             ["system.solver.langevin_steps=1", "system.solver.ode_steps=1"],
@@ -127,6 +127,7 @@ def test_every_solver_writes_all_results(
     assert "train/residual" in log
 
 
+@pytest.mark.slow
 def test_metrics_equal_those_computed_from_the_written_files(folder: Path, tmp_path: Path) -> None:
     """PSNR and residual, computed from the images, the measurement and the mask that the run wrote."""
     results = launch("half-box", tmp_path, folder, "trainer.max_steps=2", "data.operator.side=top")
@@ -170,6 +171,7 @@ def test_resumed_run_is_bit_identical_to_uninterrupted_run(overrides: list[str],
     assert torch.equal(particles["z"], load_file(half / "test" / "car" / "particles.safetensors")["z"])
 
 
+@pytest.mark.slow
 def test_resuming_with_other_images_raises_user_error(folder: Path, tmp_path: Path, capsys: Any) -> None:
     results = launch("half-box", tmp_path / "first", folder, "trainer.max_steps=1", "system.diversity_features=[]")
     (folder / "tree.png").unlink()

@@ -117,6 +117,7 @@ def checkpoint(trial: Path) -> dict:
     return torch.load(trial / "ckpts" / "last.ckpt", weights_only=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["stable-diffusion", "deep-floyd"])
 def test_training_writes_the_files_that_threestudio_writes(launch, kind: str) -> None:
     trial = launch(kind, "train")

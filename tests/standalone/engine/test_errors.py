@@ -139,6 +139,7 @@ def test_unknown_command(capsys):
     assert "toyworld, doctor." in error
 
 
+@pytest.mark.slow
 def test_verbose_shows_the_traceback(workplace):
     """Run as a program, to test the exit code and both output streams."""
     command = [sys.executable, "-m", "threestudio_rsd.cli", "launch", "--config", "toy.yaml", "--train", "seed=one"]

@@ -90,6 +90,7 @@ def test_tiles_differ_from_the_whole_image_only_beyond_three_deviations(monkeypa
     assert (tiles.rgb - whole.rgb).abs().max() < 10 * 0.9 * math.exp(-4.5)
 
 
+@pytest.mark.slow
 def test_gradients_are_those_of_differences(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     monkeypatch.setattr(splatting, "EXTENT", 20.0)  # no edge within the differences

@@ -88,7 +88,7 @@ def test_launch_with_odd_values() -> None:
 
 
 def test_any_command_with_odd_values() -> None:
-    any_command(210, 1)
+    any_command(120, 1)
 
 
 @pytest.mark.slow

@@ -50,6 +50,7 @@ def test_models_precisions_revisions_and_prompts_have_separate_entries(cache: Pa
     assert len(list(cache.iterdir())) == 5
 
 
+@pytest.mark.slow
 def test_replaced_weights_get_a_new_entry(cache: Path, model: str) -> None:
     embed_prompts(["a"], model)
     weights = Path(model) / "text_encoder" / "model.safetensors"
@@ -156,6 +157,7 @@ def test_layers_skipped_by_the_config_change_the_embedding(cache: Path, tmp_path
     assert not torch.allclose(skipped, whole)
 
 
+@pytest.mark.slow
 def test_an_entry_with_a_flipped_bit_is_recomputed(cache: Path, model: str) -> None:
     first = embed_prompts(["a"], model)
     file = next(cache.iterdir())
@@ -234,6 +236,7 @@ def test_text_encoders_that_give_no_sequence_are_refused(cache: Path, tmp_path: 
     assert not cache.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [None, 100])
 def test_the_text_encoder_limits_the_length_of_prompts(cache: Path, tmp_path: Path, length: int | None) -> None:
     """A tokenizer without model_max_length, or with one above the text encoder's number of positions."""
@@ -258,6 +261,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 LONG = "a very large red mushroom on a green meadow in the early light of the morning sun in the month of may"
 
 
+@pytest.mark.slow
 def test_what_is_cut_off_a_prompt_is_named_also_from_the_cache(cache: Path, warnings: pytest.LogCaptureFixture) -> None:
     embed_prompts(["a mushroom"], "bundled")
     assert not warnings.messages
@@ -269,6 +273,7 @@ def test_what_is_cut_off_a_prompt_is_named_also_from_the_cache(cache: Path, warn
     assert "month of may" in warnings.messages[0]
 
 
+@pytest.mark.slow
 def test_the_ending_of_a_long_prompt_survives(cache: Path, warnings: pytest.LogCaptureFixture) -> None:
     endings = {LONG + words: words for words in (", front view", ", side view", ", back view")}
     front, side, back = embed_prompts(list(endings), "bundled", endings=endings)

@@ -149,6 +149,7 @@ def test_what_cannot_be_reported(tmp_path, make, said):
         read_study(make(tmp_path))
 
 
+@pytest.mark.slow
 def test_toy_problem(tmp_path, monkeypatch):
     monkeypatch.setattr(gaussian_toy, "simulate", functools.partial(gaussian_toy.simulate, steps=3))
     gaussian_toy.run(None, realizations=2, output=tmp_path, command="rsd toy")

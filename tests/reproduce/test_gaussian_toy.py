@@ -90,6 +90,7 @@ def _few_steps(monkeypatch):
     monkeypatch.setattr(gaussian_toy, "simulate", functools.partial(gaussian_toy.simulate, steps=3))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_few_steps")
 def test_run_writes_table_and_figure(tmp_path, capsys):
     folder = tmp_path / "new" / "toy"

@@ -119,6 +119,7 @@ def test_probe_finds_linearly_encoded_labels() -> None:
     assert not any(row.passed for row in noise)
 
 
+@pytest.mark.slow
 def test_bundled_autoencoder_and_clip_are_measured() -> None:
     images, scenes = sampling.draw_renders(24, 5, workers=1)
     (psnr,) = measures.autoencoder_rows(data_path("load/toyworld/text-to-image/vae"), images)

@@ -17,6 +17,7 @@ def loss_gradients(guidance: RepulsiveGuidance, loss: str) -> torch.Tensor:
     return latents.grad
 
 
+@pytest.mark.slow
 def test_esd_of_entropy_weight_0_is_bit_identical_to_sds() -> None:
     esd = loss_gradients(build("esd-guidance", entropy_weight=0.0), "loss_esd")
     assert torch.equal(esd, loss_gradients(build("repulsive-sds-guidance"), "loss_sds"))

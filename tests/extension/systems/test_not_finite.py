@@ -53,6 +53,7 @@ def test_the_decoder_of_the_kernel(monkeypatch):
         launch(find_config("configs/text2image/sds.yaml"), "train", settings)
 
 
+@pytest.mark.slow
 def test_a_network_of_vsd_that_diverges():
     settings = [*IMAGES, "system.guidance.gamma=0", "system.optimizer.params.guidance.lr=1e30", "trainer.max_steps=6"]
     with pytest.raises(NonFiniteError, match=r"Step \d: .* system.optimizer.params.guidance.lr"):

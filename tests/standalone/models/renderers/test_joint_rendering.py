@@ -155,6 +155,7 @@ def test_groups_equal_one_call(monkeypatch):
         torch.testing.assert_close(grouped[name], value, rtol=1e-4, atol=1e-5, msg=name)
 
 
+@pytest.mark.slow
 def test_grids_are_updated_together():
     for step in (0, 256):  # all cells, and some of them
         grids = []

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 POLL_SECONDS = 2.0
-TRAINS_WITH = {"torch": "2.1", "diffusers": "0.26", "transformers": "4.36"}  # oldest versions
+TRAINS_WITH = {"torch": "2.1", "diffusers": "0.31", "transformers": "4.41"}  # oldest versions
 # Without these, glibc's allocator returns large blocks to the system after every step.
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "1000000000", "MALLOC_TRIM_THRESHOLD_": "1000000000"}
 

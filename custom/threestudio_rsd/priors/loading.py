@@ -49,9 +49,9 @@ def load_prior(
     """Load a prior.
 
     Args:
-        model: `bundled` (latent), `bundled-pixel`, a diffusers folder, a hub id, a .safetensors file,
-            or a pipeline object of diffusers. A pipeline object is used as it is, with its scheduler, LoRA weights,
-            added tokens, quantization and offloading; its networks are put into eval mode and frozen.
+        model: `bundled` (latent), `bundled-pixel`, a diffusers folder, a hub id, a .safetensors file, or a pipeline
+            object of diffusers. A pipeline object is used as it is, with its scheduler, LoRA weights, added tokens,
+            quantization and offloading; its networks are put into eval mode and frozen.
         prior_type: one of `prior_types`; None: the type of the pipeline.
         revision: revision of the hub id.
         torch_dtype: precision of the weights; a pipeline object keeps its own.

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ..errors import in_range, require
@@ -21,7 +19,8 @@ from ..inverse import solve
 from ..inverse.operators import OperatorConfig, build_operator, measure
 from ..priors import Prior, load_prior
 from ..repulsion import load_features
-from ..toyworld.posterior import ScenePool, ScenePosterior
+from ..tensor_files import read_tensors, write_tensors
+from ..toyworld.posterior import ScenePool, ScenePosterior, to_scenes, to_tables
 from ..toyworld.render import render_scenes
 from ..toyworld.world import Scene, choose_scenes
 from .calibration_metrics import CalibrationInstruments, hidden_pixels
@@ -188,7 +187,9 @@ def run(
         if problems is not None and problem not in problems:
             continue
         print(f"{problem}: scenes that agree with the measurements", flush=True)
-        task = make_task(study, operator, prior, instruments, pool, folder / f"{_file_name(problem)}.safetensors")
+        task = make_task(
+            study, operator, prior, instruments, pool, folder / f"{_file_name(problem)}-scenes.safetensors"
+        )
         results[problem] = {TRUE_ROW: task.measure(_true_answers(task, study.n_answers), instruments)}
         for row in study.rows:
             file = folder / f"{_file_name(problem)}-{_file_name(row.label)}.json"
@@ -249,24 +250,20 @@ def make_task(
 
 
 def _write_scenes(posteriors: list[Scene], file: Path, made_with: str) -> None:
-    """Write the scenes of each image; an interruption leaves no file or the whole one."""
-    tensors = {f"{i}.{name}": value for i, scenes in enumerate(posteriors) for name, value in scenes.tensors().items()}
-    save_file(tensors, file.with_suffix(".part"), {"made_with": made_with})
-    file.with_suffix(".part").replace(file)
+    """Write the scenes of each image."""
+    tables = {}
+    for i, scenes in enumerate(posteriors):
+        tables[f"{i}.continuous"], tables[f"{i}.discrete"] = to_tables(scenes)
+    write_tensors(file, tables, made_with)
 
 
 def _read_scenes(file: Path, made_with: str) -> list[Scene] | None:
     """Scenes of each image; None where there is no file, or one of other settings."""
-    if not file.is_file():
+    found = read_tensors(file, made_with)
+    if found is None:
         return None
-    with safe_open(file, "pt") as opened:
-        if opened.metadata()["made_with"] != made_with:
-            return None
-        found: list[dict[str, Tensor]] = [{} for _ in range(json.loads(made_with)["images"])]
-        for key in opened.keys():  # noqa: SIM118 a file of safetensors is no dictionary
-            index, name = key.split(".", 1)
-            found[int(index)][name] = opened.get_tensor(key)
-    return [Scene.of_tensors(tensors) for tensors in found]
+    tables, _ = found
+    return [to_scenes(tables[f"{i}.continuous"], tables[f"{i}.discrete"]) for i in range(len(tables) // 2)]
 
 
 def _measured(

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ..errors import UserError, in_range, require
@@ -27,6 +25,7 @@ from ..inverse import solve
 from ..inverse.operators import OperatorConfig, build_operator, measure
 from ..priors import Prior, load_prior
 from ..repulsion import load_features
+from ..tensor_files import read_tensors, write_tensors
 from ..text_tables import format_table
 from ..toyworld.render import render_scenes
 from ..toyworld.world import CLASSES, choose_scenes
@@ -306,12 +305,10 @@ def _solve(
     batch = BATCH if prior.is_bundled else 1
     for first in range(0, len(task.images), batch):
         file = kept / f"{first:04d}.safetensors"
-        if file.is_file():
-            with safe_open(file, "pt") as opened:
-                about, answers = opened.metadata(), opened.get_tensor("answers")
-            if about["made_with"] == made_with:
-                yield answers, float(about["seconds"])
-                continue
+        if found := read_tensors(file, made_with):
+            tensors, facts = found
+            yield tensors["answers"], float(facts["seconds"])
+            continue
         y = measure(physics, task.images[first : first + batch].to(prior.device), task.operator, first)
         started = time.perf_counter()
         # Each batch has its own seed, since the solver's noise depends only on the place of an image in the batch.
@@ -319,8 +316,7 @@ def _solve(
         settings["measurement_deviation"] = task.operator.sigma
         answers = solve(y, physics, prior, features=features, **settings).reconstructions.contiguous()
         seconds = time.perf_counter() - started
-        save_file({"answers": answers}, file.with_suffix(".part"), {"made_with": made_with, "seconds": str(seconds)})
-        file.with_suffix(".part").replace(file)
+        write_tensors(file, {"answers": answers}, made_with, seconds=str(seconds))
         yield answers, seconds
 
 

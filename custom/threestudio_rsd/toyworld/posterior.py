@@ -7,6 +7,7 @@ measurement differs from the given one by at most the threshold.
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -69,7 +70,11 @@ class ScenePool:
     def __init__(self, size: int = POOL, resolution: int = RESOLUTION) -> None:
         self.resolution = resolution
         self.scenes = choose_scenes(size, POOL_SEED)
-        self.renders = self.render(self.scenes)
+
+    @cached_property
+    def renders(self) -> Tensor:
+        """Small renders of the scenes, made when a search first needs them."""
+        return self.render(self.scenes)
 
     def render(self, scenes: Scene) -> Tensor:
         """Small renders, (S, 3, resolution, resolution) in [0, 1]."""
@@ -117,7 +122,7 @@ class ScenePosterior:
         generator = torch.Generator().manual_seed(seed)
         found = _residual(self.measured, measurement)
         best = found.argsort()[: n - len(start)]
-        tables = zip(_to_tables(start), _to_tables(self.pool.scenes.select(best)), strict=True)
+        tables = zip(to_tables(start), to_tables(self.pool.scenes.select(best)), strict=True)
         continuous, discrete = (torch.cat(pair) for pair in tables)
         started = _residual(self.operator(self.pool.render(start)), measurement)
         residual = torch.cat([started, found[best]])
@@ -136,7 +141,7 @@ class ScenePosterior:
             possible = torch.rand(n, generator=generator) < _density(moved) / _density(continuous)
             if not possible.any():
                 continue
-            images = self.pool.render(_to_scenes(moved[possible], recolored[possible]))
+            images = self.pool.render(to_scenes(moved[possible], recolored[possible]))
             found = torch.full((n,), torch.inf)
             found[possible] = _residual(self.operator(images), measurement)
             accepted = found <= threshold
@@ -145,21 +150,22 @@ class ScenePosterior:
         agreeing = residual <= tolerance
         if not agreeing.any():
             raise RuntimeError(f"No scene agrees with the measurement up to {tolerance}; take a larger population.")
-        return AgreeingScenes(_to_scenes(continuous[agreeing], discrete[agreeing]), residual[agreeing])
+        return AgreeingScenes(to_scenes(continuous[agreeing], discrete[agreeing]), residual[agreeing])
 
 
 def _residual(measured: Tensor, measurement: Tensor) -> Tensor:
     return (measured - measurement).flatten(1).square().mean(1).sqrt()
 
 
-def _to_tables(scenes: Scene) -> tuple[Tensor, Tensor]:
+def to_tables(scenes: Scene) -> tuple[Tensor, Tensor]:
     """Continuous attributes (S, 6), and class, color, accent and background (S, 4)."""
     camera = {field.name: torch.as_tensor(getattr(scenes.camera, field.name)) for field in fields(Camera)}
     continuous = torch.stack([{"size": scenes.size, "height": scenes.height, **camera}[name] for name in CONTINUOUS], 1)
     return continuous, torch.stack([scenes.object_class, scenes.color, scenes.accent, scenes.background], 1)
 
 
-def _to_scenes(continuous: Tensor, discrete: Tensor) -> Scene:
+def to_scenes(continuous: Tensor, discrete: Tensor) -> Scene:
+    """Inverse of `to_tables`."""
     object_class, color, accent, background = discrete.unbind(1)
     size, height, azimuth, elevation, distance, fovy = continuous.unbind(1)
     camera = Camera(azimuth, elevation, distance, fovy)

@@ -90,18 +90,6 @@ class Scene:
             "background": self.background,
         }
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Copies of all attributes by name, those of the cameras as `camera.NAME`; see `of_tensors`."""
-        own = {name: value.clone() for name, value in vars(self).items() if name != "camera"}
-        return own | {f"camera.{name}": torch.as_tensor(value).clone() for name, value in vars(self.camera).items()}
-
-    @classmethod
-    def of_tensors(cls, tensors: dict[str, Tensor]) -> "Scene":
-        """Inverse of `tensors`."""
-        own = {name: value for name, value in tensors.items() if "." not in name}
-        camera = {name.split(".")[1]: value for name, value in tensors.items() if "." in name}
-        return cls(**own, camera=Camera(**camera))
-
     def select(self, index: Tensor | slice) -> "Scene":
         """The scenes of some of the images."""
         camera = Camera(**{field.name: getattr(self.camera, field.name)[index] for field in fields(Camera)})

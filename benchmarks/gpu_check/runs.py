@@ -106,15 +106,14 @@ def mixed_precision(settings: Settings) -> dict[str, Any]:
 
 def scene_rows(settings: Settings) -> Iterator[Row]:
     """A step of four NeRFs on the bundled prior, by image size, without and with repulsion; and one and eight NeRFs."""
-    size_of_eight = 16 if settings.tiny else 64
+    sizes, count = ((16,), 2) if settings.tiny else ((64, 256, 512), 4)
     for n, batched in ((1, True), (8, False), (8, True)):
-        name = f"{size_of_eight} px, {n} NeRFs, {'one call' if batched else 'loop'}"
-        yield name, lambda options=(n, size_of_eight, batched): scene_step(*options, tiny=settings.tiny)
-    for size in (16,) if settings.tiny else (64, 256, 512):
+        name = f"{sizes[0]} px, {n} NeRFs, {'one call' if batched else 'loop'}"
+        yield name, lambda options=(n, sizes[0], batched): scene_step(*options, tiny=settings.tiny)
+    for size in sizes:
         for gamma, decoder in ((0.0, "full"), (20.0, "full"), (20.0, "render")):
             name = f"{size} px, gamma {gamma:g}, {decoder} decoder"
-            n = 2 if settings.tiny else 4
-            yield name, lambda options=(n, size, True, gamma, decoder): scene_step(*options, tiny=settings.tiny)
+            yield name, lambda options=(count, size, True, gamma, decoder): scene_step(*options, tiny=settings.tiny)
 
 
 def scene_step(

@@ -162,10 +162,9 @@ class Solver:
         return images.reshape(*z.shape[:2], *images.shape[1:])
 
     def _chunks(self, flat: Tensor) -> tuple[Tensor, ...]:
-        size = self.config.chunk_size or len(flat)
-        if self.config.chunk_size is None and flat.device.type == "cpu" and not torch.is_grad_enabled():
-            size = ROWS_ON_CPU  # with gradients, chunks would be computed twice
-        chunks: tuple[Tensor, ...] = flat.split(size)
+        # With gradients, chunks would be computed twice.
+        most = ROWS_ON_CPU if flat.device.type == "cpu" and not torch.is_grad_enabled() else len(flat)
+        chunks: tuple[Tensor, ...] = flat.split(self.config.chunk_size or most)
         return chunks
 
 

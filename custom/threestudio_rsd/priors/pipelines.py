@@ -10,10 +10,7 @@ from ..files import data_path
 from ..pretrained import Pretrained, find_pretrained, load_pretrained
 from .schedulers import FLOW_SCHEDULERS, SCHEDULERS, check_flow_matching, check_noise_levels
 
-BUNDLED = {  # folders by name
-    "bundled": "load/toyworld/text-to-image",
-    "bundled-pixel": "load/toyworld/pixel",
-}
+BUNDLED = {"bundled": "load/toyworld/text-to-image", "bundled-pixel": "load/toyworld/pixel"}  # folders by name
 KEY = "pretrained_model_name_or_path"
 ACCEPTED = (
     "bundled, bundled-pixel, a folder with a diffusers pipeline (model_index.json), or a hub id that can be reached, "

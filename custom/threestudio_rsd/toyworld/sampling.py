@@ -27,8 +27,6 @@ MODELS = {  # folder: class of diffusers
     "pixel": "IFPipeline",
     "flow": "StableDiffusion3Pipeline",
 }
-# Arguments of the pipelines: IF's cleaning of captions needs packages of its own; text is padded to 256 tokens for T5.
-ARGUMENTS: dict[str, dict[str, Any]] = {"pixel": {"clean_caption": False}, "flow": {"max_sequence_length": 16}}
 
 
 @dataclass(frozen=True)
@@ -96,13 +94,19 @@ def _render(scenes: Scene) -> np.ndarray:
 @torch.no_grad()
 def _sample(job: tuple[Path, Request, int]) -> np.ndarray:
     folder, request, steps = job
-    images = _load_pipeline(folder / request.model)(
+    pipeline = _load_pipeline(folder / request.model)
+    arguments: dict[str, Any] = {}
+    if request.model == "pixel":
+        arguments["clean_caption"] = False  # needs packages of its own
+    if request.model == "flow":
+        arguments["max_sequence_length"] = pipeline.tokenizer_3.model_max_length  # not the default of 256
+    images = pipeline(
         prompt=list(request.prompts),
         guidance_scale=request.guidance_scale,
         num_inference_steps=steps,
         generator=[torch.Generator().manual_seed(request.seed + i) for i in range(len(request.prompts))],
         output_type="np",  # images (N, 64, 64, 3) in [0, 1] from all kinds of pipeline
-        **ARGUMENTS.get(request.model, {}),
+        **arguments,
     ).images
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
 

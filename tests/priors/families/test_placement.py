@@ -34,37 +34,29 @@ def difference(folder: Path, pipe: Any) -> float:
 
 
 def test_model_offload_changes_nothing(folder: Path) -> None:
-    from diffusers import StableDiffusion3Pipeline
-
-    pipe = StableDiffusion3Pipeline.from_pretrained(folder)
+    pipe = diffusers.StableDiffusion3Pipeline.from_pretrained(folder)
     pipe.enable_model_cpu_offload(device="cpu")
     assert difference(folder, pipe) == 0
 
 
 def test_a_device_map_changes_nothing(folder: Path) -> None:
-    from diffusers import StableDiffusion3Pipeline
-
-    pipe = StableDiffusion3Pipeline.from_pretrained(folder, device_map="cpu")
+    pipe = diffusers.StableDiffusion3Pipeline.from_pretrained(folder, device_map="cpu")
     assert pipe.hf_device_map is not None
     assert difference(folder, pipe) == 0
 
 
 def test_group_offload_of_the_noise_network_changes_nothing(folder: Path) -> None:
-    from diffusers import StableDiffusion3Pipeline
-
-    pipe = StableDiffusion3Pipeline.from_pretrained(folder)
+    pipe = diffusers.StableDiffusion3Pipeline.from_pretrained(folder)
     pipe.transformer.enable_group_offload(onload_device=torch.device("cpu"), offload_type="leaf_level")
     assert difference(folder, pipe) == 0
 
 
 def test_quantized_weights_change_the_prediction_by_their_rounding(folder: Path) -> None:
     quantization = pytest.importorskip("torchao.quantization")  # no extra installs it: its import warns on each start
-    from diffusers import SD3Transformer2DModel, StableDiffusion3Pipeline, TorchAoConfig
-
-    config = TorchAoConfig(quantization.Int8WeightOnlyConfig())
-    transformer = SD3Transformer2DModel.from_pretrained(
+    config = diffusers.TorchAoConfig(quantization.Int8WeightOnlyConfig())
+    transformer = diffusers.SD3Transformer2DModel.from_pretrained(
         folder, subfolder="transformer", quantization_config=config, torch_dtype=torch.float32
     )
     assert type(transformer.transformer_blocks[0].attn.to_q.weight.data) is not torch.Tensor
-    pipe = StableDiffusion3Pipeline.from_pretrained(folder, transformer=transformer)
+    pipe = diffusers.StableDiffusion3Pipeline.from_pretrained(folder, transformer=transformer)
     assert 0 < difference(folder, pipe) < 0.02

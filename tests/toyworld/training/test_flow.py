@@ -15,6 +15,7 @@ from tests.library_versions import needs_families, needs_training_libraries
 
 pytestmark = [needs_families, needs_training_libraries]
 CAPTION = "a red ice cream, side view"
+Denoiser = flow.FlowDenoiser  # the fixture replaces it in its module
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +33,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[flow.FlowDenoiser
         patch.setattr(flow, "FlowDenoiser", lambda *parts: kept.append(Denoiser(*parts)) or kept[0])
         flow.train_flow(renders, Path(data_path("load/toyworld/text-to-image/vae")), folder / "work", folder / "flow")
     return kept[0].cpu().eval(), folder
-
-
-Denoiser = flow.FlowDenoiser
 
 
 @pytest.mark.parametrize("length", [flow.T5_LENGTH, flow.PIPELINE_LENGTH])

@@ -71,12 +71,11 @@ def prompts(counts: Counts, pixel: bool, flow: bool) -> dict[str, tuple[Request,
         flow: include samples of the flow-matching model.
     """
     scale = GUIDANCE_SCALES[-1]
-    (object_class,) = _combinations(len(CLASSES), copies=counts.per_class)
-    asked = {f"open {weight:g}": _ask(weight, OPEN_SEED, object_class) for weight in GUIDANCE_SCALES}
+    (open_class,) = _combinations(len(CLASSES), copies=counts.per_class)
+    asked = {f"open {weight:g}": _ask(weight, OPEN_SEED, open_class) for weight in GUIDANCE_SCALES}
     object_class, color = _combinations(len(CLASSES), len(COLORS), copies=counts.per_caption)
     asked["colored"] = _ask(scale, COLOR_SEED, object_class, color=color)
     if flow:
-        (open_class,) = _combinations(len(CLASSES), copies=counts.per_class)
         asked["flow"] = _ask(scale, FLOW_SEED, open_class, model="flow")
         asked["flow colored"] = _ask(scale, FLOW_SEED + len(open_class), object_class, color=color, model="flow")
     object_class, view = _combinations(len(CLASSES), len(VIEWS), copies=counts.per_view)

@@ -36,6 +36,10 @@ class CaptionTask(TrainingTask):
         """
         raise NotImplementedError
 
+    def random_index(self, batch_size: int) -> Tensor:
+        """Indices of random images, (batch_size,)."""
+        return torch.randint(len(self.attributes), (batch_size,))
+
     def random_tokens(self, index: Tensor) -> Tensor:
         """Tokens (N, L) of random captions of some images."""
         choice = random.Random(int(torch.randint(2**31, ())))
@@ -50,8 +54,18 @@ class CaptionTask(TrainingTask):
 
     def tokens(self, text: str) -> Tensor:
         """Tokens (L,) of one caption."""
-        tokens = self.tokenizer(
-            text, padding="max_length", truncation=True, max_length=self.tokenizer.model_max_length, return_tensors="pt"
-        )
-        ids: Tensor = tokens.input_ids[0]
-        return ids
+        return padded_tokens(self.tokenizer, text)
+
+
+def padded_tokens(tokenizer: Any, text: str) -> Tensor:
+    """Tokens (L,) of a text, padded to the tokenizer's largest number of them."""
+    tokens = tokenizer(
+        text, padding="max_length", truncation=True, max_length=tokenizer.model_max_length, return_tensors="pt"
+    )
+    ids: Tensor = tokens.input_ids[0]
+    return ids
+
+
+def random_times(n: int) -> Tensor:
+    """Random numbers, one in each of N equal parts of [0, 1), in random order, for a gradient with less noise; (N,)."""
+    return (torch.randperm(n) + torch.rand(n)) / n

@@ -8,8 +8,9 @@ from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, SD3Transfo
 from torch import Tensor, nn
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
+from ...priors.families.stable_diffusion_3 import T5_LENGTH as PIPELINE_LENGTH
 from . import settings
-from .caption_task import CaptionTask
+from .caption_task import CaptionTask, padded_tokens, random_times
 from .data import Renders
 from .latents import encode_renders
 from .text_encoders import clip_config, t5_encoder
@@ -21,8 +22,7 @@ T5_WIDTH = 2 * CLIP_WIDTH  # size of the embeddings of the T5 encoder
 HEADS, HEAD_WIDTH, LAYERS, PATCH = 4, 32, 8, 2  # of the transformer
 SHIFT = 3.0  # of the noise levels, as in Stable Diffusion 3
 T5_LENGTH = 16  # tokens, enough for every caption
-PIPELINE_LENGTH = 256  # tokens to which the pipeline of diffusers pads the text for T5 by default
-LONG_SHARE = 0.15  # share of the steps with so many, so that both lengths give good images
+LONG_SHARE = 0.15  # share of the steps with as many as the pipeline pads to, so that both lengths give good images
 
 
 class FlowDenoiser(nn.Module):
@@ -80,12 +80,11 @@ class FlowTask(CaptionTask):
         return self.latents.draw(index)
 
     def loss(self, batch_size: int) -> Tensor:
-        index = torch.randint(len(self.attributes), (batch_size,))
+        index = self.random_index(batch_size)
         clean = self.clean_samples(index)
         noise = torch.randn_like(clean)
-        # One time in each of N equal parts of [0, 1], for a gradient with less noise; then the sampler's shift.
-        uniform = (torch.randperm(batch_size) + torch.rand(batch_size)) / batch_size
-        flow_time = (SHIFT * uniform / (1 + (SHIFT - 1) * uniform)).to(clean.device)
+        uniform = random_times(batch_size)
+        flow_time = (SHIFT * uniform / (1 + (SHIFT - 1) * uniform)).to(clean.device)  # the shift of the sampler
         t = flow_time.view(-1, 1, 1, 1)
         tokens = self.random_tokens(index)
         if torch.rand(()) < LONG_SHARE:
@@ -97,10 +96,7 @@ class FlowTask(CaptionTask):
 
     def tokens(self, text: str) -> Tensor:
         """Tokens (L,) of one caption for CLIP and T5, side by side."""
-        ids: Tensor = self.t5_tokenizer(
-            text, padding="max_length", truncation=True, max_length=T5_LENGTH, return_tensors="pt"
-        ).input_ids
-        return torch.cat([super().tokens(text), ids[0]])
+        return torch.cat([padded_tokens(tokenizer, text) for tokenizer in (self.tokenizer, self.t5_tokenizer)])
 
 
 def _transformer(channels: int) -> SD3Transformer2DModel:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel
 
 from . import settings
-from .caption_task import CaptionTask
+from .caption_task import CaptionTask, random_times
 from .data import Renders
 from .latents import encode_renders
 from .text_encoders import clip_config
@@ -43,13 +43,10 @@ class DenoisingTask(CaptionTask):
         self.alphas_cumprod = scheduler.alphas_cumprod
 
     def loss(self, batch_size: int) -> Tensor:
-        index = torch.randint(len(self.attributes), (batch_size,))
+        index = self.random_index(batch_size)
         clean = self.clean_samples(index)
         noise = torch.randn_like(clean)
-        # One timestep in each of N equal parts of the schedule, for a gradient with less noise.
-        timesteps = (
-            (torch.randperm(batch_size) + torch.rand(batch_size)) / batch_size * len(self.alphas_cumprod)
-        ).long()
+        timesteps = (random_times(batch_size) * len(self.alphas_cumprod)).long()
         alpha = self.alphas_cumprod[timesteps].view(-1, 1, 1, 1)
         noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
         with bf16_autocast():

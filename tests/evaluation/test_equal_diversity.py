@@ -66,3 +66,10 @@ def test_curves_without_a_shared_range_or_metric_are_not_compared() -> None:
     assert compare_curves({"settings": settings}, "one", "two", "d", "q") is None
     assert compare_curves({"settings": settings}, "one", "none", "d", "q") is None
     assert compare_curves({"settings": settings}, "one", "two", "d", "none") is None
+
+
+def test_curves_of_which_a_setting_has_no_finished_run_are_not_compared() -> None:
+    settings = [setting("one", d, 1 - d) for d in (0.1, 0.9)] + [setting("two", d, 0.9 - d) for d in (0.7, 0.3)]
+    settings[0] |= {"runs": [], "figures": {}}
+    for quality in ("q", "pooled"):
+        assert compare_curves({"settings": settings}, "one", "two", "d", quality) is None

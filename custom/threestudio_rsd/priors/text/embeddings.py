@@ -78,8 +78,10 @@ def embed_prompts(
     if is_single_file(model):
         model, revision = base_model or model, None
     if kind in FAMILIES or is_single_file(model):
-        encoder: Any = FileEncoder(model, KINDS.get(kind, kind), torch_dtype)
-        if not is_single_file(model):
+        encoder: FileEncoder | FamilyEncoder
+        if is_single_file(model):
+            encoder = FileEncoder(model, KINDS.get(kind, kind), torch_dtype)
+        else:
             encoder = FamilyEncoder(FAMILIES[kind], model, revision, variant, torch_dtype, device)
         marked = {prompt: "negative" if prompt in negatives else "" for prompt in prompts}
         known = _cached(marked, encoder.identity, encoder, use_cache)

@@ -53,6 +53,7 @@ class Setting:
 
 PAIRS = {"data.opposite_views": True}
 FRESH = {"gamma": 0.0, "kernel_input": "clean"}
+FULL = {"gamma": 20.0, "kernel_input": "clean", "feature_decoder": "full"}
 
 
 def refreshed(rate: float) -> Setting:
@@ -62,11 +63,9 @@ def refreshed(rate: float) -> Setting:
 SETTINGS = {
     "independent": Setting(DREAMFUSION, FRESH),
     "together gamma 0": Setting(DREAMFUSION, FRESH),
-    "gamma 20 noisy": Setting(DREAMFUSION, {"gamma": 20.0, "kernel_input": "noisy"}),
-    "gamma 20 clean": Setting(DREAMFUSION, {"gamma": 20.0, "kernel_input": "clean"}),
-    "gamma 80 clean, every 4 steps": Setting(
-        DREAMFUSION, {"gamma": 80.0, "kernel_input": "clean", "repulsion_every": 4}
-    ),
+    "gamma 20 noisy": Setting(DREAMFUSION, FULL | {"kernel_input": "noisy"}),
+    "gamma 20 clean": Setting(DREAMFUSION, FULL),
+    "gamma 80 clean, every 4 steps": Setting(DREAMFUSION, FULL | {"gamma": 80.0, "repulsion_every": 4}),
     "gamma 20 renders": Setting(DREAMFUSION, {"gamma": 20.0, "kernel_input": "clean", "feature_decoder": "render"}),
     "gamma 20 linear": Setting(DREAMFUSION, {"gamma": 20.0, "kernel_input": "clean", "feature_decoder": "linear"}),
     "flow": Setting(),  # flow-bundled.yaml: constant noise, then a world map that moves with the front of the object

@@ -21,8 +21,8 @@ from threestudio_rsd.text_tables import format_table
 CONFIG = "configs/text2nerf/dreamfusion-bundled.yaml"
 # Forces that cost less than the full decoder in each step.
 FORCES: dict[str, dict[str, Any]] = {
-    "full decoder": {},
-    "full decoder, every 4 steps": {"repulsion_every": 4},
+    "full decoder": {"feature_decoder": "full"},
+    "full decoder, every 4 steps": {"feature_decoder": "full", "repulsion_every": 4},
     "linear decoder": {"feature_decoder": "linear"},
     "renders": {"feature_decoder": "render"},
     "renders, every 2 steps": {"feature_decoder": "render", "repulsion_every": 2},

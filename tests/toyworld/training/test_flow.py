@@ -7,9 +7,12 @@ import torch
 from threestudio_rsd.files import data_path
 from threestudio_rsd.priors import load_prior
 from threestudio_rsd.toyworld.training import flow, settings
+from threestudio_rsd.toyworld.training.caption_task import padded_tokens
 from threestudio_rsd.toyworld.training.data import Renders
 from threestudio_rsd.toyworld.training.settings import Optimization
+from threestudio_rsd.toyworld.training.velocity_teacher import VelocityTeacher
 from threestudio_rsd.toyworld.world import sample_scenes
+from transformers import CLIPTokenizer
 
 from tests.library_versions import needs_families, needs_training_libraries
 
@@ -31,7 +34,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[flow.FlowDenoiser
         patch.setattr(flow, "LAYERS", 2)
         patch.setattr(flow, "LONG_SHARE", 0.5)
         patch.setattr(flow, "FlowDenoiser", lambda *parts: kept.append(Denoiser(*parts)) or kept[0])
-        flow.train_flow(renders, Path(data_path("load/toyworld/text-to-image/vae")), folder / "work", folder / "flow")
+        flow.train_flow(renders, Path(data_path("load/toyworld/text-to-image")), folder / "work", folder / "flow")
     return kept[0].cpu().eval(), folder
 
 
@@ -67,8 +70,24 @@ def test_the_prior_takes_as_many_tokens_as_the_t5_tokenizer_allows(trained) -> N
     assert torch.equal(prior.encode(images), load_prior("bundled").encode(images))  # the same autoencoder
 
 
-def test_the_training_starts_near_the_variance_of_the_velocity(trained) -> None:
-    """An untrained network predicts zero: its loss is the mean square of noise - x."""
+def test_the_training_starts_near_the_mean_square_of_the_velocity(trained) -> None:
+    """An untrained network predicts zero: its loss is the mean square of the velocity."""
     _, folder = trained
     log = (folder / "work" / "log.jsonl").read_text()
-    assert 1 < float(log.split('"loss": ')[1].split(",")[0]) < 4
+    assert 0.5 < float(log.split('"loss": ')[1].split(",")[0]) < 4
+
+
+def test_the_teacher_expects_the_clean_latents_of_its_prior() -> None:
+    """x_t - s v is the prior's own estimate; its levels are those of the flow; outside of them it is not asked."""
+    folder = Path(data_path("load/toyworld/text-to-image"))
+    teacher, prior = VelocityTeacher(folder, "cpu"), load_prior("bundled")
+    timesteps, is_taught = teacher.nearest(torch.tensor([0.001, 0.5, 0.9, 0.999]))
+    assert is_taught.tolist() == [False, True, True, False]
+    assert torch.allclose(teacher.flow_times[timesteps[1:3]], torch.tensor([0.5, 0.9]), atol=2e-3)
+    t = int(timesteps[2])
+    x_t = torch.randn(2, 4, 16, 16)
+    noisy = x_t / (prior.alpha(t) + prior.sigma(t))
+    tokens = padded_tokens(CLIPTokenizer.from_pretrained(folder / "tokenizer"), CAPTION).expand(2, -1)
+    velocity = teacher.velocity(noisy, timesteps[[2, 2]], tokens)
+    expected = prior.predict_clean(x_t, t, prior.embed(CAPTION), 1.0)
+    assert torch.allclose(noisy - teacher.flow_times[t] * velocity, expected, atol=1e-4)

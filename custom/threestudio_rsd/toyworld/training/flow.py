@@ -16,6 +16,7 @@ from .latents import encode_renders
 from .text_encoders import clip_config, t5_encoder
 from .tokenizer import CLIP_LENGTH, use_old_merges, write_clip_tokenizer, write_t5_tokenizer
 from .trainer import bf16_autocast, train
+from .velocity_teacher import VelocityTeacher
 
 CLIP_WIDTH = 64  # size of the embeddings of each of the two CLIP text encoders
 T5_WIDTH = 2 * CLIP_WIDTH  # size of the embeddings of the T5 encoder
@@ -61,7 +62,12 @@ class FlowDenoiser(nn.Module):
 
 
 class FlowTask(CaptionTask):
-    """Predict the velocity noise - x in x_t = (1 - t) x + t noise (Lipman et al., 2023)."""
+    """Predict the velocity noise - x in x_t = (1 - t) x + t noise (Lipman et al., 2023).
+
+    The target is the velocity that the text-to-image model expects, which the squared error would average to, with far
+    less noise than that of one sample. Where the flow is noisier than that model's last timestep, or less noisy than its
+    first, it is the sample's own.
+    """
 
     def __init__(
         self,
@@ -70,11 +76,13 @@ class FlowTask(CaptionTask):
         denoiser: FlowDenoiser,
         clip_tokenizer: CLIPTokenizer,
         t5_tokenizer: Any,
+        teacher: Path,
     ) -> None:
         super().__init__(renders, denoiser, clip_tokenizer)
         self.t5_tokenizer = t5_tokenizer
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.latents = encode_renders(autoencoder.to(self.device), renders, self.device)
+        self.teacher = VelocityTeacher(teacher, self.device)
 
     def clean_samples(self, index: Tensor) -> Tensor:
         return self.latents.draw(index)
@@ -85,13 +93,17 @@ class FlowTask(CaptionTask):
         noise = torch.randn_like(clean)
         uniform = random_times(batch_size)
         flow_time = (SHIFT * uniform / (1 + (SHIFT - 1) * uniform)).to(clean.device)  # the shift of the sampler
+        timesteps, is_taught = self.teacher.nearest(flow_time)
+        flow_time = torch.where(is_taught, self.teacher.flow_times[timesteps], flow_time)
         t = flow_time.view(-1, 1, 1, 1)
+        noisy = (1 - t) * clean + t * noise
         tokens = self.random_tokens(index)
+        taught = self.teacher.velocity(noisy, timesteps, tokens[:, :CLIP_LENGTH].to(clean.device))
         if torch.rand(()) < LONG_SHARE:
             tokens = nn.functional.pad(tokens, (0, PIPELINE_LENGTH - T5_LENGTH), value=self.t5_tokenizer.pad_token_id)
         with bf16_autocast(clean.device):
-            predicted = self.model((1 - t) * clean + t * noise, flow_time, tokens.to(clean.device))
-        error: Tensor = predicted.float() - (noise - clean)
+            predicted = self.model(noisy, flow_time, tokens.to(clean.device))
+        error: Tensor = predicted.float() - torch.where(is_taught.view(-1, 1, 1, 1), taught, noise - clean)
         return error.pow(2).mean()
 
     def tokens(self, text: str) -> Tensor:
@@ -116,16 +128,16 @@ def _transformer(channels: int) -> SD3Transformer2DModel:
     )
 
 
-def train_flow(renders: Renders, vae: Path, work: Path, output: Path) -> None:
+def train_flow(renders: Renders, text_to_image: Path, work: Path, output: Path) -> None:
     """Train transformer and text encoders on latents, on a GPU where there is one, and save the pipeline.
 
     Args:
         renders: training images.
-        vae: folder of the trained autoencoder.
+        text_to_image: folder of the trained text-to-image model, whose autoencoder is used.
         work: folder of the checkpoints and the log.
         output: folder of the pipeline.
     """
-    autoencoder = AutoencoderKL.from_pretrained(vae).float().eval()
+    autoencoder = AutoencoderKL.from_pretrained(text_to_image / "vae").float().eval()
     clip_tokenizer = write_clip_tokenizer(output / "tokenizer")
     t5_tokenizer = write_t5_tokenizer(output / "tokenizer_3", T5_LENGTH)
     torch.manual_seed(settings.SEED)
@@ -135,7 +147,7 @@ def train_flow(renders: Renders, vae: Path, work: Path, output: Path) -> None:
         CLIPTextModelWithProjection(clip_config(clip_tokenizer, CLIP_WIDTH)),
         t5_encoder(t5_tokenizer, T5_WIDTH),
     )
-    task = FlowTask(autoencoder, renders, denoiser, clip_tokenizer, t5_tokenizer)
+    task = FlowTask(autoencoder, renders, denoiser, clip_tokenizer, t5_tokenizer, text_to_image)
     trained = train(task, settings.FLOW, work)
     autoencoder.register_to_config(shift_factor=0.0)  # the pipeline subtracts it
     pipeline = StableDiffusion3Pipeline(

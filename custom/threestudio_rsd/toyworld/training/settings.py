@@ -36,7 +36,7 @@ AUTOENCODER = Optimization(steps=5_000, batch_size=8, learning_rate=1.5e-3, weig
 CLIP = Optimization(steps=1_500, batch_size=64, learning_rate=1e-3, weight_decay=0.05, average=0.995)
 DINO = Optimization(steps=8_000, batch_size=64, learning_rate=1.5e-3, warmup=50, weight_decay=0.02)
 TEXT_TO_IMAGE = Optimization(steps=12_000, batch_size=32, learning_rate=1e-3, average=0.9985, evaluate_every=1_000)
-FLOW = Optimization(steps=16_000, batch_size=32, learning_rate=1e-3, average=0.9985, evaluate_every=1_000)
+FLOW = Optimization(steps=12_000, batch_size=16, learning_rate=8e-4, average=0.998, evaluate_every=1_000)
 PIXEL = Optimization(steps=8_000, batch_size=16, learning_rate=8e-4, average=0.998, evaluate_every=1_000)
 
 

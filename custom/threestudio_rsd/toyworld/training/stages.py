@@ -46,7 +46,7 @@ def _pixel(renders: Renders, held_out: Renders, work: Path) -> None:
 def _flow(renders: Renders, held_out: Renders, work: Path) -> None:
     from .flow import train_flow
 
-    train_flow(renders, work / "text-to-image" / "vae", work / "trainings" / "flow", work / "flow")
+    train_flow(renders, work / "text-to-image", work / "trainings" / "flow", work / "flow")
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ STAGES = {
     "dino": Stage(_dino),
     "pixel": Stage(_pixel),
     "text-to-image": Stage(_text_to_image, needs=("autoencoder",)),
-    "flow": Stage(_flow, needs=("autoencoder",)),
+    "flow": Stage(_flow, needs=("text-to-image",)),
 }
 
 

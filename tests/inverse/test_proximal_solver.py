@@ -92,6 +92,34 @@ def test_latent_answers_agree_with_the_measurement(noise: str) -> None:
     torch.testing.assert_close(solution.mean, solution.reconstructions.mean(1))
 
 
+@pytest.mark.parametrize("level", [0.5, 3.0])
+def test_the_correction_follows_the_jacobian_of_the_estimate(level: float) -> None:
+    """The corrected estimate moves by a J^T c, with J of autograd; a is the least that keeps c, or 1 + lambda^2."""
+    prior = mixture()
+    config = SolverConfig(name="proximal", n_steps=2, n_particles=1, noise="fixed", jacobian_interval=[0.0, 1e9])
+    config.correction_memory = 0.0
+    solver = make_solver(config, Problem(torch.tensor([[0.5]]), FirstValues(1), 0.0), prior, euclidean)
+    levels = prior.sigma(torch.arange(1000)) / prior.alpha(torch.arange(1000))
+    t = int((levels.flatten() - level).abs().argmin())
+    solver.timesteps = [t, t]  # the same level again: alpha x_0|y + sigma eps with the noise of x_0|y is x_t itself
+    x_t = torch.tensor([0.3, -0.4])
+    solver.z = x_t[None, None]
+    solver._renew = lambda noise, step, level: torch.zeros_like(noise)
+    solver.step(0)
+
+    def estimate(x: Tensor) -> Tensor:
+        return prior.predict_clean(x[None], t, prior.embed(), 1.0)[0]
+
+    clean = estimate(x_t)
+    step = 1e-3 * torch.eye(2)
+    jacobian = prior.alpha(t) * torch.stack([(estimate(x_t + h) - estimate(x_t - h)) / 2e-3 for h in step], 1).squeeze()
+    correction = torch.tensor([0.5 - float(clean[0]), 0.0])
+    pulled = jacobian.T @ correction
+    scale = min(float(correction @ correction / (correction @ pulled)), 1 + float(levels.flatten()[t]) ** 2)
+    expected = clean + scale * pulled
+    torch.testing.assert_close(solver.z[0, 0] / prior.alpha(t).squeeze(), expected, rtol=1e-2, atol=1e-3)
+
+
 def test_repulsion_increases_the_distances_of_particles() -> None:
     def spread(gamma: float) -> float:
         settings = {"n_steps": 40, "n_particles": 6, "gamma": gamma, "prior_deviation": 1.0, "noise": "refreshed"}
@@ -115,6 +143,7 @@ def test_particles_depend_on_their_number_only_with_coupled_noise(coupled: bool)
     [
         {"name": "proximal", "noise": "refreshed", "gamma": 2.0, "correction_memory": 0.5},
         {"name": "proximal", "noise": "fixed", "noise_coupled": True},
+        {"name": "proximal", "jacobian_interval": None},
         {"name": "daps", "langevin_steps": 3},
         {"name": "resample", "consistency_every": 2, "consistency_steps": 3},
     ],
@@ -164,6 +193,8 @@ def test_refresh_schedule_interpolates_in_the_logarithm_of_the_level() -> None:
         ({"noise_refresh_rate": [[1.0, 0.1], [0.5, 0.2]]}, "ascending levels"),
         ({"noise_refresh_rate": []}, "ascending levels"),
         ({"correction_memory": -1.0}, "correction_memory=-1.0"),
+        ({"jacobian_interval": 3.0}, "jacobian_interval=3.0"),
+        ({"jacobian_interval": [2.0, 1.0]}, "jacobian_interval=\\[2.0, 1.0\\]|interval \\[2.0, 1.0\\]"),
         ({"noise_coupled": True, "n_particles": 1}, "at least 2 particles"),
         ({"name": "resample"}, "needs a prior with a decoder"),
         ({"name": "daps", "gamma": 1.0}, "name='daps'"),

@@ -28,8 +28,8 @@ def compare_curves(
         seed: seed of the bootstrap.
 
     Returns:
-        `{"range", "difference", "interval"}`; None where the curves share no range of diversity, lack a metric, or have a
-        setting without a finished run.
+        `{"range", "difference", "interval"}`; None where the curves share no range of diversity, lack a metric, or
+            have a setting without a finished run.
     """
     curves = [[each for each in record["settings"] if each["curve"] == curve] for curve in (first, second)]
     if min(map(len, curves)) < 2 or not all(setting["runs"] for curve in curves for setting in curve):

@@ -31,7 +31,7 @@ class PosteriorSampler(Solver):
             z_t = part.detach().requires_grad_()
             flat = z_t.flatten(0, 1)
             with torch.enable_grad():
-                predicted = self._predict(flat, t).view_as(z_t)
+                predicted = self.differentiable_noise(flat, t).view_as(z_t)
                 alpha, sigma = self.prior.alpha(t), self.prior.sigma(t)
                 estimate = (z_t - sigma * predicted) / alpha
                 if self.clips:  # near t = T, dividing by the small alpha_t makes the estimate huge
@@ -55,15 +55,6 @@ class PosteriorSampler(Solver):
         """
         norm: Tensor = residual.flatten(2).norm(dim=2)
         return self.config.number("likelihood_step") * norm
-
-    def _predict(self, flat: Tensor, t: int) -> Tensor:
-        """Guided noise prediction eps_w, differentiable: (B, ...) -> (B, ...)."""
-        texts = self.embedding.expand(len(flat))
-        conditional = self.prior.raw_predict(flat, t, texts.conditional)
-        if self.config.guidance_scale == 1:
-            return conditional
-        unconditional = self.prior.raw_predict(flat, t, texts.unconditional)
-        return unconditional + self.config.guidance_scale * (conditional - unconditional)
 
     def _ddim(self, step: int, estimate: Tensor, predicted: Tensor, noise: Tensor) -> Tensor:
         """Particles at the next timestep (Song et al., 2021, eq. 12, for any alpha and sigma); finally the estimate."""

@@ -6,12 +6,14 @@ lambda = sigma / alpha, from high to low:
 
     x_0   = D(x_t), the prior's estimate; decoded to an image u
     u_y   = argmin |y - A(u')|^2 / (2 sigma_y^2) + |u' - u|^2 / (2 r^2),     r = s lambda / sqrt(1 + lambda^2)
-    x_0|y = x_0 + E(u_y) - E(u)
+    x_0|y = x_0 + a J^T c,     c = E(u_y) - E(u),     J = d x_0 / d (x_t / alpha),     a = |c|^2 / <c, J^T c>
     eps   = (x_t - alpha (k x_0 + (1 - k) x_0|y)) / sigma
     x_t'  = alpha' x_0|y + sigma' (sqrt(1 - g) eps + sqrt(g) n)
 
-No gradient passes through the noise network or the decoder. The difference of the encodings leaves an estimate that
-agrees with y unchanged, although the autoencoder maps no image exactly to itself.
+J is the covariance of x_0 given x_t over lambda^2, so that the correction also moves the parts of the image that y does
+not show, as pseudoinverse guidance does (Song et al., 2023, ICLR). Outside of `jacobian_interval`, x_0|y = x_0 + c. No
+gradient passes through the decoder. The difference of the encodings leaves an estimate that agrees with y unchanged,
+although the autoencoder maps no image exactly to itself.
 """
 
 import math
@@ -19,6 +21,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from ..distillation import NoiseSource, couple_noise, refresh_noise
 from ..priors import Prior
@@ -30,6 +33,7 @@ from .settings import SolverConfig
 from .solver import Solver, root_mean_square
 from .variational_solver import Features
 
+TINY = 1e-12
 SMALLEST_DEVIATION = 1e-4  # of the measurement's noise, so that its inverse is finite
 
 
@@ -57,16 +61,24 @@ class ProximalSolver(Solver):
     @torch.no_grad()
     def step(self, step: int) -> dict[str, float]:
         t = self.timesteps[step]
-        alpha, sigma = self.prior.alpha(t), self.prior.sigma(t)
-        estimate = (self.z - sigma * self.predict_noise(self.z, t)) / alpha
+        level = noise_level(self.prior, t)
+        levels = self.config.jacobian_levels
+        has_graph = levels is not None and levels.contains(level)
+        particles = self.z.detach().requires_grad_(has_graph)
+        predicted = self._estimate(particles, t, has_graph)
+        estimate = predicted.detach()
         if self.config.clip_estimate and not self.prior.is_latent:
             estimate = estimate.clamp(-1, 1)
         images = self.decode(estimate)
         residual = self.residual(images)
-        level = noise_level(self.prior, t)
         deviation = self.config.number("prior_deviation") * level / math.hypot(1, level)
         corrected_images = self._correct(images, deviation)
-        corrected = estimate + self.encode(corrected_images) - self.encode(images)
+        correction = self.encode(corrected_images) - self.encode(images)
+        alpha, sigma = self.prior.alpha(t), self.prior.sigma(t)
+        if has_graph:
+            (pulled,) = torch.autograd.grad(predicted, particles, correction)
+            correction = _matched(alpha * pulled, correction, 1 + level**2)
+        corrected = estimate + correction
         self.images = corrected_images
         if step == self.n_steps - 1:
             self.z = corrected
@@ -96,6 +108,23 @@ class ProximalSolver(Solver):
         images = state.get("images")
         self.images = None if images is None else images.to(self.prior.device)
 
+    def _estimate(self, particles: Tensor, t: int, has_graph: bool) -> Tensor:
+        """Estimates D(x_t) of particles (M, N, ...), with a graph or without; several chunks are computed twice."""
+        alpha, sigma = self.prior.alpha(t), self.prior.sigma(t)
+        if not has_graph:
+            return (particles - sigma * self.predict_noise(particles, t)) / alpha
+
+        def estimate(part: Tensor) -> Tensor:
+            return (part - sigma * self.differentiable_noise(part, t)) / alpha
+
+        with torch.enable_grad():
+            chunks = self._chunks(particles.flatten(0, 1))
+            if len(chunks) > 1:
+                parts = [checkpoint(estimate, part, use_reentrant=False) for part in chunks]
+            else:
+                parts = [estimate(part) for part in chunks]
+            return torch.cat(parts).view_as(particles)
+
     def _correct(self, images: Tensor, deviation: float) -> Tensor:
         """Images after the force and the data step.
 
@@ -118,3 +147,19 @@ class ProximalSolver(Solver):
         shape, n = tuple(self.prior.latent_shape), self.config.n_particles
         fresh = torch.stack([source(step, n, shape, noise.device) for source in self.sources])
         return refresh_noise(noise, fresh, rate)
+
+
+def _matched(pulled: Tensor, correction: Tensor, most: float) -> Tensor:
+    """J^T c of each particle, (M, N, ...), scaled so that its part along c is c itself.
+
+    Args:
+        pulled: J^T c.
+        correction: c.
+        most: largest scale, that of a prior with variance 1; smaller variances would need more, and the network's
+            Jacobian is least exact there.
+    """
+    squared = correction.square().flatten(2).sum(2)
+    along = (correction * pulled).flatten(2).sum(2)
+    scale = (squared / along.clamp_min(TINY)).clamp_max(most)
+    matched: Tensor = scale.reshape(*scale.shape, *[1] * (pulled.ndim - 2)) * pulled
+    return matched

@@ -5,6 +5,7 @@ from typing import Any
 
 from ..distillation import KERNEL_INPUTS, NOISE_KINDS
 from ..errors import UserError, in_range, one_of
+from ..priors.noise_levels import interval_from
 from .refresh_schedule import RefreshSchedule
 
 SOLVERS = ("rsd", "latent-reddiff", "psld", "dps", "reddiff", "proximal", "daps", "resample")
@@ -45,6 +46,9 @@ class SolverConfig:
     # [noise level sigma / alpha, g] with ascending levels, linear in between in the logarithm of the level
     noise_refresh_rate: Any = 0.3
     noise_coupled: bool = False  # proximal: noises of mean zero over the particles, see `couple_noise`
+    # proximal: noise levels sigma / alpha in (low, high] at which the correction passes through the network's Jacobian,
+    # [low, high]; null: nowhere (ours)
+    jacobian_interval: Any = (0.3, 20.0)
     # proximal: share k of the correction by the data that stays in the noise of the next level
     correction_memory: float | None = None
     # proximal: standard deviation s of the images of a prior whose particles have 1; 0.5 for images in [0, 1]
@@ -69,6 +73,7 @@ class SolverConfig:
         if self.gamma > 0 and self.name in UNREPELLED:
             raise UserError(f"gamma={self.gamma} is impossible with name={self.name!r}; accepted: 0, or rsd.")
         one_of("noise", self.noise, NOISE_KINDS)
+        self.jacobian_levels = interval_from("jacobian_interval", self.jacobian_interval)
         self._refresh_schedule = RefreshSchedule(self.noise_refresh_rate)
         self._fill_defaults()
         if self.name == "rsd" and self.coupling == 0:

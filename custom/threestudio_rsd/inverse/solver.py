@@ -125,6 +125,15 @@ class Solver:
         ]
         return torch.cat(parts).view_as(z_t)
 
+    def differentiable_noise(self, z_t: Tensor, t: int) -> Tensor:
+        """Guided noise prediction eps_w(z_t), (B, ...) -> (B, ...), differentiable."""
+        texts = self.embedding.expand(len(z_t))
+        conditional = self.prior.raw_predict(z_t, t, texts.conditional)
+        if self.config.guidance_scale == 1:
+            return conditional
+        unconditional = self.prior.raw_predict(z_t, t, texts.unconditional)
+        return unconditional + self.config.guidance_scale * (conditional - unconditional)
+
     def decode(self, z: Tensor) -> Tensor:
         """D(z), (M, N, ...) -> (M, N, C, H, W), differentiable and not clamped.
 

@@ -6,6 +6,7 @@ arXiv 2404.07724).
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,6 +46,20 @@ class NoiseLevelInterval:
     def contains(self, level: float) -> bool:
         """Test whether a noise level lies in the interval."""
         return self.low < level <= self.high
+
+
+def interval_from(key: str, bounds: Any) -> NoiseLevelInterval | None:
+    """Interval of noise levels from a config value."""
+    if bounds is None:
+        return None
+    try:
+        low, high = (float(bound) for bound in bounds)
+        return NoiseLevelInterval(low, high)
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"{key}={bounds!r} is impossible; accepted: null or [low, high], noise levels sigma / alpha with "
+            "0 <= low <= high (.inf: no upper bound)."
+        ) from error
 
 
 def is_inside(interval: NoiseLevelInterval | None, prior: Prior, t: int | Tensor) -> bool:

@@ -23,9 +23,10 @@ from ...host import BaseModule, C, get_device, info
 from ...particles.ranks import Shard
 from ...particles.recomputing import in_chunks
 from ...priors import Prior, PromptEmbedding
+from ...priors.noise_levels import interval_from
 from ..prior_config import PriorConfig, configured_prior, configured_seed
 from ..prompt_embedding import embedding_of_views
-from .noise import GuidanceNoise, NoiseConfig, interval_from
+from .noise import GuidanceNoise, NoiseConfig
 from .repulsion import RENDER, RepulsionConfig, acting_gamma, check_repulsion, make_force
 from .samples import SampleImages
 

@@ -12,8 +12,8 @@ from ...errors import UserError, fits_memory, in_range, one_of, positive
 from ...host import get_device
 from ...particles import particle_noise, ranks
 from ...particles.ranks import Shard
-from ...priors import NoiseLevelInterval, Prior, PromptEmbedding
-from ...priors.noise_levels import noise_level
+from ...priors import Prior, PromptEmbedding
+from ...priors.noise_levels import interval_from, noise_level
 from ...repulsion import load_features
 
 VIEW_NOISES = ("constant", "world-map")
@@ -142,17 +142,3 @@ class GuidanceNoise:
         features = load_features(self.cfg.features, bundled=self.prior.is_bundled, device=get_device())
         one = PromptEmbedding(embedding.conditional[:1], embedding.unconditional[:1], embedding.negative[:1])
         return select_noise(self.prior, one, candidates, n_particles, max_t, features)
-
-
-def interval_from(key: str, bounds: Any) -> NoiseLevelInterval | None:
-    """Interval of noise levels from a config value."""
-    if bounds is None:
-        return None
-    try:
-        low, high = (float(bound) for bound in bounds)
-        return NoiseLevelInterval(low, high)
-    except (TypeError, ValueError) as error:
-        raise UserError(
-            f"{key}={bounds!r} is impossible; accepted: null or [low, high], noise levels sigma / alpha with "
-            "0 <= low <= high (.inf: no upper bound)."
-        ) from error

@@ -8,9 +8,8 @@ import torch
 from ...distillation import feature_decoder
 from ...errors import UserError, in_range, one_of
 from ...priors import Prior
-from ...priors.noise_levels import has_inside
+from ...priors.noise_levels import has_inside, interval_from
 from ...repulsion import POTENTIALS, RBFKernel, RepulsiveForce, load_features
-from .noise import interval_from
 
 RENDER = "render"  # feature_decoder: the force acts on the images that are passed in, which need no decoder
 

@@ -65,8 +65,8 @@ class FlowTask(CaptionTask):
     """Predict the velocity noise - x in x_t = (1 - t) x + t noise (Lipman et al., 2023).
 
     The target is the velocity that the text-to-image model expects, which the squared error would average to, with far
-    less noise than that of one sample. Where the flow is noisier than that model's last timestep, or less noisy than its
-    first, it is the sample's own.
+    less noise than that of one sample. Where the flow is noisier than that model's last timestep, or less noisy than
+    its first, it is the sample's own.
     """
 
     def __init__(

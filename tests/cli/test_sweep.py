@@ -80,6 +80,7 @@ def states(output: Path) -> list[str]:
     return [run["state"] for run in json.loads((output / "sweep.json").read_text())["runs"]]
 
 
+@pytest.mark.slow
 def test_finished_runs_are_kept_and_new_ones_join_them(stand_in, monkeypatch, capsys) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert sweep(stand_in, "--gamma", "0,10", "--seeds", "0:2", "--workers", "2") == 0

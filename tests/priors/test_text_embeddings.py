@@ -41,6 +41,7 @@ def no_text_encoder(*args: object, **options: object) -> None:
     raise AssertionError("no text encoder may be loaded")
 
 
+@pytest.mark.slow
 def test_models_precisions_revisions_and_prompts_have_separate_entries(cache: Path, model: str, tmp_path: Path) -> None:
     other = tiny_stable_diffusion(tmp_path / "other", "v_prediction")
     embed_prompts(["a", "b"], model)

@@ -213,6 +213,7 @@ def test_an_interrupted_row_continues(tmp_path, monkeypatch, few_references) -> 
     assert (cut["values"], cut["frechet"]) == (whole["values"], whole["frechet"])
 
 
+@pytest.mark.slow
 def test_results_of_other_settings_are_not_overwritten(tmp_path, monkeypatch, capsys, few_references) -> None:
     pytest.importorskip("deepinv")
     keep_rows(monkeypatch, "table1", slice(1, 2))

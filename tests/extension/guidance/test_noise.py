@@ -43,7 +43,10 @@ def test_selected_noises_differ_from_the_first_and_are_selected_again_on_resume(
 @pytest.mark.parametrize(
     "options",
     [
-        ["system.guidance.noise=refreshed", "system.guidance.noise_refresh_rate=[0,0.5,0.1,4]"],
+        pytest.param(
+            ["system.guidance.noise=refreshed", "system.guidance.noise_refresh_rate=[0,0.5,0.1,4]"],
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             [
                 "system.guidance.weighting_strategy=snr",

@@ -31,6 +31,7 @@ def state(trial: Path) -> dict[str, torch.Tensor]:
     return torch.load(trial / "ckpts" / "last.ckpt", weights_only=True)["state_dict"]
 
 
+@pytest.mark.slow
 def test_each_particle_has_a_number_of_gaussians_of_its_own(trained: Path) -> None:
     first, second = (state(trained)[f"geometry.particles.{index}.in_use"] for index in range(2))
     assert not torch.equal(first, second)
@@ -38,6 +39,7 @@ def test_each_particle_has_a_number_of_gaussians_of_its_own(trained: Path) -> No
     assert (trained / "save" / "it4-test-sheet.png").is_file()
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_one(trained: Path, tmp_path: Path) -> None:
     half = launch(tmp_path / "half", *TINY, "trainer.max_steps=2", config=CONFIG)
     resume = f"resume={half / 'ckpts' / 'last.ckpt'}"

@@ -20,22 +20,22 @@ MEANS = torch.tensor([[0.5, -0.9, 0.4], [0.3, 0.1, -0.8], [0.6, 0.9, 0.6], [-0.9
 VARIANCE, WEIGHTS = 0.02, torch.tensor([0.2, 0.3, 0.4, 0.1])
 MEASUREMENT, DEVIATION = torch.tensor([0.45]), 0.05
 SETTINGS: dict[str, dict[str, Any]] = {
-    "proximal, fixed noise": {"name": "proximal", "noise": "fixed", "correction_memory": 0.0},
-    "proximal, refreshed by .1": {
+    f"proximal, {noise}, memory {memory:g}{', no Jacobian' if jacobian is None else ''}": {
         "name": "proximal",
-        "noise": "refreshed",
-        "noise_refresh_rate": 0.1,
-        "correction_memory": 0.0,
-    },
-    "proximal, refreshed by .3": {
-        "name": "proximal",
-        "noise": "refreshed",
-        "noise_refresh_rate": 0.3,
-        "correction_memory": 0.0,
-    },
-    "proximal, fresh noise": {"name": "proximal", "noise": "fresh"},
-    "proximal, fixed noise, memory 1": {"name": "proximal", "noise": "fixed", "correction_memory": 1.0},
-    "proximal (default): refreshed by .3, memory 1": {"name": "proximal"},
+        "noise": kind,
+        "noise_refresh_rate": rate,
+        "correction_memory": memory,
+        "jacobian_interval": jacobian,
+    }
+    for jacobian in (None, (0.3, 20.0))
+    for memory in (0.0, 1.0)
+    for noise, kind, rate in (
+        ("fixed noise", "fixed", 0.0),
+        ("refreshed by .1", "refreshed", 0.1),
+        ("refreshed by .3", "refreshed", 0.3),
+        ("fresh noise", "fresh", 1.0),
+    )
+} | {
     "DAPS": {"name": "daps"},
     "DPS": {"name": "dps", "likelihood_step": 0.3},
     "RED-diff": {"name": "reddiff", "lr_z": 0.05},

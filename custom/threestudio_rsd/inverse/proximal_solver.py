@@ -109,7 +109,7 @@ class ProximalSolver(Solver):
         self.images = None if images is None else images.to(self.prior.device)
 
     def _estimate(self, particles: Tensor, t: int, has_graph: bool) -> Tensor:
-        """Estimates D(x_t) of particles (M, N, ...), with a graph or without; several chunks are computed twice."""
+        """Estimates D(x_t) of particles (M, N, ...), with a graph or without; with `chunk_size` it is made twice."""
         alpha, sigma = self.prior.alpha(t), self.prior.sigma(t)
         if not has_graph:
             return (particles - sigma * self.predict_noise(particles, t)) / alpha
@@ -117,12 +117,13 @@ class ProximalSolver(Solver):
         def estimate(part: Tensor) -> Tensor:
             return (part - sigma * self.differentiable_noise(part, t)) / alpha
 
+        rows = [len(chunk) for chunk in self._chunks(particles.flatten(0, 1))]  # as many as are fastest
         with torch.enable_grad():
-            chunks = self._chunks(particles.flatten(0, 1))
-            if len(chunks) > 1:
-                parts = [checkpoint(estimate, part, use_reentrant=False) for part in chunks]
-            else:
+            chunks = particles.flatten(0, 1).split(rows)
+            if self.config.chunk_size is None:
                 parts = [estimate(part) for part in chunks]
+            else:
+                parts = [checkpoint(estimate, part, use_reentrant=False) for part in chunks]
             return torch.cat(parts).view_as(particles)
 
     def _correct(self, images: Tensor, deviation: float) -> Tensor:

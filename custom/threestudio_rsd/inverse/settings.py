@@ -1,6 +1,6 @@
 """`SolverConfig`: the settings of the solvers and their defaults."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..distillation import KERNEL_INPUTS, NOISE_KINDS
@@ -48,7 +48,7 @@ class SolverConfig:
     noise_coupled: bool = False  # proximal: noises of mean zero over the particles, see `couple_noise`
     # proximal: noise levels sigma / alpha in (low, high] at which the correction passes through the network's Jacobian,
     # [low, high]; null: nowhere (ours)
-    jacobian_interval: Any = (0.3, 20.0)
+    jacobian_interval: list[float] | None = field(default_factory=lambda: [0.3, 20.0])
     # proximal: share k of the correction by the data that stays in the noise of the next level
     correction_memory: float | None = None
     # proximal: standard deviation s of the images of a prior whose particles have 1; 0.5 for images in [0, 1]

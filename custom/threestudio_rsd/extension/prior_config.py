@@ -14,7 +14,7 @@ class PriorConfig:
     """Prior and guidance scale; keys and defaults are threestudio's where it has them."""
 
     prior_type: str = "stable-diffusion"  # or deep-floyd, stable-diffusion-3, flux ...: see docs/guides/priors.md
-    # bundled, bundled-pixel, a diffusers folder, a hub id or a .safetensors file
+    # bundled, bundled-pixel, bundled-flow, a diffusers folder, a hub id or a .safetensors file
     pretrained_model_name_or_path: str = "bundled"
     revision: str | None = None  # revision of the hub id
     variant: str | None = None  # variant of the weight files, such as fp16; null: none, or the only one there is

@@ -20,7 +20,7 @@ from .families import (  # noqa: F401 (importing a family registers it)
 )
 from .families.registry import FAMILIES
 from .families.single_file import is_single_file, load_single_file, single_file_type
-from .pipelines import kind_of, pipeline_type
+from .pipelines import is_bundled, kind_of, pipeline_type
 from .stable_diffusion import StableDiffusionPrior
 
 PRIOR_TYPES: dict[str, Any] = {"stable-diffusion": StableDiffusionPrior, "deep-floyd": DeepFloydPrior}
@@ -49,9 +49,10 @@ def load_prior(
     """Load a prior.
 
     Args:
-        model: `bundled` (latent), `bundled-pixel`, a diffusers folder, a hub id, a .safetensors file, or a pipeline
-            object of diffusers. A pipeline object is used as it is, with its scheduler, LoRA weights, added tokens,
-            quantization and offloading; its networks are put into eval mode and frozen.
+        model: `bundled` (latent), `bundled-pixel`, `bundled-flow` (latent, flow matching), a diffusers folder, a hub
+            id, a .safetensors file, or a pipeline object of diffusers. A pipeline object is used as it is, with its
+            scheduler, LoRA weights, added tokens, quantization and offloading; its networks are put into eval mode and
+            frozen.
         prior_type: one of `prior_types`; None: the type of the pipeline.
         revision: revision of the hub id.
         torch_dtype: precision of the weights; a pipeline object keeps its own.
@@ -93,6 +94,7 @@ def load_prior(
     place = device or "cpu"
     if kind in FAMILIES:
         found: Prior = FAMILIES[kind].from_pretrained(model, revision, torch_dtype, place, variant, image_size)
+        found.is_bundled = is_bundled(model)
         return found
     _check_size(kind, image_size)
     loaded: Prior = PRIOR_TYPES[kind].from_pretrained(model, revision, torch_dtype, place, variant)

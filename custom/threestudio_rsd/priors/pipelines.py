@@ -10,11 +10,15 @@ from ..files import data_path
 from ..pretrained import Pretrained, find_pretrained, load_pretrained
 from .schedulers import FLOW_SCHEDULERS, SCHEDULERS, check_flow_matching, check_noise_levels
 
-BUNDLED = {"bundled": "load/toyworld/text-to-image", "bundled-pixel": "load/toyworld/pixel"}  # folders by name
+BUNDLED = {  # folders by name
+    "bundled": "load/toyworld/text-to-image",
+    "bundled-pixel": "load/toyworld/pixel",
+    "bundled-flow": "load/toyworld/flow",
+}
 KEY = "pretrained_model_name_or_path"
 ACCEPTED = (
-    "bundled, bundled-pixel, a folder with a diffusers pipeline (model_index.json), or a hub id that can be reached, "
-    "such as stable-diffusion-v1-5/stable-diffusion-v1-5"
+    "bundled, bundled-pixel, bundled-flow, a folder with a diffusers pipeline (model_index.json), or a hub id that can "
+    "be reached, such as stable-diffusion-v1-5/stable-diffusion-v1-5"
 )
 
 # Type of prior by the class that a pipeline's model_index.json names; `register_prior` adds to it.

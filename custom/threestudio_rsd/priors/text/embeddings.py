@@ -47,7 +47,7 @@ def embed_prompts(
 
     Args:
         prompts: at least one prompt, in any language; prompts longer than the text encoder takes are cut off.
-        model: `bundled`, `bundled-pixel`, a diffusers folder, a hub id or a .safetensors file.
+        model: `bundled`, `bundled-pixel`, `bundled-flow`, a diffusers folder, a hub id or a .safetensors file.
         kind: kind of text encoder: `clip` (Stable Diffusion; any that the pipeline itself can use), `t5` (DeepFloyd
             IF), or a registered type of prior, such as `flux`, whose pipeline's own `encode_prompt` is used.
         revision: revision of the hub id.

@@ -14,7 +14,7 @@ from .caption_task import CaptionTask, padded_tokens, random_times
 from .data import Renders
 from .latents import encode_renders
 from .text_encoders import clip_config, t5_encoder
-from .tokenizer import CLIP_LENGTH, use_old_merges, write_clip_tokenizer, write_t5_tokenizer
+from .tokenizer import CLIP_LENGTH, write_clip_tokenizer, write_t5_tokenizer
 from .trainer import bf16_autocast, train
 from .velocity_teacher import VelocityTeacher
 
@@ -162,6 +162,6 @@ def train_flow(renders: Renders, text_to_image: Path, work: Path, output: Path) 
         tokenizer_3=t5_tokenizer,
     )
     pipeline.save_pretrained(output, safe_serialization=True)
-    write_t5_tokenizer(output / "tokenizer_3", T5_LENGTH)  # again: saving the pipeline leaves out some of its files
+    write_t5_tokenizer(output / "tokenizer_3", T5_LENGTH)  # again: saving the pipeline leaves out some files
     for name in ("tokenizer", "tokenizer_2"):
-        use_old_merges(output / name)
+        write_clip_tokenizer(output / name)

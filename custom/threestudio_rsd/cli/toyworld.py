@@ -45,7 +45,7 @@ def _add_commands(parser: CommandParser) -> None:
             check,
             _add_check_arguments,
             "Sample from the networks and compare the samples with what is required of them: a table. The exit code is "
-            "1 if a requirement is missed. Takes at most ten minutes on two cores.",
+            "1 if a requirement is missed. Takes about 13 minutes on two cores.",
         ),
         (
             "card",

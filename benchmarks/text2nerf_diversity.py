@@ -66,8 +66,8 @@ SETTINGS = {
     "gamma 20 noisy": Setting(DREAMFUSION, FULL | {"kernel_input": "noisy"}),
     "gamma 20 clean": Setting(DREAMFUSION, FULL),
     "gamma 80 clean, every 4 steps": Setting(DREAMFUSION, FULL | {"gamma": 80.0, "repulsion_every": 4}),
-    "gamma 20 renders": Setting(DREAMFUSION, {"gamma": 20.0, "kernel_input": "clean", "feature_decoder": "render"}),
-    "gamma 20 linear": Setting(DREAMFUSION, {"gamma": 20.0, "kernel_input": "clean", "feature_decoder": "linear"}),
+    "gamma 20 renders": Setting(DREAMFUSION, FULL | {"feature_decoder": "render"}),
+    "gamma 20 linear": Setting(DREAMFUSION, FULL | {"feature_decoder": "linear"}),
     "flow": Setting(),  # flow-bundled.yaml: constant noise, then a world map that moves with the front of the object
     "flow, constant noise": Setting(guidance={"view_noise": "constant", "world_map_interval": "null"}),
     "flow, world map": Setting(guidance={"world_map_interval": "null"}),

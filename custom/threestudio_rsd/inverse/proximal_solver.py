@@ -109,7 +109,7 @@ class ProximalSolver(Solver):
         self.images = None if images is None else images.to(self.prior.device)
 
     def _estimate(self, particles: Tensor, t: int, has_graph: bool) -> Tensor:
-        """Estimates D(x_t) of particles (M, N, ...), with a graph or without; with `chunk_size` it is made twice."""
+        """Estimates D(x_t) of particles (M, N, ...), with a graph or without; chunks of `chunk_size` make it twice."""
         alpha, sigma = self.prior.alpha(t), self.prior.sigma(t)
         if not has_graph:
             return (particles - sigma * self.predict_noise(particles, t)) / alpha
@@ -120,7 +120,7 @@ class ProximalSolver(Solver):
         rows = [len(chunk) for chunk in self._chunks(particles.flatten(0, 1))]  # as many as are fastest
         with torch.enable_grad():
             chunks = particles.flatten(0, 1).split(rows)
-            if self.config.chunk_size is None:
+            if self.config.chunk_size is None or len(chunks) == 1:
                 parts = [estimate(part) for part in chunks]
             else:
                 parts = [checkpoint(estimate, part, use_reentrant=False) for part in chunks]

@@ -20,7 +20,7 @@ from .families import (  # noqa: F401 (importing a family registers it)
 )
 from .families.registry import FAMILIES
 from .families.single_file import is_single_file, load_single_file, single_file_type
-from .pipelines import is_bundled, kind_of, pipeline_type
+from .pipelines import kind_of, pipeline_type
 from .stable_diffusion import StableDiffusionPrior
 
 PRIOR_TYPES: dict[str, Any] = {"stable-diffusion": StableDiffusionPrior, "deep-floyd": DeepFloydPrior}
@@ -94,7 +94,6 @@ def load_prior(
     place = device or "cpu"
     if kind in FAMILIES:
         found: Prior = FAMILIES[kind].from_pretrained(model, revision, torch_dtype, place, variant, image_size)
-        found.is_bundled = is_bundled(model)
         return found
     _check_size(kind, image_size)
     loaded: Prior = PRIOR_TYPES[kind].from_pretrained(model, revision, torch_dtype, place, variant)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from threestudio_rsd.cli.main import main
 from threestudio_rsd.files import data_path
-from threestudio_rsd.priors import embed_prompts, load_prior
+from threestudio_rsd.priors import PromptEmbedding, embed_prompts, load_prior
 from threestudio_rsd.toyworld import CLASSES, ToyworldJudge
 
 from tests.library_versions import needs_families
@@ -44,11 +44,11 @@ def test_it_is_the_pipeline_of_its_folder() -> None:
 
 @pytest.mark.slow
 def test_its_images_show_what_the_prompt_says() -> None:
-    prior, judge = load_prior("bundled-flow"), ToyworldJudge.from_folder(Path(data_path("load/toyworld/judge")))
+    prior, judge = load_prior("bundled-flow"), ToyworldJudge.bundled()
     steps = torch.linspace(999, 0, 20).round().long().tolist()
     texts = embed_prompts([f"a {name}" for name in CLASSES], "bundled-flow", "stable-diffusion-3")
     embedding = prior.embed("")
-    embedding = type(embedding)(texts, embedding.unconditional.expand(len(texts), -1, -1), embedding.negative)
+    embedding = PromptEmbedding(texts, embedding.unconditional.expand(len(texts), -1, -1), embedding.negative)
     noise = torch.randn(len(CLASSES), 4, 16, 16, generator=torch.Generator().manual_seed(0))
     images = prior.decode(exact_sample(prior, noise, embedding, 3.0, steps))
     found = judge.predict(images)["class"]

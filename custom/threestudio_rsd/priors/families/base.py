@@ -11,7 +11,7 @@ from ...errors import UserError, in_range
 from ..base import LORA_TARGETS, Prior, PromptEmbedding, TabulatedPrior, noise_from_output, timesteps_of_rows
 from ..diffusers_prior import is_offloaded, pipe_name, resize_images, text_device
 from ..flow import FlowPrior
-from ..pipelines import KEY, find_pipeline
+from ..pipelines import KEY, find_pipeline, is_bundled
 from ..schedulers import check_flow_matching, check_noise_levels, dynamic_shift, flow_times
 from ..text import embed_prompts
 from ..text.family_encoder import encode_one
@@ -104,7 +104,9 @@ class FamilyPrior(Prior):
             return embed_prompts(prompts, model, cls.prior_type, commit, torch_dtype, True, variant, None, negatives)
 
         parts = Parts(network, vae, scheduler, f"{model}@{commit or 'main'}", embed, pipeline.index)
-        return cls(parts, image_size).to(device)
+        prior = cls(parts, image_size)
+        prior.is_bundled = is_bundled(model)
+        return prior.to(device)
 
     @classmethod
     def from_pipe(cls, pipe: Any, image_size: int | None = None) -> "FamilyPrior":

@@ -77,9 +77,10 @@ def embed_prompts(
         _check_text(prompt)
     if is_single_file(model):
         model, revision = base_model or model, None
-    if kind in FAMILIES or is_single_file(model):
+    is_file = is_single_file(model)
+    if kind in FAMILIES or is_file:
         encoder: FileEncoder | FamilyEncoder
-        if is_single_file(model):
+        if is_file:
             encoder = FileEncoder(model, KINDS.get(kind, kind), torch_dtype)
         else:
             encoder = FamilyEncoder(FAMILIES[kind], model, revision, variant, torch_dtype, device)

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from ..errors import in_range, require
 from ..files import data_path, make_folder, write_json
@@ -241,7 +242,7 @@ def make_task(
         small = coarse(pool.render(scenes))
         posteriors = [
             sampler.sample(y, study.population, scenes.select(torch.tensor([i])), seed=i).scenes
-            for i, y in enumerate(small)
+            for i, y in enumerate(tqdm(small, desc="Searching", unit="image", leave=False))
         ]
         _write_scenes(posteriors, file, made_with)
     possible = [instruments.labels(render_scenes(each)) for each in posteriors]

@@ -40,11 +40,16 @@ def test_scenes_are_read_only_where_the_settings_agree(tmp_path: Path) -> None:
     made_with = json.dumps({"images": 2})
     calibration._write_scenes(scenes, tmp_path / "scenes.safetensors", made_with)
     read = calibration._read_scenes(tmp_path / "scenes.safetensors", made_with)
-    assert read is not None
     for ours, theirs in zip(read, scenes, strict=True):
         assert all(map(torch.equal, to_tables(ours), to_tables(theirs)))
-    assert calibration._read_scenes(tmp_path / "scenes.safetensors", json.dumps({"images": 2, "pool": 1})) is None
-    assert calibration._read_scenes(tmp_path / "none.safetensors", made_with) is None
+    assert calibration._read_scenes(tmp_path / "scenes.safetensors", json.dumps({"images": 2, "pool": 1})) == []
+    assert calibration._read_scenes(tmp_path / "none.safetensors", made_with) == []
+
+
+def test_a_small_render_shows_the_pixels_of_which_the_image_shows_any() -> None:
+    hidden = torch.ones(3, 8, 8, dtype=torch.bool)
+    hidden[:, 3, 5] = False
+    assert calibration._shown(hidden, 4).nonzero().tolist() == [[1, 2]]
 
 
 @pytest.mark.slow

@@ -44,6 +44,15 @@ def test_scenes_agree_with_the_measurement_up_to_the_tolerance(pool: ScenePool) 
     assert len(torch.unique(found.scenes.size)) > 1
 
 
+def test_pixels_that_the_operator_does_not_look_at_need_no_rendering(pool: ScenePool) -> None:
+    truth = choose_scenes(1, 6)
+    y = right_half(pool.render(truth))[0]
+    shown = torch.zeros(16, 16, dtype=torch.bool)
+    shown[:, 8:] = True
+    whole, part = (ScenePosterior(right_half, pool, pixels).sample(y, 10, truth, rounds=3) for pixels in (None, shown))
+    torch.testing.assert_close(part.residual, whole.residual)
+
+
 @pytest.mark.slow
 def test_results_depend_on_the_seed_alone(pool: ScenePool) -> None:
     truth = choose_scenes(1, 7)

@@ -95,6 +95,16 @@ def test_an_image_does_not_depend_on_its_batch() -> None:
     assert together.max() <= 1
 
 
+def test_rendered_pixels_do_not_depend_on_the_others() -> None:
+    scenes = sample_scenes(4, torch.Generator().manual_seed(3))
+    shown = torch.zeros(16, 16, dtype=torch.bool)
+    shown[4:12, 7:] = True
+    part, whole = render_scenes(scenes, 16, shown=shown), render_scenes(scenes, 16)
+    torch.testing.assert_close(part[:, :, shown], whole[:, :, shown])
+    background = BACKGROUND_RGB[scenes.background][:, :, None]
+    torch.testing.assert_close(part[:, :, ~shown], background.expand(-1, -1, int((~shown).sum())))
+
+
 def test_names_and_indices_give_the_same_image() -> None:
     by_name = render("ice cream", "cyan", "brown", "sand")
     assert torch.equal(by_name, render(3, 4, 2, 2))

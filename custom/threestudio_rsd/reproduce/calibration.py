@@ -218,7 +218,7 @@ def make_task(
         prior: prior whose image size the operator takes.
         instruments: measure the scenes that agree.
         pool: scenes from which the search for those that agree starts.
-        file: file of the scenes that agree, read where an earlier call has found them.
+        file: file of the scenes that agree; images that an earlier call has finished are read from it.
     """
     made_with = json.dumps(
         {"operator": asdict(operator), "images": study.images, "population": study.population, "pool": study.pool}
@@ -237,17 +237,23 @@ def make_task(
         return measured if hidden.all() else measured[:, ~hidden]
 
     posteriors = _read_scenes(file, made_with)
-    if posteriors is None:
-        sampler = ScenePosterior(coarse, pool)
+    if len(posteriors) < study.images:
+        sampler = ScenePosterior(coarse, pool, None if hidden.all() else _shown(hidden, pool.resolution))
         small = coarse(pool.render(scenes))
-        posteriors = [
-            sampler.sample(y, study.population, scenes.select(torch.tensor([i])), seed=i).scenes
-            for i, y in enumerate(tqdm(small, desc="Searching", unit="image", leave=False))
-        ]
-        _write_scenes(posteriors, file, made_with)
+        for i in tqdm(range(len(posteriors), study.images), desc="Searching", unit="image", leave=False):
+            start = scenes.select(torch.tensor([i]))
+            posteriors.append(sampler.sample(small[i], study.population, start, seed=i).scenes)
+            _write_scenes(posteriors, file, made_with)  # after each image, which takes minutes
     possible = [instruments.labels(render_scenes(each)) for each in posteriors]
     y = measure(physics, truth.to(device), operator)
     return CalibrationTask(operator, physics, truth, y, posteriors, possible)
+
+
+def _shown(hidden: Tensor, resolution: int) -> Tensor:
+    """Pixels of a small render (resolution, resolution) of which the images show any, from hidden ones (3, H, W)."""
+    shown = (~hidden).any(0)
+    side = len(shown) // resolution
+    return shown.view(resolution, side, resolution, side).any(3).any(1)
 
 
 def _write_scenes(posteriors: list[Scene], file: Path, made_with: str) -> None:
@@ -258,11 +264,11 @@ def _write_scenes(posteriors: list[Scene], file: Path, made_with: str) -> None:
     write_tensors(file, tables, made_with)
 
 
-def _read_scenes(file: Path, made_with: str) -> list[Scene] | None:
-    """Scenes of each image; None where there is no file, or one of other settings."""
+def _read_scenes(file: Path, made_with: str) -> list[Scene]:
+    """Scenes of the images that are finished; none where there is no file, or one of other settings."""
     found = read_tensors(file, made_with)
     if found is None:
-        return None
+        return []
     tables, _ = found
     return [to_scenes(tables[f"{i}.continuous"], tables[f"{i}.discrete"]) for i in range(len(tables) // 2)]
 

@@ -76,9 +76,9 @@ class ScenePool:
         """Small renders of the scenes, made when a search first needs them."""
         return self.render(self.scenes)
 
-    def render(self, scenes: Scene) -> Tensor:
-        """Small renders, (S, 3, resolution, resolution) in [0, 1]."""
-        return render_scenes(scenes, self.resolution)
+    def render(self, scenes: Scene, shown: Tensor | None = None) -> Tensor:
+        """Small renders, (S, 3, resolution, resolution) in [0, 1]; `shown` as in `render_scenes`."""
+        return render_scenes(scenes, self.resolution, shown=shown)
 
 
 class ScenePosterior:
@@ -87,10 +87,12 @@ class ScenePosterior:
     Args:
         operator: measures renders of the pool's size, (S, 3, H, W) in [0, 1] -> (S, ...), without noise.
         pool: scenes from which populations start.
+        shown: pixels that the operator looks at, booleans (resolution, resolution); None: all.
     """
 
-    def __init__(self, operator: Callable[[Tensor], Tensor], pool: ScenePool) -> None:
+    def __init__(self, operator: Callable[[Tensor], Tensor], pool: ScenePool, shown: Tensor | None = None) -> None:
         self.operator = operator
+        self.shown = shown
         self.pool = pool
         self.measured = operator(pool.renders)
 
@@ -141,7 +143,7 @@ class ScenePosterior:
             possible = torch.rand(n, generator=generator) < _density(moved) / _density(continuous)
             if not possible.any():
                 continue
-            images = self.pool.render(to_scenes(moved[possible], recolored[possible]))
+            images = self.pool.render(to_scenes(moved[possible], recolored[possible]), self.shown)
             found = torch.full((n,), torch.inf)
             found[possible] = _residual(self.operator(images), measurement)
             accepted = found <= threshold

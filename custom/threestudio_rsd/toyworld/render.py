@@ -90,21 +90,31 @@ def render(
 
 
 @torch.no_grad()
-def render_scenes(scenes: Scene, resolution: int = IMAGE_SIZE, supersampling: int = SUPERSAMPLING) -> Tensor:
+def render_scenes(
+    scenes: Scene,
+    resolution: int = IMAGE_SIZE,
+    supersampling: int = SUPERSAMPLING,
+    shown: Tensor | None = None,
+) -> Tensor:
     """Render N scenes.
 
     Args:
         scenes: N scenes.
         resolution: pixels along each side.
         supersampling: rays per pixel along each axis.
+        shown: pixels that are rendered, booleans (resolution, resolution), where the others may show the background
+            alone, which takes less time; None: all.
 
     Returns:
         Images (N, 3, resolution, resolution) in [0, 1].
     """
+    rays = None
+    if shown is not None:
+        rays = shown.repeat_interleave(supersampling, 0).repeat_interleave(supersampling, 1).flatten()
     images = torch.empty(len(scenes), 3, resolution, resolution)
     for i, name in enumerate(CLASSES):
         for index in (scenes.object_class == i).nonzero()[:, 0].split(CHUNK):
-            fine = _trace(name, scenes.select(index), resolution * supersampling)
+            fine = _trace(name, scenes.select(index), resolution * supersampling, rays)
             images[index] = F.avg_pool2d(fine, supersampling)
     return images
 
@@ -120,8 +130,8 @@ def _index(argument: str, value: Tensor | str | int, names: tuple[str, ...]) -> 
     return value
 
 
-def _trace(name: str, scenes: Scene, resolution: int) -> Tensor:
-    """Images (N, 3, resolution, resolution) of scenes of one class, one ray per pixel."""
+def _trace(name: str, scenes: Scene, resolution: int, rays: Tensor | None) -> Tensor:
+    """Images (N, 3, resolution, resolution) of scenes of one class, one ray per pixel, or in the pixels `rays` (R,)."""
     position, directions = _camera_rays(scenes.camera, resolution)
     scale = torch.stack([scenes.size, scenes.size, scenes.size * scenes.height])  # (3, N)
     origins = position / scale
@@ -130,6 +140,8 @@ def _trace(name: str, scenes: Scene, resolution: int) -> Tensor:
     # Only rays through the bounding sphere can hit anything.
     a, b = (scaled * scaled).sum(0), (origins[..., None] * scaled).sum(0)
     inside = b * b - a * ((origins * origins).sum(0) - BOUNDING_RADIUS**2)[:, None] > 0
+    if rays is not None:
+        inside &= rays
     image, _ = inside.nonzero(as_tuple=True)
     surface = Surface(origins[:, image].contiguous(), scaled[:, inside])
     BUILDERS[name](surface)

@@ -44,6 +44,7 @@ def test_scenes_agree_with_the_measurement_up_to_the_tolerance(pool: ScenePool) 
     assert len(torch.unique(found.scenes.size)) > 1
 
 
+@pytest.mark.slow
 def test_pixels_that_the_operator_does_not_look_at_need_no_rendering(pool: ScenePool) -> None:
     truth = choose_scenes(1, 6)
     y = right_half(pool.render(truth))[0]

@@ -55,7 +55,7 @@ def test_its_images_show_what_the_prompt_says() -> None:
     assert int((found == torch.arange(len(CLASSES))).sum()) >= len(CLASSES) - 1
 
 
-@pytest.mark.parametrize("config", ["flow", "sds"])
+@pytest.mark.parametrize("config", ["flow", pytest.param("sds", marks=pytest.mark.slow)])
 def test_the_configs_of_the_bundled_prior_run_on_it(config: str, tmp_path: Path) -> None:
     code = main(
         [

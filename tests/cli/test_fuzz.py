@@ -1,6 +1,6 @@
 """Every mistake on a command line or in a result folder is explained: exit code 0 or 2, and one sentence.
 
-The cases are the same in every run. `python -m pytest -m slow tests/cli/test_fuzz.py` runs 5,000.
+The cases are the same in every run. `python -m pytest -m long tests/cli/test_fuzz.py` runs 5,000.
 """
 
 import os

@@ -10,8 +10,7 @@ import pytest
 import torch
 from threestudio_rsd.priors import Prior, load_prior
 
-# Fewer examples than the 100 of hypothesis: they are new in every run.
-hypothesis.settings.register_profile("busy machine", deadline=None, max_examples=30)
+hypothesis.settings.register_profile("busy machine", deadline=None)
 hypothesis.settings.load_profile("busy machine")
 torch.set_num_threads(1)  # networks this small gain nothing from a second thread, and lose much on a busy machine
 

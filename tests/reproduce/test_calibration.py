@@ -47,9 +47,9 @@ def test_scenes_are_read_only_where_the_settings_agree(tmp_path: Path) -> None:
 
 
 def test_a_small_render_shows_the_pixels_of_which_the_image_shows_any() -> None:
-    hidden = torch.ones(3, 8, 8, dtype=torch.bool)
-    hidden[:, 3, 5] = False
-    assert calibration._shown(hidden, 4).nonzero().tolist() == [[1, 2]]
+    shown = torch.zeros(3, 8, 8, dtype=torch.bool)
+    shown[:, 3, 5] = True
+    assert calibration._shrink(shown, 4).nonzero().tolist() == [[1, 2]]
 
 
 @pytest.mark.slow

@@ -230,15 +230,16 @@ def make_task(
     scenes = choose_scenes(study.images, IMAGE_SEED)
     truth = render_scenes(scenes)
     hidden = hidden_pixels(physics, truth)[0]
+    shown = None if hidden.all() else ~hidden
 
     def coarse(renders: Tensor) -> Tensor:
         """Measurement of small renders; of inpainting, the entries that it shows."""
         measured: Tensor = physics.A(torch.nn.functional.interpolate(renders, (side, side)).to(device)).cpu()
-        return measured if hidden.all() else measured[:, ~hidden]
+        return measured if shown is None else measured[:, shown]
 
     posteriors = _read_scenes(file, made_with)
     if len(posteriors) < study.images:
-        sampler = ScenePosterior(coarse, pool, None if hidden.all() else _shown(hidden, pool.resolution))
+        sampler = ScenePosterior(coarse, pool, None if shown is None else _shrink(shown, pool.resolution))
         small = coarse(pool.render(scenes))
         for i in tqdm(range(len(posteriors), study.images), desc="Searching", unit="image", leave=False):
             start = scenes.select(torch.tensor([i]))
@@ -249,11 +250,9 @@ def make_task(
     return CalibrationTask(operator, physics, truth, y, posteriors, possible)
 
 
-def _shown(hidden: Tensor, resolution: int) -> Tensor:
-    """Pixels of a small render (resolution, resolution) of which the images show any, from hidden ones (3, H, W)."""
-    shown = (~hidden).any(0)
-    side = len(shown) // resolution
-    return shown.view(resolution, side, resolution, side).any(3).any(1)
+def _shrink(shown: Tensor, resolution: int) -> Tensor:
+    """Pixels of a small render (resolution, resolution) of which the image shows any entry (3, H, W)."""
+    return torch.nn.functional.adaptive_max_pool2d(shown.float(), resolution).bool().any(0)
 
 
 def _write_scenes(posteriors: list[Scene], file: Path, made_with: str) -> None:
